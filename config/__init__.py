@@ -1,0 +1,1 @@
+"""SETTINGS: typed settings and logging. Imports nothing of ours."""

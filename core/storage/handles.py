@@ -1,0 +1,169 @@
+"""The three database handles (design decision 6). Stores get one of them and never a bare collection.
+
+A namespace handle adds both ids to every filter and insert, an organization handle adds `internal_id` and
+opens a closed list of collections, a system handle opens the closed list of records that are found by their
+own id before a tenant is known. None of them can be built, or asked to step, outside its scope.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import ReplaceOne
+from pymongo.collection import Collection
+from pymongo.cursor import Cursor
+from pymongo.database import Database
+
+from core.storage.mongo import Document
+from core.storage.scope import NamespaceScope, OrganizationScope
+
+ORGANIZATION_COLLECTIONS: Final = frozenset(
+    {
+        "organizations", "namespaces", "api_keys", "ledger", "credit_accounts", "idempotency",
+        "webhooks", "events", "deliveries", "attempts", "jobs",
+    }
+)  # fmt: skip
+"""Collections that belong to an organization as a whole."""
+
+SYSTEM_COLLECTIONS: Final = frozenset(
+    {"organizations", "api_keys", "ledger", "jobs", "events", "deliveries", "leases", "heartbeats"}
+)
+"""Collections that are reached by primary key, or by due time, before the tenant is known."""
+
+Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+class ScopedCollection:
+    """One collection, seen through a scope: the scope's fields join every filter and every insert."""
+
+    def __init__(self, collection: Collection[Document], scope: Mapping[str, str]) -> None:
+        self._collection = collection
+        self._scope = dict(scope)
+
+    def find_one(self, query: Mapping[str, Any], projection: Mapping[str, Any] | None = None) -> Document | None:
+        """The first match inside the scope."""
+        return self._collection.find_one(self._inside(query), projection)
+
+    def find(self, query: Mapping[str, Any], projection: Mapping[str, Any] | None = None) -> Cursor[Document]:
+        """All matches inside the scope; bound them with a window and a limit."""
+        return self._collection.find(self._inside(query), projection)
+
+    def count(self, query: Mapping[str, Any]) -> int:
+        """How many match inside the scope."""
+        return self._collection.count_documents(self._inside(query))
+
+    def insert_one(self, document: Mapping[str, Any]) -> None:
+        """Store one document, tagged. Raises pymongo's DuplicateKeyError."""
+        self._collection.insert_one(self._tagged(document))
+
+    def insert_many(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Store several, tagged, going on past duplicates. Raises pymongo's BulkWriteError."""
+        self._collection.insert_many([self._tagged(document) for document in documents], ordered=False)
+
+    def update_one(self, query: Mapping[str, Any], update: Update) -> bool:
+        """Change the one match inside the scope; False when nothing matched."""
+        self._refuse_scope_change(update)
+        return self._collection.update_one(self._inside(query), update).matched_count == 1
+
+    def update_many(self, query: Mapping[str, Any], update: Update) -> int:
+        """Change all matches inside the scope; how many matched."""
+        self._refuse_scope_change(update)
+        return self._collection.update_many(self._inside(query), update).matched_count
+
+    def replace_many(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Store documents under their `_id`, overwriting what stands there, in one command."""
+        writes = [
+            ReplaceOne(self._inside({"_id": document["_id"]}), self._tagged(document), upsert=True)
+            for document in documents
+        ]
+        if writes:
+            self._collection.bulk_write(writes, ordered=False)
+
+    def delete_one(self, query: Mapping[str, Any]) -> bool:
+        """Remove the one match inside the scope; False when there was none."""
+        return self._collection.delete_one(self._inside(query)).deleted_count == 1
+
+    def delete_many(self, query: Mapping[str, Any]) -> int:
+        """Remove all matches inside the scope; how many there were."""
+        return self._collection.delete_many(self._inside(query)).deleted_count
+
+    def explain(self, query: Mapping[str, Any]) -> Document:
+        """The plan of a find, for the test that no query scans a collection."""
+        return self._collection.find(self._inside(query)).explain()
+
+    def _inside(self, query: Mapping[str, Any]) -> Document:
+        self._refuse_other_scope(query)
+        return {**query, **self._scope}
+
+    def _tagged(self, document: Mapping[str, Any]) -> Document:
+        self._refuse_other_scope(document)
+        return {**document, **self._scope}
+
+    def _refuse_other_scope(self, fields: Mapping[str, Any]) -> None:
+        for name, value in self._scope.items():
+            if fields.get(name, value) != value:
+                raise ValueError(f"{name} of another scope: a handle never steps outside its own")
+
+    def _refuse_scope_change(self, update: Update) -> None:
+        steps: Sequence[Mapping[str, Any]] = [update] if isinstance(update, Mapping) else update
+        for step in steps:
+            for operator, fields in step.items():
+                touched = {fields} if isinstance(fields, str) else set(fields)
+                if touched & self._scope.keys() or operator in {"$replaceRoot", "$replaceWith"}:
+                    raise ValueError("an update may not move a document to another scope")
+
+
+class NamespaceData:
+    """The data of one namespace. Any collection; both ids on every filter and insert."""
+
+    def __init__(self, database: Database[Document], scope: NamespaceScope) -> None:
+        if not isinstance(scope, NamespaceScope):
+            raise TypeError("NamespaceData needs a NamespaceScope")
+        self._database = database
+        self.scope = scope
+
+    def __getitem__(self, name: str) -> ScopedCollection:
+        scope = {"internal_id": self.scope.internal_id, "namespace_id": self.scope.namespace_id}
+        return ScopedCollection(self._database[name], scope)
+
+
+class OrganizationData:
+    """The data of one organization as a whole. A closed list; `internal_id` on every filter and insert."""
+
+    def __init__(self, database: Database[Document], scope: OrganizationScope) -> None:
+        if not isinstance(scope, OrganizationScope):
+            raise TypeError("OrganizationData needs an OrganizationScope")
+        self._database = database
+        self.scope = scope
+
+    def __getitem__(self, name: str) -> ScopedCollection:
+        if name not in ORGANIZATION_COLLECTIONS:
+            raise ValueError(f"{name} is namespace data: use a NamespaceData handle")
+        return ScopedCollection(self._database[name], {"internal_id": self.scope.internal_id})
+
+
+class SystemData:
+    """Records found before a tenant is known, by primary key or due time. A closed list of collections."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
+
+    def __getitem__(self, name: str) -> Collection[Document]:
+        if name not in SYSTEM_COLLECTIONS:
+            raise ValueError(f"{name} is tenant data: it has no system queries")
+        return self._database[name]
+
+
+class Handles:
+    """Makes handles on one database."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
+        self.system = SystemData(database)
+
+    def namespace(self, scope: NamespaceScope) -> NamespaceData:
+        """The handle of one namespace."""
+        return NamespaceData(self._database, scope)
+
+    def organization(self, scope: OrganizationScope) -> OrganizationData:
+        """The handle of one organization."""
+        return OrganizationData(self._database, OrganizationScope(scope.internal_id))

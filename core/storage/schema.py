@@ -1,0 +1,114 @@
+"""Every collection with its indexes and validator, in one list; created at start, repeatable."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid
+
+from core.storage.mongo import Document
+
+_BOTH_IDS = ("internal_id", "namespace_id")
+
+
+def _index(*fields: str, unique: bool = False, **options: Any) -> IndexModel:
+    keys = [(name.lstrip("-"), DESCENDING if name.startswith("-") else ASCENDING) for name in fields]
+    return IndexModel(keys, unique=unique, **options)
+
+
+def _in_namespace(*fields: str, unique: bool = False, **options: Any) -> IndexModel:
+    return _index(*_BOTH_IDS, *fields, unique=unique, **options)
+
+
+@dataclass(frozen=True)
+class CollectionSchema:
+    """One collection: the ids every document must carry, and its indexes."""
+
+    required: tuple[str, ...] = _BOTH_IDS
+    indexes: list[IndexModel] = field(default_factory=list)
+
+
+SCHEMA: dict[str, CollectionSchema] = {
+    "organizations": CollectionSchema(("internal_id",), [_index("organization_id", unique=True), _index("internal_id", unique=True)]),
+    "namespaces": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "name", unique=True)]),
+    "api_keys": CollectionSchema(("internal_id",), [_index("internal_id", "name")]),
+    "ledger": CollectionSchema(
+        ("internal_id",),
+        [
+            _index("internal_id", "seq", unique=True),
+            _index("internal_id", "op_id", unique=True),
+            _index("internal_id", "hold_id", unique=True, partialFilterExpression={"terminal": True}),
+            _index("kind", "at"),
+        ],
+    ),
+    "credit_accounts": CollectionSchema(("internal_id",), [_index("internal_id", "_id")]),
+    "idempotency": CollectionSchema(
+        ("internal_id",), [_index("internal_id", "_id"), _index("expires_at", expireAfterSeconds=0)]
+    ),
+    "jobs": CollectionSchema(
+        _BOTH_IDS,
+        [
+            _index("due_at", sparse=True),
+            _in_namespace("_id"),
+            _index("internal_id", "_id"),
+            _index("internal_id", "-created_at"),
+            _in_namespace("-created_at"),
+        ],
+    ),
+    "executions": CollectionSchema(_BOTH_IDS, [_in_namespace("_id")]),
+    "buckets": CollectionSchema(
+        _BOTH_IDS, [_in_namespace("_id"), _in_namespace("bucket_name", unique=True), _in_namespace("-created_at")]
+    ),
+    "objects": CollectionSchema(_BOTH_IDS, [_in_namespace("_id"), _in_namespace("bucket_id", "-created_at")]),
+    "collections": CollectionSchema(
+        _BOTH_IDS,
+        [_in_namespace("_id"), _in_namespace("collection_name", unique=True), _in_namespace("-created_at")],
+    ),
+    "documents": CollectionSchema(
+        _BOTH_IDS,
+        [
+            _in_namespace("_id"),
+            _in_namespace("collection_id", "-created_at"),
+            _in_namespace("collection_id", "source_object_id", "chunk_index"),
+        ],
+    ),
+    "batches": CollectionSchema(_BOTH_IDS, [_in_namespace("_id"), _in_namespace("bucket_id", "-created_at")]),
+    "retrievers": CollectionSchema(
+        _BOTH_IDS,
+        [_in_namespace("_id"), _in_namespace("retriever_name", unique=True), _in_namespace("-created_at")],
+    ),
+    "webhooks": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "-created_at")]),
+    "events": CollectionSchema(_BOTH_IDS, [_index("internal_id", "_id")]),
+    "deliveries": CollectionSchema(
+        _BOTH_IDS,
+        [
+            _index("due_at", sparse=True),
+            _index("internal_id", "_id"),
+            _index("internal_id", "webhook_id", "-created_at"),
+        ],
+    ),
+    "attempts": CollectionSchema(_BOTH_IDS, [_index("internal_id", "delivery_id", "number", unique=True)]),
+    "leases": CollectionSchema(()),
+    "heartbeats": CollectionSchema((), [_index("at", expireAfterSeconds=86_400)]),
+}
+
+
+def create_schema(database: Database[Document]) -> None:
+    """Create what is missing. Safe to run from several processes at once."""
+    existing = set(database.list_collection_names())
+    for name, schema in SCHEMA.items():
+        if name not in existing:
+            _create_collection(database, name, schema.required)
+        if schema.indexes:
+            database[name].create_indexes(schema.indexes)
+
+
+def _create_collection(database: Database[Document], name: str, required: tuple[str, ...]) -> None:
+    text = {"bsonType": "string", "minLength": 1}
+    validator = {"$jsonSchema": {"bsonType": "object", "required": list(required), "properties": dict.fromkeys(required, text)}}
+    try:
+        database.create_collection(name, **({"validator": validator} if required else {}))
+    except CollectionInvalid:
+        # another process created it between our look and our call
+        return
