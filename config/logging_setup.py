@@ -15,6 +15,11 @@ from config.settings import Settings
 
 def configure_logging(settings: Settings, process: str, stream: TextIO | None = None) -> None:
     """Send structlog and the standard library's loggers to `stream` (stderr by default) in one format."""
+    configure_logs(settings.log_level, settings.log_format, process, stream)
+
+
+def configure_logs(level: str, form: str, process: str, stream: TextIO | None = None) -> None:
+    """The same for a process that holds values and no settings, such as a Ray actor."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -23,9 +28,7 @@ def configure_logging(settings: Settings, process: str, stream: TextIO | None = 
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,7 +39,7 @@ def configure_logging(settings: Settings, process: str, stream: TextIO | None = 
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level)
+    root.setLevel(level)
     for noisy in ("pymongo", "kombu", "celery.bootsteps", "granian", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
 
     data: Path = Path(".keystage")
     """Directory of the embedded stack: databases, blobs, keys, logs."""
+    embedded_engine: Literal["auto", "mongod", "secantusd-rs", "secantusd-py"] = "auto"
+    """The MongoDB-wire server of a new embedded stack; `auto` takes the first of them that this machine has."""
 
     mongo_url: str = "mongodb://127.0.0.1:27017/keystage"
     """MongoDB, with the database's name as its path."""

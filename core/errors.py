@@ -11,6 +11,7 @@ KeystageError
 ├── ConflictError              not now: another one is doing it, or the state forbids it
 ├── PayloadTooLargeError       over a stated cap
 ├── UnsupportedMediaError      a type nobody here can read
+├── EgressDeniedError          an address that may not be called from here
 ├── UnavailableError           a backend is away; try again
 ├── LeaseLostError             a newer claim owns the job or delivery
 ├── IntegrityError             stored data is not what was written
@@ -109,6 +110,12 @@ class UnsupportedMediaError(KeystageError):
     """This content type is not supported."""
 
     code = "unsupported_media_type"
+
+
+class EgressDeniedError(KeystageError):
+    """This address may not be called: it is not public, and the operator has not allowed it."""
+
+    code = "egress_denied"
 
 
 class UnavailableError(KeystageError):

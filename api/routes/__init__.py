@@ -1,0 +1,1 @@
+"""Handlers, a noun a file, each with its table of routes."""

@@ -1,0 +1,1 @@
+"""Batches: a list of objects and the collections they go through, before and after they are submitted."""

@@ -1,0 +1,1 @@
+"""Credits: what work costs, and the append-only ledger of holds and captures."""

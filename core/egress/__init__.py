@@ -1,0 +1,1 @@
+"""What may be reached from here: one address policy for everything that calls the outside."""

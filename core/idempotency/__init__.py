@@ -1,0 +1,1 @@
+"""Idempotency: one Idempotency-Key, one effect, one answer."""

@@ -40,7 +40,7 @@ def database_clock(database: Database[Document]) -> DatabaseClock:
     """A clock that follows the database server's."""
 
     def read() -> datetime:
-        moment: datetime = database.client.admin.command("hello")["localTime"]
+        moment: datetime = database.client.admin.command("hello", codec_options=database.codec_options)["localTime"]
         return moment
 
     return DatabaseClock(read)

@@ -1,6 +1,11 @@
-"""The Redis client and every key it may hold, named in one place. Redis is never the truth: losing it costs time only."""
+"""The Redis client and every key it may hold, named in one place. Never the truth: losing Redis costs time only."""
+
+import asyncio
 
 from redis import BlockingConnectionPool, Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
 
 _SOCKET_TIMEOUT_SECONDS = 10.0
 """Above every blocking wait of ours; redis-py's default of 5 s would end a longer BLPOP with an error."""
@@ -21,3 +26,37 @@ def job_done_key(namespace_id: str, job_id: str) -> str:
 
 DELIVERIES_CHANNEL = "ks:deliveries"
 """Publish here, with no content, after a delivery became due: the dispatcher looks at once."""
+
+
+def wake_dispatcher(redis: Redis) -> None:
+    """Tell the dispatcher that a delivery is due. Redis away: it looks every second anyway."""
+    try:
+        redis.publish(DELIVERIES_CHANNEL, "")
+    except RedisError:
+        return
+
+
+class DeliverySignal:
+    """Waits for `wake_dispatcher` in an asyncio process. Without Redis each wait just takes its full time."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = AsyncRedis.from_url(url, socket_connect_timeout=2)
+        self._subscription: PubSub | None = None
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next signal, or after `seconds`."""
+        try:
+            if self._subscription is None:
+                subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+                await subscription.subscribe(DELIVERIES_CHANNEL)
+                self._subscription = subscription
+            await self._subscription.get_message(timeout=seconds)
+        except (RedisError, OSError):
+            self._subscription = None
+            await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._subscription is not None:
+            await self._subscription.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        await self._redis.aclose()

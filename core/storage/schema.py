@@ -30,8 +30,12 @@ class CollectionSchema:
 
 
 SCHEMA: dict[str, CollectionSchema] = {
-    "organizations": CollectionSchema(("internal_id",), [_index("organization_id", unique=True), _index("internal_id", unique=True)]),
-    "namespaces": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "name", unique=True)]),
+    "organizations": CollectionSchema(
+        ("internal_id",), [_index("organization_id", unique=True), _index("internal_id", unique=True)]
+    ),
+    "namespaces": CollectionSchema(
+        ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "name", unique=True)]
+    ),
     "api_keys": CollectionSchema(("internal_id",), [_index("internal_id", "name")]),
     "ledger": CollectionSchema(
         ("internal_id",),
@@ -58,12 +62,18 @@ SCHEMA: dict[str, CollectionSchema] = {
     ),
     "executions": CollectionSchema(_BOTH_IDS, [_in_namespace("_id")]),
     "buckets": CollectionSchema(
-        _BOTH_IDS, [_in_namespace("_id"), _in_namespace("bucket_name", unique=True), _in_namespace("-created_at")]
+        _BOTH_IDS,
+        [_in_namespace("_id"), _in_namespace("bucket_name", unique=True), _in_namespace("-created_at")],
     ),
     "objects": CollectionSchema(_BOTH_IDS, [_in_namespace("_id"), _in_namespace("bucket_id", "-created_at")]),
     "collections": CollectionSchema(
         _BOTH_IDS,
-        [_in_namespace("_id"), _in_namespace("collection_name", unique=True), _in_namespace("-created_at")],
+        [
+            _in_namespace("_id"),
+            _in_namespace("collection_name", unique=True),
+            _in_namespace("-created_at"),
+            _in_namespace("bucket_ids"),
+        ],
     ),
     "documents": CollectionSchema(
         _BOTH_IDS,
@@ -78,7 +88,9 @@ SCHEMA: dict[str, CollectionSchema] = {
         _BOTH_IDS,
         [_in_namespace("_id"), _in_namespace("retriever_name", unique=True), _in_namespace("-created_at")],
     ),
-    "webhooks": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "-created_at")]),
+    "webhooks": CollectionSchema(
+        ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "-created_at")]
+    ),
     "events": CollectionSchema(_BOTH_IDS, [_index("internal_id", "_id")]),
     "deliveries": CollectionSchema(
         _BOTH_IDS,
@@ -106,9 +118,9 @@ def create_schema(database: Database[Document]) -> None:
 
 def _create_collection(database: Database[Document], name: str, required: tuple[str, ...]) -> None:
     text = {"bsonType": "string", "minLength": 1}
-    validator = {"$jsonSchema": {"bsonType": "object", "required": list(required), "properties": dict.fromkeys(required, text)}}
+    rules = {"bsonType": "object", "required": list(required), "properties": dict.fromkeys(required, text)}
     try:
-        database.create_collection(name, **({"validator": validator} if required else {}))
+        database.create_collection(name, validator={"$jsonSchema": rules} if required else {})
     except CollectionInvalid:
         # another process created it between our look and our call
         return

@@ -1,0 +1,1 @@
+"""Who: organizations, their namespaces and their API keys."""

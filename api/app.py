@@ -1,0 +1,33 @@
+"""Builds the WSGI application. It holds no route and no rule of its own."""
+
+from flask import Flask
+from flask import Response as FlaskResponse
+from werkzeug.exceptions import HTTPException
+
+from api.dispatch import Dispatcher
+from api.registry import add_routes, require_registered
+from config.logging_setup import configure_logging
+from config.settings import load_settings
+from core.bootstrap import Services, build_services
+
+
+def create_app() -> Flask:
+    """The application of one process, from its settings. Connects to MongoDB."""
+    settings = load_settings()
+    configure_logging(settings, "api")
+    return build_app(build_services(settings))
+
+
+def build_app(services: Services) -> Flask:
+    """The application over given services. Raises ValueError when a rule is not in the registry."""
+    app = Flask("keystage", static_folder=None)
+    app.url_map.merge_slashes = False
+    dispatcher = Dispatcher(services)
+    add_routes(app, dispatcher)
+    require_registered(app)
+
+    def refuse(error: HTTPException) -> FlaskResponse:
+        return dispatcher.refuse(error)
+
+    app.register_error_handler(HTTPException, refuse)
+    return app

@@ -1,0 +1,117 @@
+"""What a handler gets and gives: a request that has passed every check, and an answer. Free of Flask."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from core.bootstrap import Services
+from core.errors import FieldProblem, InvalidRequestError, ValidationFailedError
+from core.ids import IdSource, random_id
+from core.storage.scope import NamespaceScope, OrganizationScope
+from core.tenancy.tenant import Caller, Namespace
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_WARNINGS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. `body` None sends none."""
+
+    body: Mapping[str, Any] | bytes | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    replay: Mapping[str, Any] | None = None
+    """what a repetition with the same Idempotency-Key gets, when the body has a secret that is shown once"""
+
+    def with_warnings(self, warnings: list[str]) -> "Reply":
+        """The same answer with `warnings` beside its fields."""
+        if not warnings or not isinstance(self.body, dict):
+            return self
+        return replace(self, body={**self.body, "warnings": [*self.body.get("warnings", []), *warnings]})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request of a known caller, decoded. Header names are in Title-Case."""
+
+    services: Services
+    request_id: str
+    caller: Caller | None
+    namespace: Namespace | None
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+    new_id: IdSource = random_id
+    """ids of new records; the same at each try under one Idempotency-Key"""
+    warnings: list[str] = field(default_factory=list)
+    """said to the caller in the answer"""
+
+    @property
+    def organization(self) -> OrganizationScope:
+        """The caller's organization."""
+        if self.caller is None:
+            raise LookupError("this route is public: it has no caller")
+        return self.caller.scope
+
+    @property
+    def scope(self) -> NamespaceScope:
+        """The namespace of a route that needs one."""
+        if self.namespace is None:
+            raise LookupError("this route has no namespace")
+        return self.namespace.scope
+
+    @property
+    def narrowest_scope(self) -> OrganizationScope:
+        """The namespace when the caller named one, else the organization."""
+        return self.namespace.scope if self.namespace else self.organization
+
+    def parse(self, model: type[Model]) -> Model:
+        """The body as a typed request; unknown keys are ignored and named in the warnings.
+
+        Raises ValidationFailedError, which names each bad field.
+        """
+        known = known_keys(model)
+        self.warn_of_unknown({name: value for name, value in self.body.items() if name not in known})
+        return validated(model, self.body)
+
+    def warn_of_unknown(self, ignored: Mapping[str, Any]) -> None:
+        """Say that these parts of the body were ignored; a null asks for nothing."""
+        names = sorted(name for name, value in ignored.items() if value is not None)
+        self.warnings.extend(f"Unknown key {name!r} was ignored." for name in names[:_WARNINGS_SHOWN])
+
+    def prefers(self, preference: str) -> bool:
+        """Whether the Prefer header asks for this."""
+        return preference in {part.strip().lower() for part in self.headers.get("Prefer", "").split(",")}
+
+
+def validated(model: type[Model], value: object, at: tuple[str | int, ...] = ()) -> Model:
+    """`value` as a model. Raises ValidationFailedError with locations that start with `at`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ValidationFailedError(
+            [FieldProblem(at + item["loc"], item["msg"], item["type"]) for item in error.errors(include_url=False)]
+        ) from error
+
+
+def known_keys(model: type[BaseModel]) -> set[str]:
+    """Every key that a model reads, aliases included."""
+    names = set()
+    for name, info in model.model_fields.items():
+        alias = info.validation_alias
+        names.update({name} if alias is None else {alias} if isinstance(alias, str) else _choices(alias))
+    return names
+
+
+def _choices(alias: object) -> set[str]:
+    return {choice for choice in getattr(alias, "choices", ()) if isinstance(choice, str)}
+
+
+def refuse(location: str, message: str) -> InvalidRequestError:
+    """A ValidationFailedError about one field."""
+    return ValidationFailedError([FieldProblem((location,), message)])

@@ -1,0 +1,122 @@
+"""The one JSON decoder for what strangers send: strict, bounded, and never the cause of a 500."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from core.errors import FieldProblem, InvalidRequestError, UnsupportedMediaError, ValidationFailedError
+
+MAX_DEPTH = 32
+MAX_VALUES = 500_000
+"""Objects, arrays and plain values in one body."""
+MAX_KEY_CHARACTERS = 256
+_INT64 = 2**63
+_INT64_DIGITS = 20
+
+
+def decode_body(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
+    """A request body as an object. No body at all counts as `{}`, with or without a content type.
+
+    Raises UnsupportedMediaError, InvalidRequestError for what is not strict JSON, and ValidationFailedError, with the
+    place, for JSON that may not be stored.
+    """
+    if not body:
+        return {}
+    _require_json(content_type, content_encoding)
+    value = _parse(body)
+    if not isinstance(value, dict):
+        raise InvalidRequestError("The body must be a JSON object.")
+    _check(value)
+    return value
+
+
+def _require_json(content_type: str | None, content_encoding: str | None) -> None:
+    media, _, parameters = (content_type or "").partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if media.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
+        raise UnsupportedMediaError("Send the body as application/json in UTF-8.")
+    if (content_encoding or "identity").lower() != "identity":
+        raise UnsupportedMediaError("Send the body without a Content-Encoding.")
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_int64,
+            parse_float=_finite,
+        )
+    except InvalidRequestError:
+        raise
+    except RecursionError as error:
+        raise InvalidRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.") from error
+    except ValueError as error:
+        raise InvalidRequestError("The body is not valid JSON in UTF-8.") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise InvalidRequestError("The body has an object with the same key twice.")
+    return result
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise InvalidRequestError("The body has NaN or Infinity, which JSON does not know.")
+
+
+def _int64(text: str) -> int:
+    value = int(text) if len(text) <= _INT64_DIGITS else _INT64
+    if not -_INT64 <= value < _INT64:
+        raise InvalidRequestError("The body has an integer of more than 64 bits.")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidRequestError("The body has a number that is too large.")
+    return value
+
+
+def _check(root: Mapping[str, Any]) -> None:
+    """Walk without recursion: bounds, strings that UTF-8 cannot hold, and keys that a store would misread."""
+    pending: list[tuple[object, int, tuple[str | int, ...]]] = [(root, 1, ())]
+    values = 0
+    while pending:
+        value, depth, place = pending.pop()
+        values += 1
+        if isinstance(value, str):
+            _check_text(value, place)
+        elif isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                raise InvalidRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+            if values + len(pending) + len(value) > MAX_VALUES:
+                raise InvalidRequestError(f"The body has more than {MAX_VALUES} values.")
+            if isinstance(value, dict):
+                for key in value:
+                    _check_key(key, place)
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            pending.extend((item, depth + 1, (*place, name)) for name, item in items)
+
+
+def _check_text(text: str, place: tuple[str | int, ...]) -> None:
+    if "\x00" in text:
+        raise ValidationFailedError([FieldProblem(place, "must not contain the character U+0000")])
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        problem = FieldProblem(place, "must not contain half of a surrogate pair")
+        raise ValidationFailedError([problem]) from None
+
+
+def _check_key(key: str, place: tuple[str | int, ...]) -> None:
+    _check_text(key, place)
+    if key.startswith("$") or "." in key or len(key) > MAX_KEY_CHARACTERS:
+        problem = FieldProblem(
+            (*place, key[:64]), f"a key must not start with '$', contain '.' or exceed {MAX_KEY_CHARACTERS} characters"
+        )
+        raise ValidationFailedError([problem])

@@ -1,0 +1,117 @@
+"""The one place that knows HTTP statuses of errors: an exception in, the published envelope out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from api.call import Reply
+from core.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    KeystageError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnsupportedMediaError,
+    ValidationFailedError,
+)
+from core.storage.failures import is_backend_failure
+
+log = structlog.get_logger(__name__)
+
+_RETRY_AFTER_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class _Wire:
+    status: int
+    type: str
+
+
+_WIRE: Mapping[type[KeystageError], _Wire] = {
+    InvalidRequestError: _Wire(400, "BadRequestError"),
+    UnauthenticatedError: _Wire(401, "UnauthorizedError"),
+    PermissionDeniedError: _Wire(403, "ForbiddenError"),
+    InsufficientCreditsError: _Wire(403, "QuotaExceededError"),
+    NotFoundError: _Wire(404, "NotFoundError"),
+    AlreadyExistsError: _Wire(409, "AlreadyExistsError"),
+    ConflictError: _Wire(409, "ConflictError"),
+    PayloadTooLargeError: _Wire(413, "PayloadTooLargeError"),
+    UnsupportedMediaError: _Wire(415, "UnsupportedMediaTypeError"),
+    ValidationFailedError: _Wire(422, "ValidationError"),
+    UnavailableError: _Wire(503, "ServiceUnavailableError"),
+}
+"""Core errors as the wire names them. A kind that is not here is a fault of ours."""
+
+_TRANSPORT: Mapping[int, KeystageError] = {
+    404: NotFoundError("There is no such route."),
+    413: PayloadTooLargeError("The body is larger than this route accepts."),
+    415: UnsupportedMediaError(),
+}
+"""What the web framework refuses by itself, as errors of ours."""
+
+
+def error_reply(error: Exception, request_id: str) -> Reply:
+    """The answer to a failed request. Unknown exceptions are logged in full and answered without a word about them."""
+    if isinstance(error, MethodNotAllowed):
+        allowed = {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+        wire = _Wire(405, "MethodNotAllowedError")
+        return _reply(wire, "This route does not take this method.", "method_not_allowed", {}, request_id, allowed)
+    known = _known(error)
+    if known is None:
+        log.error("request.failed", exc_info=error)
+        wire = _Wire(500, "InternalServerError")
+        return _reply(wire, "Something went wrong on our side.", "internal_error", {}, request_id, {})
+    wire = next(_WIRE[kind] for kind in type(known).__mro__ if kind in _WIRE)
+    return _reply(wire, known.message, known.code, _details(known), request_id, _headers(wire, known))
+
+
+def _known(error: Exception) -> KeystageError | None:
+    """The error as one that `_WIRE` maps, or None when it is a fault of ours."""
+    if isinstance(error, HTTPException):
+        status = error.code or 500
+        return _TRANSPORT.get(status) or (InvalidRequestError() if 400 <= status < 500 else None)
+    if is_backend_failure(error):
+        log.warning("request.backend_away", error=type(error).__name__)
+        return UnavailableError()
+    return error if isinstance(error, KeystageError) and isinstance(error, tuple(_WIRE)) else None
+
+
+def _details(error: KeystageError) -> dict[str, Any]:
+    if not isinstance(error, ValidationFailedError):
+        return dict(error.details)
+    return {
+        "validation_errors": [
+            {"type": problem.kind, "location": list(problem.location), "message": problem.message}
+            for problem in error.problems
+        ]
+    }
+
+
+def _headers(wire: _Wire, error: KeystageError) -> dict[str, str]:
+    if wire.status == 401:
+        return {"WWW-Authenticate": "Bearer"}
+    if wire.status == 503:
+        return {"Retry-After": str(_RETRY_AFTER_SECONDS)}
+    if "retry_after_seconds" in error.details:
+        return {"Retry-After": str(error.details["retry_after_seconds"])}
+    return {}
+
+
+def _reply(
+    wire: _Wire, message: str, code: str, details: Mapping[str, Any], request_id: str, headers: Mapping[str, str]
+) -> Reply:
+    body = {
+        "success": False,
+        "status": wire.status,
+        "error": {"message": message, "type": wire.type, "code": code, "details": dict(details)},
+        "request_id": request_id,
+    }
+    return Reply(body, wire.status, headers)

@@ -1,0 +1,71 @@
+"""Honours `Idempotency-Key`: the first request runs, its repetitions get the same answer. Storage is in core."""
+
+import re
+from dataclasses import replace
+
+from api.call import Call, Reply
+from api.errors import error_reply
+from api.route import Route
+from api.wire import encode
+from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
+from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_fingerprint
+from core.ids import SeededIds
+
+HEADER = "Idempotency-Key"
+_SHAPE = re.compile(r"[\x21-\x7e]{1,255}")
+_NOTHING_HAPPENED = frozenset({401, 403, 422, 429})
+"""Answers after which the same key may carry another request."""
+
+
+def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) -> Reply:
+    """The handler's answer, or the one that an earlier request with the same key got.
+
+    Raises InvalidRequestError for a malformed key, ConflictError while another request holds it, ValidationFailedError
+    when it was used for another request; and, for a request without a key, what its handler raises.
+    """
+    key = call.headers.get(HEADER)
+    if not route.idempotent or key is None:
+        return _handle(route, call)
+    if not _SHAPE.fullmatch(key):
+        raise InvalidRequestError(f"{HEADER} must be 1 to 255 visible ASCII characters.")
+    namespace_id = call.namespace.namespace_id if call.namespace else None
+    fingerprint = request_fingerprint(route.method, path, query, body, namespace_id)
+    match call.services.idempotency.claim(call.organization, route.name, key, fingerprint):
+        case Replay(response):
+            return Reply(response.body or None, response.status, {**response.headers, "Idempotent-Replayed": "true"})
+        case InProgress():
+            raise ConflictError(f"A request with this {HEADER} is being handled.", retry_after_seconds=1)
+        case Mismatch():
+            raise ValidationFailedError(
+                [FieldProblem((HEADER,), "this key was used for another request", "idempotency_mismatch")]
+            )
+        case Claimed(operation_id):
+            return _run(route, replace(call, new_id=SeededIds(operation_id)), key)
+
+
+def _run(route: Route, call: Call, key: str) -> Reply:
+    try:
+        reply = _handle(route, call)
+    except Exception as error:
+        reply = error_reply(error, call.request_id)
+    _settle(route, call, key, reply)
+    return reply
+
+
+def _handle(route: Route, call: Call) -> Reply:
+    return route.handler(call).with_warnings(call.warnings)
+
+
+def _settle(route: Route, call: Call, key: str, reply: Reply) -> None:
+    """Keep the answer; or free the key where nothing happened; or let the next try go on with the same operation."""
+    store = call.services.idempotency
+    if reply.status in _NOTHING_HAPPENED:
+        store.forget(call.organization, route.name, key)
+    elif reply.status >= 500 or not store.save(call.organization, route.name, key, _saved(reply)):
+        store.let_go(call.organization, route.name, key)
+
+
+def _saved(reply: Reply) -> SavedResponse:
+    body = reply.replay if reply.replay is not None else reply.body
+    content = b"" if body is None else body if isinstance(body, bytes) else encode(body)
+    return SavedResponse(reply.status, content, reply.headers)

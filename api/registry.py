@@ -1,0 +1,50 @@
+"""Every route of the API, in one place. An app with any other rule is refused."""
+
+from typing import Final
+
+from flask import Flask
+
+from api.dispatch import Dispatcher
+from api.route import Route
+from api.routes import batches, buckets, collections, health, namespaces, retrievers, tasks, webhooks
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *health.ROUTES,
+    *namespaces.ROUTES,
+    *buckets.ROUTES,
+    *collections.ROUTES,
+    *batches.ROUTES,
+    *tasks.ROUTES,
+    *retrievers.ROUTES,
+    *webhooks.ROUTES,
+)
+
+
+def add_routes(app: Flask, dispatcher: Dispatcher) -> None:
+    """Give the app the routes of the registry and no others. Raises ValueError for two routes of one name."""
+    names = [route.name for route in ROUTES]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"routes share a name: {', '.join(sorted(twice))}")
+    for route in ROUTES:
+        app.add_url_rule(
+            route.rule,
+            endpoint=route.name,
+            view_func=_view(dispatcher, route),
+            methods=[route.method],
+            provide_automatic_options=False,
+        )
+
+
+def require_registered(app: Flask) -> None:
+    """Raises ValueError when the app has a rule that no Route declares: nothing would guard it."""
+    declared = {(route.rule, route.name) for route in ROUTES}
+    strangers = [rule.rule for rule in app.url_map.iter_rules() if (rule.rule, rule.endpoint) not in declared]
+    if strangers:
+        raise ValueError(f"rules without a Route: {', '.join(sorted(strangers))}")
+
+
+def _view(dispatcher: Dispatcher, route: Route):  # type: ignore[no-untyped-def]  # Flask's own view type is a union
+    def view(**path: str):  # type: ignore[no-untyped-def]
+        return dispatcher.answer(route, **path)
+
+    return view

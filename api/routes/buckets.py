@@ -1,0 +1,129 @@
+"""Buckets and the objects in them."""
+
+from typing import Any
+
+from api.call import Call, Reply
+from api.compat import created_status
+from api.pagination import list_request, listing
+from api.route import MEBIBYTE, Route
+from api.schemas.buckets import BucketBody, ObjectsBody, new_object, show_bucket, show_object
+from core.audit.actions import AuditAction
+from core.buckets.bucket import Bucket, NewObject
+from core.errors import ValidationFailedError
+from core.ids import Prefix
+from core.tenancy.tenant import Permission
+
+
+def create_bucket(call: Call) -> Reply:
+    """A new bucket."""
+    body = call.parse(BucketBody)
+    schema = body.bucket_schema.properties
+    bucket = call.services.buckets.create(
+        call.scope,
+        call.new_id(Prefix.BUCKET),
+        body.bucket_name,
+        properties={name: declared.model_dump(mode="json") for name, declared in schema.items()},
+        description=body.description,
+        metadata=body.metadata,
+    )
+    return Reply(show_bucket(bucket), created_status(call))
+
+
+def get_bucket(call: Call) -> Reply:
+    """One bucket, by id or name."""
+    return Reply(show_bucket(bucket_of(call)))
+
+
+def list_buckets(call: Call) -> Reply:
+    """Buckets, newest first."""
+    page = call.services.buckets.list(call.scope, list_request(call))
+    return Reply(listing(page, show_bucket, "total_count"))
+
+
+def create_object(call: Call) -> Reply:
+    """A new object. It is stored and nothing more: a batch processes it."""
+    bucket = bucket_of(call)
+    new = new_object(bucket, call.body, call.new_id)
+    stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, [new])
+    return Reply(show_object(stored[0]), created_status(call))
+
+
+def create_objects(call: Call) -> Reply:
+    """Several objects at once; each is taken or refused by itself."""
+    bucket = bucket_of(call)
+    body = call.parse(ObjectsBody)
+    accepted, failed = _accepted(call, bucket, body)
+    stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, list(accepted.values()))
+    succeeded = [{**show_object(item), "object_index": index} for index, item in zip(accepted, stored, strict=True)]
+    return Reply(
+        {
+            "succeeded": succeeded,
+            "failed": failed,
+            "total_requested": len(body.objects),
+            "succeeded_count": len(succeeded),
+            "failed_count": len(failed),
+        },
+        created_status(call),
+    )
+
+
+def _accepted(call: Call, bucket: Bucket, body: ObjectsBody) -> tuple[dict[int, NewObject], list[dict[str, Any]]]:
+    accepted, failed = {}, []
+    for index, item in enumerate(body.objects):
+        try:
+            accepted[index] = new_object(bucket, item, call.new_id)
+        except ValidationFailedError as error:
+            failed.append({"object_index": index, "error": error.message, "error_type": "ValidationError"})
+    return accepted, failed
+
+
+def get_object(call: Call) -> Reply:
+    """One object."""
+    bucket = bucket_of(call)
+    return Reply(show_object(call.services.buckets.get_object(call.scope, bucket.bucket_id, call.path["object_id"])))
+
+
+def list_objects(call: Call) -> Reply:
+    """Objects of a bucket, newest first."""
+    page = call.services.buckets.list_objects(call.scope, bucket_of(call).bucket_id, list_request(call))
+    return Reply(listing(page, show_object, None))
+
+
+def delete_object(call: Call) -> Reply:
+    """Remove an object. Documents made of it stay."""
+    call.services.buckets.delete_object(call.scope, bucket_of(call).bucket_id, call.path["object_id"])
+    return Reply(status=204)
+
+
+def bucket_of(call: Call) -> Bucket:
+    """The bucket that the path names. Raises NotFoundError."""
+    return call.services.buckets.get(call.scope, call.path["bucket_id"])
+
+
+_BUCKET = "/v1/buckets/<bucket_id>"
+_OBJECTS = f"{_BUCKET}/objects"
+
+ROUTES = (
+    Route(
+        "POST", "/v1/buckets", "buckets.create", create_bucket, Permission.WRITE,
+        audit=AuditAction.BUCKET_CREATED, idempotent=True,
+    ),
+    Route("GET", "/v1/buckets", "buckets.list_by_get", list_buckets, Permission.READ),
+    Route("POST", "/v1/buckets/list", "buckets.list", list_buckets, Permission.READ),
+    Route("GET", _BUCKET, "buckets.get", get_bucket, Permission.READ),
+    Route(
+        "POST", _OBJECTS, "objects.create", create_object, Permission.WRITE,
+        audit=AuditAction.OBJECT_CREATED, idempotent=True, max_body_bytes=16 * MEBIBYTE,
+    ),
+    Route(
+        "POST", f"{_OBJECTS}/batch", "objects.create_batch", create_objects, Permission.WRITE,
+        audit=AuditAction.OBJECT_CREATED, idempotent=True, max_body_bytes=16 * MEBIBYTE,
+    ),
+    Route("GET", _OBJECTS, "objects.list_by_get", list_objects, Permission.READ),
+    Route("POST", f"{_OBJECTS}/list", "objects.list", list_objects, Permission.READ),
+    Route("GET", f"{_OBJECTS}/<object_id>", "objects.get", get_object, Permission.READ),
+    Route(
+        "DELETE", f"{_OBJECTS}/<object_id>", "objects.delete", delete_object, Permission.DELETE,
+        audit=AuditAction.OBJECT_DELETED,
+    ),
+)  # fmt: skip

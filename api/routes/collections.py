@@ -1,0 +1,96 @@
+"""Collections and the documents in them."""
+
+from collections.abc import Sequence
+
+from api.call import Call, Reply, refuse
+from api.compat import created_status
+from api.pagination import list_request, listing
+from api.route import Route
+from api.schemas.collections import CollectionBody, SourceBody, extractor_config, show_collection, show_document
+from core.audit.actions import AuditAction
+from core.buckets.bucket import Bucket
+from core.collections.collection import Collection
+from core.errors import NotFoundError
+from core.ids import Prefix
+from core.tenancy.tenant import Permission
+
+
+def create_collection(call: Call) -> Reply:
+    """A new collection over buckets of this namespace."""
+    body = call.parse(CollectionBody)
+    extractor = extractor_config(body.feature_extractor)
+    buckets = _source_buckets(call, body.source)
+    collection = call.services.collections.create(
+        call.scope,
+        call.new_id(Prefix.COLLECTION),
+        body.collection_name,
+        bucket_ids=[bucket.bucket_id for bucket in buckets],
+        extractor=extractor,
+        description=body.description,
+        metadata=body.metadata,
+    )
+    return Reply(show_collection(collection, {bucket.bucket_id: bucket for bucket in buckets}), created_status(call))
+
+
+def _source_buckets(call: Call, source: SourceBody) -> list[Bucket]:
+    if source.type != "bucket":
+        raise refuse("source", "only the source type 'bucket' is available yet")
+    if not source.buckets:
+        raise refuse("source", "name at least one bucket in bucket_ids")
+    try:
+        return [call.services.buckets.get(call.scope, name) for name in source.buckets]
+    except NotFoundError:
+        raise refuse("source", "a bucket in bucket_ids was not found in this namespace") from None
+
+
+def get_collection(call: Call) -> Reply:
+    """One collection, by id or name."""
+    collection = collection_of(call)
+    return Reply(show_collection(collection, _buckets_of(call, [collection])))
+
+
+def list_collections(call: Call) -> Reply:
+    """Collections, newest first."""
+    page = call.services.collections.list(call.scope, list_request(call))
+    buckets = _buckets_of(call, page.records)
+    return Reply(listing(page, lambda collection: show_collection(collection, buckets), "total_count"))
+
+
+def _buckets_of(call: Call, collections: Sequence[Collection]) -> dict[str, Bucket]:
+    bucket_ids = sorted({bucket_id for collection in collections for bucket_id in collection.bucket_ids})
+    return {bucket.bucket_id: bucket for bucket in call.services.buckets.get_many(call.scope, bucket_ids)}
+
+
+def get_document(call: Call) -> Reply:
+    """One document."""
+    collection_id = collection_of(call).collection_id
+    return Reply(
+        show_document(call.services.collections.get_document(call.scope, collection_id, call.path["document_id"]))
+    )
+
+
+def list_documents(call: Call) -> Reply:
+    """Documents of a collection, newest first."""
+    page = call.services.collections.list_documents(call.scope, collection_of(call).collection_id, list_request(call))
+    return Reply(listing(page, show_document, None))
+
+
+def collection_of(call: Call) -> Collection:
+    """The collection that the path names. Raises NotFoundError."""
+    return call.services.collections.get(call.scope, call.path["collection_id"])
+
+
+_COLLECTION = "/v1/collections/<collection_id>"
+_DOCUMENTS = f"{_COLLECTION}/documents"
+
+ROUTES = (
+    Route(
+        "POST", "/v1/collections", "collections.create", create_collection, Permission.WRITE,
+        audit=AuditAction.COLLECTION_CREATED, idempotent=True,
+    ),
+    Route("GET", "/v1/collections", "collections.list_by_get", list_collections, Permission.READ),
+    Route("POST", "/v1/collections/list", "collections.list", list_collections, Permission.READ),
+    Route("GET", _COLLECTION, "collections.get", get_collection, Permission.READ),
+    Route("POST", f"{_DOCUMENTS}/list", "documents.list", list_documents, Permission.READ),
+    Route("GET", f"{_DOCUMENTS}/<document_id>", "documents.get", get_document, Permission.READ),
+)  # fmt: skip

@@ -1,0 +1,129 @@
+"""Retrievers: made once, never changed, executed as jobs."""
+
+from api.call import Call, Reply, refuse
+from api.compat import created_status
+from api.pagination import list_request, listing
+from api.route import Route
+from api.schemas.retrievers import ExecuteBody, RetrieverBody, show_execution, show_retriever
+from api.schemas.tasks import show_task
+from core.audit.actions import AuditAction
+from core.credits.prices import execution_price
+from core.errors import NotFoundError
+from core.ids import Prefix
+from core.jobs.job import Job, JobKind, NewJob
+from core.jobs.waiting import wait_for_end
+from core.retrievers.executions import execution_id_of, job_id_of
+from core.retrievers.retriever import Retriever, fill_inputs
+from core.retrievers.stages import ignored_parameters, parse_stages
+from core.tenancy.tenant import Permission
+
+_NAMED = 10
+"""Missing collections that an error names."""
+
+
+def create_retriever(call: Call) -> Reply:
+    """A new retriever. Its stages' parameters are checked now, so that executing it cannot fail on them."""
+    body = call.parse(RetrieverBody)
+    stages = parse_stages(body.stages)
+    call.warnings.extend(f"Unknown parameter {path!r} was ignored." for path in ignored_parameters(stages))
+    collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
+    if missing:
+        raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
+    retriever = call.services.retrievers.create(
+        call.scope,
+        call.new_id(Prefix.RETRIEVER),
+        body.retriever_name,
+        stages=[stage.to_stored() for stage in stages],
+        collection_ids=[collection.collection_id for collection in collections],
+        input_schema=body.inputs(),
+        description=body.description,
+        metadata=body.metadata,
+        tags=body.tags,
+    )
+    shown = show_retriever(retriever)
+    # older clients read the copy, newer ones the top level
+    return Reply({**shown, "retriever": shown}, created_status(call))
+
+
+def get_retriever(call: Call) -> Reply:
+    """One retriever, by id or name."""
+    shown = show_retriever(_retriever_of(call))
+    return Reply({**shown, "retriever": shown})
+
+
+def list_retrievers(call: Call) -> Reply:
+    """Retrievers, newest first."""
+    page = call.services.retrievers.list(call.scope, list_request(call))
+    return Reply(listing(page, show_retriever, "total"))
+
+
+def execute_retriever(call: Call) -> Reply:
+    """Run a retriever: wait for its end and answer with the result, or answer 202 with the task at once."""
+    retriever = _retriever_of(call)
+    body = call.parse(ExecuteBody)
+    limit, inputs = body.documents_wanted(), fill_inputs(retriever, body.inputs)
+    asynchronous = call.prefers("respond-async")
+    job_id = call.new_id(Prefix.TASK)
+    job = call.services.submission.submit(
+        call.scope,
+        NewJob(
+            job_id=job_id,
+            kind=JobKind.RETRIEVER,
+            spec={
+                "retriever_id": retriever.retriever_id,
+                "execution_id": execution_id_of(job_id),
+                "inputs": inputs,
+                "limit": limit,
+                "stages": list(retriever.stages),
+                "collection_ids": list(retriever.collection_ids),
+            },
+            hold=execution_price(retriever.stage_ids),
+            request_id=call.request_id,
+            awaited=not asynchronous,
+        ),
+    )
+    if asynchronous:
+        return _accepted(job, {"Preference-Applied": "respond-async"})
+    services = call.services
+    job = wait_for_end(services.redis, services.jobs, call.scope, job.job_id, services.settings.sync_wait_seconds)
+    return _executed(call, job) if job.is_final else _accepted(job, {})
+
+
+def get_execution(call: Call) -> Reply:
+    """One execution of a retriever, ended or not."""
+    retriever = _retriever_of(call)
+    job = call.services.jobs.get(call.scope, job_id_of(call.path["execution_id"]))
+    if job.spec.get("retriever_id") != retriever.retriever_id:
+        raise NotFoundError("The task was not found.")
+    return _executed(call, job)
+
+
+def _retriever_of(call: Call) -> Retriever:
+    return call.services.retrievers.get(call.scope, call.path["retriever_id"])
+
+
+def _executed(call: Call, job: Job) -> Reply:
+    pointer = job.decision.result.get("execution_doc") if job.decision and job.is_final else None
+    return Reply(show_execution(job, call.services.executions.get(call.scope, pointer) if pointer else None))
+
+
+def _accepted(job: Job, headers: dict[str, str]) -> Reply:
+    return Reply(show_task(job), 202, {"Location": f"/v1/tasks/{job.job_id}", **headers})
+
+
+_RETRIEVER = "/v1/retrievers/<retriever_id>"
+
+ROUTES = (
+    Route(
+        "POST", "/v1/retrievers", "retrievers.create", create_retriever, Permission.WRITE,
+        audit=AuditAction.RETRIEVER_CREATED, idempotent=True,
+    ),
+    Route("GET", "/v1/retrievers", "retrievers.list_by_get", list_retrievers, Permission.READ),
+    Route("POST", "/v1/retrievers/list", "retrievers.list", list_retrievers, Permission.READ),
+    Route("GET", _RETRIEVER, "retrievers.get", get_retriever, Permission.READ),
+    Route(
+        "POST", f"{_RETRIEVER}/execute", "retrievers.execute", execute_retriever, Permission.READ,
+        audit=AuditAction.RETRIEVER_EXECUTED, idempotent=True,
+    ),
+    Route("GET", f"{_RETRIEVER}/executions/<execution_id>", "executions.get", get_execution, Permission.READ),
+)  # fmt: skip

@@ -1,0 +1,38 @@
+"""Tasks: the jobs of an organization, or of one namespace when the caller names it."""
+
+from api.call import Call, Reply
+from api.pagination import listing, page_request
+from api.route import NamespaceMode, Route
+from api.schemas.tasks import TaskFilter, show_task
+from core.audit.actions import AuditAction
+from core.tenancy.tenant import Permission
+
+
+def get_task(call: Call) -> Reply:
+    """One task."""
+    return Reply(show_task(call.services.jobs.get(call.narrowest_scope, call.path["task_id"])))
+
+
+def list_tasks(call: Call) -> Reply:
+    """Tasks, newest first."""
+    asked = call.parse(TaskFilter)
+    page = call.services.jobs.page(call.narrowest_scope, page_request(call), states=asked.states(), kinds=asked.kinds())
+    return Reply(listing(page, show_task, "total"))
+
+
+def cancel_task(call: Call) -> Reply:
+    """Ask a task to stop. Foreign, absent and ended ones get the same answer, so that asking twice is no error."""
+    call.services.jobs.request_cancel(call.narrowest_scope, call.path["task_id"])
+    return Reply({"success": True, "message": "The task is stopped, if it was yours and under way."})
+
+
+_ANY = NamespaceMode.OPTIONAL
+
+ROUTES = (
+    Route("GET", "/v1/tasks/<task_id>", "tasks.get", get_task, Permission.READ, namespace=_ANY),
+    Route("POST", "/v1/tasks/list", "tasks.list", list_tasks, Permission.READ, namespace=_ANY),
+    Route(
+        "DELETE", "/v1/tasks/<task_id>", "tasks.cancel", cancel_task, Permission.DELETE,
+        namespace=_ANY, audit=AuditAction.TASK_CANCELLED,
+    ),
+)  # fmt: skip

@@ -1,0 +1,149 @@
+"""Webhooks of an organization, and what became of their deliveries."""
+
+import hashlib
+
+from api.call import Call, Reply, validated
+from api.compat import created_status
+from api.pagination import listing, page_request, whole_list_page
+from api.route import NamespaceMode, Route
+from api.schemas.webhooks import (
+    DeliveryFilter,
+    WebhookBody,
+    WebhookFilter,
+    show_attempt,
+    show_delivery,
+    show_webhook,
+)
+from core.audit.actions import AuditAction
+from core.errors import NotFoundError
+from core.ids import Prefix, webhook_id
+from core.tenancy.tenant import Permission
+from core.webhooks.endpoint import Endpoint
+from core.webhooks.signature import generate_secret
+
+
+def create_webhook(call: Call) -> Reply:
+    """A new webhook. A secret that we make is in this answer and never shown again."""
+    body = call.parse(WebhookBody)
+    new_id = _new_webhook_id(call)
+    if standing := _standing(call, new_id):
+        # a request that crashed after it had made the webhook: its secret went to nobody
+        return Reply(_secret_shown_before(standing), created_status(call))
+    made = generate_secret() if body.secret is None else None
+    endpoint = call.services.webhooks.create(call.organization, new_id, body.settings(), made or body.secret)
+    if made is None:
+        return Reply(show_webhook(endpoint), created_status(call))
+    return Reply(
+        {**show_webhook(endpoint), "signing_secret": made},
+        created_status(call),
+        replay=_secret_shown_before(endpoint),
+    )
+
+
+def create_webhook_201(call: Call) -> Reply:
+    """The path with a trailing slash, which only clients use that expect 201."""
+    reply = create_webhook(call)
+    return Reply(reply.body, 201, reply.headers, reply.replay)
+
+
+def _new_webhook_id(call: Call) -> str:
+    # the shape that clients check has no room for one of our ids
+    return webhook_id(hashlib.sha256(call.new_id(Prefix.OPERATION).encode()).hexdigest()[:16])
+
+
+def _standing(call: Call, new_id: str) -> Endpoint | None:
+    try:
+        return call.services.webhooks.get(call.organization, new_id)
+    except NotFoundError:
+        return None
+
+
+def _secret_shown_before(endpoint: Endpoint) -> dict[str, object]:
+    return {**show_webhook(endpoint), "signing_secret": None, "already_issued": True}
+
+
+def get_webhook(call: Call) -> Reply:
+    """One webhook."""
+    return Reply(show_webhook(call.services.webhooks.get(call.organization, call.path["webhook_id"])))
+
+
+def update_webhook(call: Call) -> Reply:
+    """Replace a webhook's settings. An absent or `redacted` secret stays, an empty one is removed."""
+    body = call.parse(WebhookBody)
+    endpoint = call.services.webhooks.update(call.organization, call.path["webhook_id"], body.settings(), body.secret)
+    return Reply(show_webhook(endpoint))
+
+
+def delete_webhook(call: Call) -> Reply:
+    """Remove a webhook. Foreign, absent and removed before get the same answer."""
+    call.services.webhooks.delete(call.organization, call.path["webhook_id"])
+    return Reply(status=204)
+
+
+def list_webhooks(call: Call) -> Reply:
+    """Webhooks, newest first: few enough to be read whole."""
+    asked, wanted = page_request(call), call.parse(WebhookFilter)
+    endpoints = [one for one in call.services.webhooks.list_endpoints(call.organization) if wanted.keeps(one)]
+    return Reply(listing(whole_list_page(endpoints, asked), show_webhook, "total"))
+
+
+def list_deliveries(call: Call) -> Reply:
+    """Deliveries to a webhook, newest first; `?status=` and `X-Namespace` narrow them."""
+    status = call.query.get("status")
+    wanted = validated(DeliveryFilter, {"status": status or None})
+    endpoint = call.services.webhooks.get(call.organization, call.path["webhook_id"])
+    page = call.services.webhooks.page_deliveries(
+        call.organization,
+        endpoint.webhook_id,
+        page_request(call),
+        status=wanted.status,
+        namespace_id=call.namespace.namespace_id if call.namespace else None,
+    )
+    return Reply(listing(page, show_delivery, "total"))
+
+
+def get_delivery(call: Call) -> Reply:
+    """One delivery, with its attempts."""
+    webhooks = call.services.webhooks
+    delivery = webhooks.get_delivery(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    attempts = webhooks.attempts_of(call.organization, delivery.delivery_id)
+    return Reply({**show_delivery(delivery), "attempt_history": [show_attempt(attempt) for attempt in attempts]})
+
+
+def replay_delivery(call: Call) -> Reply:
+    """Send a delivery again, from the start of its schedule. Raises ConflictError while it is under way."""
+    delivery = call.services.webhooks.replay(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    return Reply(show_delivery(delivery))
+
+
+_WEBHOOKS = "/v1/organizations/webhooks"
+_WEBHOOK = f"{_WEBHOOKS}/<webhook_id>"
+_DELIVERY = f"{_WEBHOOK}/deliveries/<delivery_id>"
+_ANY = NamespaceMode.OPTIONAL
+
+ROUTES = (
+    Route(
+        "POST", _WEBHOOKS, "webhooks.create", create_webhook, Permission.WRITE,
+        namespace=_ANY, audit=AuditAction.WEBHOOK_CREATED, idempotent=True,
+    ),
+    Route(
+        "POST", f"{_WEBHOOKS}/", "webhooks.create_201", create_webhook_201, Permission.WRITE,
+        namespace=_ANY, audit=AuditAction.WEBHOOK_CREATED, idempotent=True,
+    ),
+    Route("POST", f"{_WEBHOOKS}/list", "webhooks.list", list_webhooks, Permission.READ, namespace=_ANY),
+    Route("GET", _WEBHOOK, "webhooks.get", get_webhook, Permission.READ, namespace=_ANY),
+    Route(
+        "PUT", _WEBHOOK, "webhooks.update", update_webhook, Permission.WRITE,
+        namespace=_ANY, audit=AuditAction.WEBHOOK_UPDATED,
+    ),
+    Route(
+        "DELETE", _WEBHOOK, "webhooks.delete", delete_webhook, Permission.DELETE,
+        namespace=_ANY, audit=AuditAction.WEBHOOK_DELETED,
+    ),
+    Route("GET", f"{_WEBHOOK}/deliveries", "deliveries.list", list_deliveries, Permission.READ, namespace=_ANY),
+    Route("GET", _DELIVERY, "deliveries.get", get_delivery, Permission.READ, namespace=_ANY),
+    Route(
+        "POST", f"{_DELIVERY}/replay", "deliveries.replay", replay_delivery, Permission.WRITE,
+        namespace=_ANY, audit=AuditAction.DELIVERY_REPLAYED, idempotent=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,190 @@
+"""Buckets and objects on the wire. It checks what a blob claims to be and turns it into bytes; it stores nothing."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
+
+from api.call import validated
+from api.schemas.fields import Body, Description, FreeForm, ShortText, name_of
+from core.buckets.bucket import (
+    BINARY_TYPES,
+    TEXT_TYPES,
+    Bucket,
+    FieldType,
+    NewBlob,
+    NewObject,
+    StoredBlob,
+    StoredObject,
+    schema_problems,
+)
+from core.errors import FieldProblem, ValidationFailedError
+from core.ids import IdSource, Prefix, derived_id
+
+MAX_OBJECTS = 1000
+"""Objects in one batch request."""
+MAX_BLOBS = 100
+
+_WireType = Annotated[FieldType, Field(strict=False)]
+_URL = re.compile(r"(https?|s3|gs)://\S+", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(;[\w=-]+)*;base64,", re.ASCII)
+_CONTENT_TYPES: Mapping[FieldType, str] = {
+    FieldType.PDF: "application/pdf",
+    FieldType.EXCEL: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+class SchemaField(Body):
+    """One property of a bucket's schema."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: _WireType
+    required: bool = False
+
+
+class BucketSchema(Body):
+    """A bucket's schema."""
+
+    properties: dict[ShortText, SchemaField] = Field(default_factory=dict, max_length=200)
+
+
+class BucketBody(Body):
+    """POST /v1/buckets"""
+
+    bucket_name: Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(name_of(Prefix.BUCKET))]
+    bucket_schema: BucketSchema = Field(validation_alias=AliasChoices("bucket_schema", "schema"))
+    description: Description | None = None
+    metadata: FreeForm = Field(default_factory=dict)
+
+
+class BlobBody(Body):
+    """One blob of an object."""
+
+    property: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    type: _WireType
+    data: Any = None
+    content_type: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=100)] | None = None
+    metadata: FreeForm = Field(default_factory=dict)
+
+
+class ObjectBody(Body):
+    """One object. Keys that are not named here are the customer's data."""
+
+    key_prefix: Annotated[str, StringConstraints(max_length=500)] | None = None
+    blobs: list[BlobBody] = Field(default_factory=list, max_length=MAX_BLOBS)
+    idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    skip_duplicates: bool = False
+    canonicalize_source: bool = True
+    force_remirror: bool = False
+    edges: list[Any] | None = None
+
+
+class ObjectData(Body):
+    """The customer's own keys of an object, as one bounded value."""
+
+    data: FreeForm
+
+
+class ObjectsBody(Body):
+    """POST …/objects/batch. Each object is validated by itself, so that one bad object fails alone."""
+
+    objects: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_OBJECTS)
+
+
+def new_object(bucket: Bucket, body: Mapping[str, Any], new_id: IdSource) -> NewObject:
+    """A body as an object that fits its bucket. Raises ValidationFailedError, naming each bad field."""
+    parsed = validated(ObjectBody, body)
+    data = validated(
+        ObjectData, {"data": {key: body[key] for key in body.keys() - ObjectBody.model_fields.keys()}}
+    ).data
+    problems = schema_problems(bucket, [(blob.property, blob.type) for blob in parsed.blobs], data)
+    if problems:
+        raise ValidationFailedError(problems)
+    # taken in any case, so that an object's place in a request decides its id
+    fresh = new_id(Prefix.OBJECT)
+    key = parsed.idempotency_key
+    return NewObject(
+        object_id=derived_id(Prefix.OBJECT, bucket.bucket_id, key) if key else fresh,
+        blobs=tuple(_new_blob(blob, index) for index, blob in enumerate(parsed.blobs)),
+        data=data,
+        key_prefix=parsed.key_prefix,
+    )
+
+
+def _new_blob(blob: BlobBody, index: int) -> NewBlob:
+    if isinstance(blob.data, str) and _URL.fullmatch(blob.data.strip()):
+        raise _bad_data(index, "URLs are not fetched yet: send the text itself, or base64 for a binary type")
+    if blob.type in BINARY_TYPES:
+        content_type, content = _binary(blob, index)
+    elif blob.type in TEXT_TYPES:
+        if not isinstance(blob.data, str):
+            raise _bad_data(index, f"send a text for the type {blob.type.value}")
+        content_type, content = "text/plain", blob.data.encode()
+    else:
+        if blob.data is None:
+            raise _bad_data(index, "send a value")
+        content_type, content = "application/json", orjson.dumps(blob.data)
+    return NewBlob(blob.property, blob.type, blob.content_type or content_type, content, blob.metadata)
+
+
+def _binary(blob: BlobBody, index: int) -> tuple[str, bytes]:
+    content_type = _CONTENT_TYPES.get(blob.type, "application/octet-stream")
+    if not isinstance(blob.data, str) or not blob.data:
+        raise _bad_data(index, f"send base64 for the type {blob.type.value}")
+    prefix = _DATA_URL.match(blob.data)
+    try:
+        content = base64.b64decode(blob.data[prefix.end() if prefix else 0 :], validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad_data(index, f"send base64 for the type {blob.type.value}") from None
+    return (prefix and prefix["type"]) or content_type, content
+
+
+def _bad_data(index: int, message: str) -> ValidationFailedError:
+    return ValidationFailedError([FieldProblem(("blobs", index, "data"), message)])
+
+
+def show_bucket(bucket: Bucket) -> dict[str, Any]:
+    """The published BucketResponse."""
+    return {
+        "bucket_id": bucket.bucket_id,
+        "bucket_name": bucket.bucket_name,
+        "description": bucket.description,
+        "bucket_schema": {"properties": bucket.properties},
+        "metadata": bucket.metadata,
+        "object_count": bucket.object_count,
+        "total_size_bytes": bucket.total_size_bytes,
+        "status": "ACTIVE",
+        "created_at": bucket.created_at,
+        "updated_at": bucket.updated_at,
+    }
+
+
+def show_object(stored: StoredObject) -> dict[str, Any]:
+    """The published ObjectResponse: the customer's keys at top level, ours over them."""
+    return {
+        **stored.data,
+        "object_id": stored.object_id,
+        "bucket_id": stored.bucket_id,
+        "key_prefix": stored.key_prefix,
+        "blobs": [_show_blob(stored, number, blob) for number, blob in enumerate(stored.blobs)],
+        "status": "ACTIVE",
+        "created_at": stored.created_at,
+        "updated_at": stored.updated_at,
+    }
+
+
+def _show_blob(stored: StoredObject, number: int, blob: StoredBlob) -> dict[str, Any]:
+    return {
+        "blob_id": f"{stored.object_id}.{number}",
+        "property": blob.property,
+        "type": blob.type.value,
+        "content_type": blob.content_type,
+        "size_bytes": blob.size_bytes,
+        "sha256": blob.sha256,
+        "properties": dict(blob.metadata),
+    }

@@ -1,0 +1,29 @@
+"""The API process (`python -m api.serve`): granian serves the Flask application. Holds no route of its own."""
+
+from granian.constants import Interfaces
+from granian.server import Server
+
+from config.logging_setup import configure_logging
+from config.settings import load_settings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = load_settings()
+    configure_logging(settings, "api")
+    Server(
+        "api.app:create_app",
+        factory=True,
+        address=settings.api_host,
+        port=settings.api_port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=settings.api_threads,
+        log_access=False,
+        # our own logging is configured already; granian's would write another format
+        log_enabled=False,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The `keystage` command. A subcommand's module is imported only when that subcommand runs."""
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "up": ("cli.up:up", "Run the whole embedded stack in the foreground."),
+    "demo": ("cli.demo.command:demo", "Show the main job on real files, end to end, on a private stack."),
+    "org": ("cli.operators.organizations:org", "Create and list organizations."),
+    "jobs": ("cli.operators.jobs:jobs", "Look at jobs, and run a failed one again."),
+    "webhooks": ("cli.operators.webhooks:webhooks", "Look at deliveries, and replay what failed."),
+    "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
+}
+"""Each subcommand: where its click command is, and its line in the help."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports one only to run it or to show its own help."""
+
+    def __init__(self, commands: Mapping[str, tuple[str, str]], help_text: str) -> None:
+        super().__init__(name="keystage", help=help_text)
+        self._places = commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The subcommands' names, as the help lists them."""
+        return list(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a subcommand; None when there is none of this name."""
+        if cmd_name not in self._places:
+            return None
+        module, _, attribute = self._places[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._places.items()])
+
+
+def main() -> None:
+    """The entry point of the `keystage` script."""
+    LazyGroup(COMMANDS, "Keystage: a multi-tenant job pipeline.")(prog_name="keystage")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The operator's day: organizations, jobs, deliveries and credits, without a database shell."""

@@ -1,0 +1,84 @@
+"""`keystage credits`: an organization's statement, and whether it adds up."""
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from cli.operators.session import json_option, operator_session, print_json, show
+from core.credits.entry import Entry
+from core.credits.ledger import Ledger
+from core.credits.prices import MILLI
+from core.credits.reconcile import reconcile
+from core.storage.scope import OrganizationScope
+
+_PAGE = 1000
+
+
+@click.group()
+def credits() -> None:
+    """Statements and reconciliation of credits."""
+
+
+@credits.command()
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@click.option("--last", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Newest entries to show.")
+@json_option
+def statement(organization_id: str, last: int, as_json: bool) -> None:
+    """Show what was granted, held, captured and released."""
+    with operator_session() as services:
+        scope = services.tenancy.find_organization(organization_id).scope
+        show([_row(entry) for entry in whole_ledger(services.ledger, scope)[-last:]], as_json)
+
+
+@credits.command("grant")
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@click.option("--credits", "amount", type=click.IntRange(min=1), required=True)
+@click.option("--reference", required=True, help="Names this grant; the same one again changes nothing.")
+def grant_credits(organization_id: str, amount: int, reference: str) -> None:
+    """Add credits to an organization."""
+    with operator_session() as services:
+        scope = services.tenancy.find_organization(organization_id).scope
+        print_json(_row(services.ledger.grant(scope, f"grant:{reference}", amount * MILLI)))
+
+
+@credits.command("reconcile")
+@click.option("--org", "organization_id", help="One organization; all of them when left out.")
+@json_option
+def reconcile_ledgers(organization_id: str | None, as_json: bool) -> None:
+    """Recompute ledgers from their first entry. Exit code 1 when one does not add up."""
+    with operator_session() as services:
+        found = (
+            [services.tenancy.find_organization(organization_id)]
+            if organization_id
+            else services.tenancy.list_organizations()
+        )
+        rows = [
+            {
+                "organization_id": organization.organization_id,
+                **asdict(reconcile(whole_ledger(services.ledger, organization.scope))),
+            }
+            for organization in found
+        ]
+    show(rows, as_json)
+    sys.exit(1 if any(row["problems"] for row in rows) else 0)
+
+
+def whole_ledger(ledger: Ledger, scope: OrganizationScope) -> list[Entry]:
+    """Every entry of an organization, in order."""
+    entries: list[Entry] = []
+    while page := ledger.statement(scope, after_seq=len(entries), limit=_PAGE):
+        entries += page
+    return entries
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    return {
+        "seq": entry.seq,
+        "at": entry.at,
+        "kind": entry.kind.value,
+        "credits": entry.amount / MILLI,
+        "job_id": entry.hold_id,
+        "posted_after": entry.posted_after / MILLI,
+        "held_after": entry.held_after / MILLI,
+    }

@@ -1,0 +1,82 @@
+"""`keystage jobs`: look at jobs, and submit a failed one again."""
+
+from datetime import timedelta
+
+import click
+
+from cli.operators.session import json_option, operator_session, print_json, show
+from core.errors import ConflictError, NotFoundError
+from core.ids import Prefix, random_id
+from core.jobs.job import FINAL_STATES, Job, JobState, NewJob
+
+
+@click.group()
+def jobs() -> None:
+    """Look at jobs, and run a failed one again."""
+
+
+@jobs.command("list")
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
+@click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@json_option
+def list_jobs(organization_id: str, state: str | None, days: int, limit: int, as_json: bool) -> None:
+    """List an organization's jobs, newest first."""
+    with operator_session() as services:
+        scope = services.tenancy.find_organization(organization_id).scope
+        end = services.clock.now() + timedelta(seconds=1)
+        wanted = [JobState(state)] if state else []
+        found = services.jobs.list(scope, since=end - timedelta(days=days), before=end, states=wanted, limit=limit)
+        show([_row(job) for job in found], as_json)
+
+
+@jobs.command("show")
+@click.argument("job_id")
+def show_job(job_id: str) -> None:
+    """Show one job whole, with its credits."""
+    with operator_session() as services:
+        job = services.queue.find(job_id)
+        if job is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        entries = services.ledger.entries_of(job.scope, job.job_id)
+        print_json(
+            {
+                **_row(job),
+                "spec": dict(job.spec),
+                "progress": dict(job.progress),
+                "result": dict(job.decision.result) if job.decision else None,
+                "owed_events": [event.event_type for event in job.events],
+                "due_at": job.due_at,
+                "ledger": [{"seq": entry.seq, "kind": entry.kind, "amount": entry.amount} for entry in entries],
+            }
+        )
+
+
+@jobs.command()
+@click.argument("job_id")
+def retry(job_id: str) -> None:
+    """Submit an ended job again, as a new job with a hold of its own."""
+    with operator_session() as services:
+        job = services.queue.find(job_id)
+        if job is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        if job.state not in FINAL_STATES or job.state is JobState.SUCCEEDED:
+            raise ConflictError(f"The job is {job.state}: only a failed, partial or cancelled one is run again.")
+        new = NewJob(random_id(Prefix.TASK), job.kind, {**job.spec, "retry_of": job_id}, job.hold, job.request_id)
+        services.submission.submit(job.scope, new)
+        print_json({"job_id": new.job_id, "retry_of": job_id})
+
+
+def _row(job: Job) -> dict[str, object]:
+    error = job.decision.error if job.decision else None
+    return {
+        "job_id": job.job_id,
+        "kind": job.kind.value,
+        "state": job.state.value,
+        "namespace_id": job.scope.namespace_id,
+        "attempts": job.attempts,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "error": f"{error.code}: {error.message}" if error else None,
+    }

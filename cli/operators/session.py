@@ -1,0 +1,51 @@
+"""What every operator command shares: the services of the located stack, `--json`, and errors in plain words."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import orjson
+
+from cli.stack.locate import stack_settings
+from core.bootstrap import Services, build_services
+from core.errors import KeystageError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@contextmanager
+def operator_session() -> Iterator[Services]:
+    """The stack's services. What goes wrong ends the command with a sentence and exit code 1."""
+    try:
+        services = build_services(stack_settings())
+    except KeystageError as error:
+        raise click.ClickException(error.message) from error
+    try:
+        yield services
+    except KeystageError as error:
+        raise click.ClickException(error.message) from error
+    finally:
+        services.close()
+
+
+def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Print rows as JSON or as a table whose columns are the rows' fields."""
+    if as_json:
+        print_json(list(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name in rows[0] if rows else ["nothing found"]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())

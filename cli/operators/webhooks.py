@@ -1,0 +1,59 @@
+"""`keystage webhooks`: what became of deliveries, and sending a failed one again."""
+
+import click
+
+from cli.operators.session import json_option, operator_session, print_json, show
+from core.storage.scope import OrganizationScope
+from core.webhooks.delivery import Delivery, DeliveryStatus
+
+
+@click.group()
+def webhooks() -> None:
+    """Look at deliveries, and replay what failed."""
+
+
+@webhooks.command()
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@click.option("--webhook", "webhook_id", help="One endpoint; all of them when left out.")
+@click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]))
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@json_option
+def deliveries(organization_id: str, webhook_id: str | None, status: str | None, limit: int, as_json: bool) -> None:
+    """List deliveries, newest first."""
+    with operator_session() as services:
+        scope = services.tenancy.find_organization(organization_id).scope
+        names = [webhook_id] if webhook_id else [item.webhook_id for item in services.webhooks.list_endpoints(scope)]
+        wanted = DeliveryStatus(status) if status else None
+        found = [
+            delivery
+            for name in names
+            for delivery in services.webhooks.list_deliveries(scope, name, status=wanted, limit=limit)
+        ]
+        newest = sorted(found, key=lambda delivery: delivery.created_at, reverse=True)[:limit]
+        show([_row(delivery) for delivery in newest], as_json)
+
+
+@webhooks.command()
+@click.argument("delivery_id")
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@json_option
+def replay(delivery_id: str, organization_id: str, as_json: bool) -> None:
+    """Send one delivery again, from the start of its schedule."""
+    with operator_session() as services:
+        scope: OrganizationScope = services.tenancy.find_organization(organization_id).scope
+        delivery = services.webhooks.find_delivery(scope, delivery_id)
+        row = _row(services.webhooks.replay(scope, delivery.webhook_id, delivery_id))
+        print_json(row) if as_json else show([row], as_json=False)
+
+
+def _row(delivery: Delivery) -> dict[str, object]:
+    return {
+        "delivery_id": delivery.delivery_id,
+        "webhook_id": delivery.webhook_id,
+        "event_type": delivery.event_type,
+        "status": delivery.status.value,
+        "attempts": delivery.attempts,
+        "replays": delivery.replays,
+        "last_error": delivery.last_error,
+        "created_at": delivery.created_at,
+    }

@@ -1,0 +1,57 @@
+"""The MongoDB-wire server of an embedded stack: chosen once, recorded with its data, and never switched."""
+
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+
+from cli.stack.layout import DataDirectory, read_json, write_json
+from config.settings import Settings
+from core.errors import UnavailableError
+
+REPLICA_SET = "keystage"
+
+
+class Engine(StrEnum):
+    """Servers that speak MongoDB's wire protocol, best first."""
+
+    MONGOD = "mongod"
+    SECANTUSD_RS = "secantusd-rs"
+    SECANTUSD_PY = "secantusd-py"
+
+
+def choose_engine(layout: DataDirectory, settings: Settings) -> Engine:
+    """The engine that the data belongs to; at the first start the best one that is installed, which is recorded.
+
+    Raises UnavailableError when the data belongs to another engine than the settings ask for, or to none installed.
+    """
+    recorded = read_json(layout.engine)
+    asked = None if settings.embedded_engine == "auto" else Engine(settings.embedded_engine)
+    if recorded is None:
+        engine = asked or next(engine for engine in Engine if engine is Engine.SECANTUSD_PY or program(engine))
+    else:
+        engine = Engine(recorded["engine"])
+    if asked not in (None, engine):
+        raise UnavailableError(f"{layout.mongo} was made by {engine}, and KEYSTAGE_EMBEDDED_ENGINE asks for {asked}")
+    if program(engine) is None:
+        owner = f"{layout.mongo} was made by {engine}" if recorded else f"the embedded database is {engine}"
+        raise UnavailableError(f"{owner}, which is not installed on this machine")
+    if recorded is None:
+        write_json(layout.engine, {"engine": engine})
+    return engine
+
+
+def program(engine: Engine) -> str | None:
+    """The path of the engine's program, or None when this machine does not have it."""
+    beside_python = Path(sys.executable).parent
+    return shutil.which(engine) or shutil.which(engine, path=str(beside_python))
+
+
+def engine_command(engine: Engine, port: int, data: Path) -> tuple[str, ...]:
+    """How to run the engine on 127.0.0.1, with commits that survive SIGKILL (design 5.1)."""
+    command = (str(program(engine)), "--port", str(port))
+    if engine is Engine.MONGOD:
+        return (*command, "--bind_ip", "127.0.0.1", "--dbpath", str(data), "--replSet", REPLICA_SET)
+    if engine is Engine.SECANTUSD_RS:
+        return (*command, "--host", "127.0.0.1", "--storage-path", str(data))
+    return (*command, "--host", "127.0.0.1", "--storage-path", str(data), "--sync-on-commit")

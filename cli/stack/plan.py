@@ -1,0 +1,131 @@
+"""Decides what an embedded stack consists of: which servers it brings, where they listen, what each process is told."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.stack.engine import Engine, choose_engine
+from cli.stack.keys import own_keys, variable
+from cli.stack.layout import DataDirectory
+from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
+from cli.stack.ray import PORT_NAMES as RAY_PORT_NAMES
+from cli.stack.ray import make_ray_directory, ray_environment
+from cli.stack.readiness import StackDatabase
+from cli.stack.services import Service, api_service, mongo_service, queue_service, ray_service, redis_service
+from config.settings import Settings
+
+_REPOSITORY = Path(__file__).parents[2]
+_URL_SETTINGS = {"mongo_url": "mongo", "redis_url": "redis", "ray_address": "ray"}
+"""A server that the settings name is used; its embedded twin is not started."""
+_EVERY_INTERFACE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+
+
+@dataclass(frozen=True)
+class ReadyLine:
+    """What `keystage up` prints when everything works (design, section 6)."""
+
+    api_url: str
+    mongo_url: str
+    redis_url: str
+    ray_address: str
+    dashboard_url: str | None = None
+    ready: bool = True
+
+    def as_json(self) -> dict[str, object]:
+        """The line's fields, in the order of the design."""
+        order = ("ready", "api_url", "dashboard_url", "mongo_url", "redis_url", "ray_address")
+        return {name: asdict(self)[name] for name in order}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole stack, ready to be started."""
+
+    services: tuple[Service, ...]
+    addresses: ReadyLine
+    database: StackDatabase
+
+
+def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
+    """The stack that these settings describe.
+
+    Raises ConflictError when an asked port is taken, UnavailableError when a server's program is missing.
+    """
+    embedded = [name for setting, name in _URL_SETTINGS.items() if setting not in settings.model_fields_set]
+    engine = choose_engine(layout, settings) if "mongo" in embedded else None
+    ports = _ports(settings, layout, embedded, engine)
+    addresses = _addresses(settings, ports)
+    environment = _environment(settings, layout, addresses, ports)
+    backends = _backends(layout, engine, ports, addresses, environment)
+    database = StackDatabase(settings, addresses.mongo_url)
+    return Plan((*backends, *_own_processes(addresses, database, environment)), addresses, database)
+
+
+def _ports(settings: Settings, layout: DataDirectory, embedded: Sequence[str], engine: Engine | None) -> dict[str, int]:
+    names = ["api", *(name for name in embedded if name != "ray"), *(RAY_PORT_NAMES if "ray" in embedded else ())]
+    asked = {"api": settings.api_port} if "api_port" in settings.model_fields_set else {}
+    if engine is Engine.MONGOD:
+        # a replica set knows its member by address: mongod keeps its first port
+        asked |= {name: port for name, port in remembered_ports(layout).items() if name == "mongo"}
+    return choose_ports(layout, names, asked, hosts={"api": settings.api_host})
+
+
+def _addresses(settings: Settings, ports: Mapping[str, int]) -> ReadyLine:
+    host = LOCALHOST if settings.api_host in _EVERY_INTERFACE else settings.api_host
+    # directly: the server names itself as the only member of its replica set
+    mongo_url = f"mongodb://{LOCALHOST}:{ports['mongo']}/keystage?directConnection=true" if "mongo" in ports else None
+    redis_url = f"redis://{LOCALHOST}:{ports['redis']}/0" if "redis" in ports else None
+    ray_address = f"{LOCALHOST}:{ports['ray']}" if "ray" in ports else None
+    return ReadyLine(
+        api_url=f"http://{host}:{ports['api']}",
+        mongo_url=mongo_url or settings.mongo_url,
+        redis_url=redis_url or settings.redis_url,
+        ray_address=ray_address or settings.ray_address,
+    )
+
+
+def _environment(
+    settings: Settings, layout: DataDirectory, addresses: ReadyLine, ports: Mapping[str, int]
+) -> dict[str, str]:
+    """What every process of the stack is told, over the operator's own environment."""
+    keys = own_keys(layout, settings)
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")])),
+        variable("data"): str(layout.root),
+        variable("api_port"): str(ports["api"]),
+        variable("mongo_url"): addresses.mongo_url,
+        variable("redis_url"): addresses.redis_url,
+        variable("ray_address"): addresses.ray_address,
+        **keys,
+        **(ray_environment(_ray_token(settings, keys)) if "ray" in ports else {}),
+    }
+
+
+def _ray_token(settings: Settings, keys: Mapping[str, str]) -> str:
+    given = settings.ray_auth_token
+    return given.get_secret_value() if given else keys[variable("ray_auth_token")]
+
+
+def _backends(
+    layout: DataDirectory,
+    engine: Engine | None,
+    ports: Mapping[str, int],
+    addresses: ReadyLine,
+    environment: Mapping[str, str],
+) -> Iterator[Service]:
+    if "redis" in ports:
+        yield redis_service(layout, ports["redis"], environment)
+    if engine:
+        yield mongo_service(layout, engine, ports["mongo"], addresses.mongo_url, environment)
+    if "ray" in ports:
+        yield ray_service(make_ray_directory(layout), ports, environment)
+
+
+def _own_processes(addresses: ReadyLine, database: StackDatabase, environment: Mapping[str, str]) -> Iterator[Service]:
+    backends = frozenset({"mongo", "redis"})
+    yield api_service(addresses.api_url.removeprefix("http://"), environment)
+    yield queue_service("worker", backends | {"ray"}, database, environment)
+    yield queue_service("dispatcher", backends, database, environment)
+    yield queue_service("sweeper", backends, database, environment)

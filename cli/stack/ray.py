@@ -1,0 +1,86 @@
+"""Runs Ray as one of the embedded stack's servers: on 127.0.0.1, with a token, in a short directory of its own.
+
+It never uses `ray stop`, which would take every Ray on the machine.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cli.stack.keys import ROOT_KEY_VARIABLES
+from cli.stack.layout import DataDirectory, read_json, write_json
+
+PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_environments")
+_OBJECT_STORE_BYTES = 300_000_000
+
+
+def ray_command(ports: Mapping[str, int], directory: Path) -> tuple[str, ...]:
+    """`ray start` with a block of ports for this stack; worker processes take any free port."""
+    options = {
+        "node-ip-address": "127.0.0.1",
+        "port": ports["ray"],
+        "node-manager-port": ports["ray_node"],
+        "object-manager-port": ports["ray_objects"],
+        "ray-client-server-port": ports["ray_client"],
+        "dashboard-agent-listen-port": ports["ray_agent"],
+        "runtime-env-agent-port": ports["ray_environments"],
+        "min-worker-port": 0,
+        "max-worker-port": 0,
+        "num-cpus": os.cpu_count(),
+        "object-store-memory": _OBJECT_STORE_BYTES,
+        "temp-dir": directory,
+        "include-dashboard": "false",
+        "include-log-monitor": "false",
+    }
+    flags = ("--head", "--block", "--no-monitor", "--disable-usage-stats")
+    program = Path(sys.executable).parent / "ray"
+    return (str(program), "start", *flags, *(f"--{name}={value}" for name, value in options.items()))
+
+
+def ray_environment(token: str) -> dict[str, str]:
+    """What Ray and every process that attaches to it must agree on."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        # despite its name it decides on Linux too: without it 127.0.0.1 is replaced by the machine's
+        # own address, and Ray listens on every interface
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # otherwise SIGTERM first waits up to 30 s for work that nobody gives any more
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    }
+
+
+def without_root_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for Ray nodes: they run customers' stages and hold no key of the vault."""
+    hidden = ROOT_KEY_VARIABLES | {"KEYSTAGE_SECRETS_DIR"}
+    return {name: value for name, value in environment.items() if name not in hidden}
+
+
+def make_ray_directory(layout: DataDirectory) -> Path:
+    """A directory for Ray's sockets, whose paths must stay under 107 bytes; DATA may lie too deep for them."""
+    remove_ray_directory(layout)
+    directory = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
+    write_json(layout.ray, {"directory": str(directory)})
+    return directory
+
+
+def empty_ray_directory(directory: Path) -> None:
+    """Forget the session of a Ray that died, so that the next one starts clean."""
+    shutil.rmtree(directory)
+    directory.mkdir(mode=0o700)
+
+
+def remove_ray_directory(layout: DataDirectory) -> None:
+    """Remove the directory that the last start recorded, if there is one."""
+    recorded = read_json(layout.ray)
+    if recorded is None:
+        return
+    directory = Path(recorded["directory"])
+    # a restarted machine comes with an empty /tmp
+    if directory.exists():
+        shutil.rmtree(directory)
+    layout.ray.unlink()
+

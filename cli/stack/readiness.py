@@ -1,0 +1,108 @@
+"""Asks each service whether it works, in its own protocol and without patience. It never waits for one."""
+
+import http.client
+import socket
+from collections.abc import Callable
+from contextlib import closing
+
+from config.settings import Settings
+from core.clock import DatabaseClock
+from core.health import Heartbeats, worker_is_stalled
+from core.jobs.queue import JobQueue
+from core.storage.failures import is_backend_failure
+from core.storage.handles import Handles
+from core.storage.mongo import connect, database_clock
+
+_TIMEOUT_SECONDS = 2.0
+
+
+def accepts(address: str) -> bool:
+    """Whether something listens on `host:port`."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_TIMEOUT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def redis_answers(address: str) -> bool:
+    """Whether a Redis at `host:port` has loaded its data: before that it answers PING with LOADING."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_TIMEOUT_SECONDS) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def mongo_is_primary(url: str, address: str, replica_set: str | None) -> bool:
+    """Whether the MongoDB-wire server takes writes. One that waits to become a `replica_set` is made one."""
+    # first the port: the client would wait long for a server that is not there yet
+    return accepts(address) and _unless_away(lambda: _is_primary(url, address, replica_set))
+
+
+def _is_primary(url: str, address: str, replica_set: str | None) -> bool:
+    with closing(connect(url).client) as client:
+        hello = client.admin.command("hello")
+        if replica_set and "setName" not in hello:
+            members = [{"_id": 0, "host": address}]
+            client.admin.command("replSetInitiate", {"_id": replica_set, "members": members})
+        return bool(hello.get("isWritablePrimary"))
+
+
+def http_answers(address: str, path: str) -> bool:
+    """Whether a GET at `host:port` gives 200."""
+    with closing(http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)) as connection:
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+class StackDatabase:
+    """What the supervisor reads from the stack's MongoDB: heartbeats, and whether due work waits.
+
+    It connects when first asked, since the server starts with the stack.
+    """
+
+    def __init__(self, settings: Settings, mongo_url: str) -> None:
+        self._settings = settings
+        self._mongo_url = mongo_url
+        self._handles: Handles | None = None
+        self._clock: DatabaseClock | None = None
+
+    def has_heartbeat(self, role: str, pid: int) -> bool:
+        """Whether the process with this id has said lately that it lives."""
+        return _unless_away(lambda: self._has_heartbeat(f"{role}:{socket.gethostname()}:{pid}", role))
+
+    def worker_stalls(self) -> bool:
+        """Whether work is due and no worker with a free slot takes it."""
+        return _unless_away(self._worker_stalls)
+
+    def _has_heartbeat(self, name: str, role: str) -> bool:
+        beats = Heartbeats(*self._connected()).fresh(role)
+        return any(beat.name == name or beat.name.startswith(f"{name}:") for beat in beats)
+
+    def _worker_stalls(self) -> bool:
+        handles, clock = self._connected()
+        queue = JobQueue(handles, clock, self._settings.job_lease_seconds)
+        return worker_is_stalled(queue, Heartbeats(handles, clock), clock)
+
+    def _connected(self) -> tuple[Handles, DatabaseClock]:
+        if self._handles is None or self._clock is None:
+            database = connect(self._mongo_url)
+            self._handles, self._clock = Handles(database), database_clock(database)
+        return self._handles, self._clock
+
+
+def _unless_away(ask: Callable[[], bool]) -> bool:
+    """The answer; False while the database is away, which is noticed elsewhere."""
+    try:
+        return ask()
+    except Exception as error:
+        if not is_backend_failure(error):
+            raise
+        return False

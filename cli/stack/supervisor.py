@@ -1,0 +1,195 @@
+"""Starts the services of a stack in the order of their needs, restarts what crashes, and stops everything at the end.
+
+One thread, one loop. It knows services only by their values in `services.py`.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psutil
+import structlog
+
+from cli.stack.layout import DataDirectory, write_json
+from cli.stack.process import Child, Marks, kill_all, last_lines, put_aside_large_log, start_process
+from cli.stack.services import STOP_ORDER, Service
+from cli.stack.worker_watch import WorkerWatch
+from core.errors import UnavailableError
+
+_LOOP_SECONDS = 0.1
+_BACKOFF_FIRST_SECONDS, _BACKOFF_LAST_SECONDS = 0.2, 10.0
+_HEALTHY_SECONDS = 30.0
+"""A process that lived this long is healthy: its next crash starts the backoff anew, and it may be judged stalled."""
+
+log = structlog.get_logger(__name__)
+
+
+class StartFailedError(UnavailableError):
+    """A service of the stack did not start."""
+
+
+@dataclass
+class _Supervised:
+    """A service and its process, now and before."""
+
+    service: Service
+    child: Child | None = None
+    started_at: str = ""
+    restarts: int = 0
+    works: bool = False
+    backoff: float = _BACKOFF_FIRST_SECONDS
+    start_at: float | None = None
+    """When to start it again, on the monotonic clock; None while it runs."""
+    kill_at: float | None = None
+    """When its grace ends, on the monotonic clock, after it was asked to end."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the running process was started."""
+        return time.monotonic() - self.child.started_at if self.child else 0.0
+
+
+class Supervisor:
+    """The life of one stack: `start`, `watch` until told to stop, `stop`."""
+
+    def __init__(self, layout: DataDirectory, services: Sequence[Service], worker_watch: WorkerWatch) -> None:
+        self._layout = layout
+        self._marks = Marks(layout.root)
+        self._supervised = {service.name: _Supervised(service) for service in services}
+        self._worker_watch = worker_watch
+
+    def start(self, stopping: threading.Event) -> bool:
+        """Start all services and wait until each works; False when told to stop before that.
+
+        Raises StartFailedError when one ends or does not work in its time.
+        """
+        while not stopping.is_set():
+            working = {name for name, each in self._supervised.items() if each.works}
+            if len(working) == len(self._supervised):
+                return True
+            for each in self._supervised.values():
+                if each.child is None and each.service.needs & self._supervised.keys() <= working:
+                    self._spawn(each)
+                else:
+                    self._look_at_start(each)
+            stopping.wait(_LOOP_SECONDS)
+        return False
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Restart what crashes, until told to stop."""
+        self._worker_watch.start()
+        while not stopping.wait(_LOOP_SECONDS):
+            for each in self._supervised.values():
+                self._look_after(each)
+            self._restart_stalled_worker()
+        self._worker_watch.close()
+
+    def stop(self) -> None:
+        """End every process of the stack, users of a backend before the backend, and report what had to be killed."""
+        for group in STOP_ORDER:
+            self._end_group([self._supervised[name] for name in group if name in self._supervised])
+        leftovers = self._marks.processes()
+        if leftovers:
+            log.warning("stack.leftovers_killed", pids=[process.pid for process in leftovers])
+            kill_all(leftovers)
+        self._write_processes()
+
+    def _look_at_start(self, each: _Supervised) -> None:
+        service, child = each.service, each.child
+        if child is None:
+            return
+        if child.exit_code is not None:
+            raise self._start_failed(service, f"ended with {child.exit_code}")
+        if each.works:
+            return
+        if service.works(child.pid):
+            each.works = True
+            log.info("service.ready", service=service.name, pid=child.pid, seconds=round(each.age, 1))
+        elif each.age > service.start_seconds:
+            raise self._start_failed(service, f"did not work within {service.start_seconds:.0f} s")
+
+    def _start_failed(self, service: Service, what: str) -> StartFailedError:
+        path = self._layout.logs / f"{service.name}.log"
+        return StartFailedError(f"{service.name} {what}; the end of {path}:\n{last_lines(path)}", service=service.name)
+
+    def _look_after(self, each: _Supervised) -> None:
+        now = time.monotonic()
+        if each.start_at is not None:
+            if now >= each.start_at:
+                each.restarts += 1
+                self._spawn(each)
+        elif each.child and each.child.exit_code is not None:
+            self._plan_restart(each, each.child.exit_code)
+        elif each.child and each.kill_at is not None and now >= each.kill_at:
+            each.child.popen.kill()
+
+    def _plan_restart(self, each: _Supervised, exit_code: int) -> None:
+        if each.age > _HEALTHY_SECONDS:
+            each.backoff = _BACKOFF_FIRST_SECONDS
+        # what it started may still hold its port
+        kill_all(self._marks.processes(each.service.name))
+        log.error(
+            "service.crashed",
+            service=each.service.name,
+            exit_code=exit_code,
+            lived_seconds=round(each.age, 1),
+            restart_in_seconds=each.backoff,
+            restarts=each.restarts,
+        )
+        each.start_at, each.kill_at = time.monotonic() + each.backoff, None
+        each.backoff = min(2 * each.backoff, _BACKOFF_LAST_SECONDS)
+
+    def _restart_stalled_worker(self) -> None:
+        worker = self._supervised.get("worker")
+        if worker is None or worker.child is None or worker.start_at is not None or worker.kill_at is not None:
+            return
+        # a young worker has not had the time to answer, and the heartbeat of the one before is still there
+        if worker.age > _HEALTHY_SECONDS and self._worker_watch.sees_stall:
+            log.error("worker.stalled", pid=worker.child.pid)
+            worker.child.popen.terminate()
+            worker.kill_at = time.monotonic() + worker.service.stop_seconds
+
+    def _spawn(self, each: _Supervised) -> None:
+        service = each.service
+        service.prepare()
+        path = self._layout.logs / f"{service.name}.log"
+        put_aside_large_log(path)
+        environment = {**service.environment, **self._marks.environment(service.name)}
+        each.child = start_process(service.command, environment, service.cwd, path)
+        each.started_at, each.start_at = datetime.now(UTC).isoformat(), None
+        log.info("service.started", service=service.name, pid=each.child.pid, restarts=each.restarts)
+        self._write_processes()
+
+    def _end_group(self, group: Sequence[_Supervised]) -> None:
+        """Ask all to end, wait for the longest grace, kill what is left."""
+        for each in group:
+            if each.works:
+                each.child.popen.terminate()
+            else:
+                # half started it has done nothing worth a grace, and may not listen to SIGTERM yet
+                each.child.popen.kill()
+        deadline = time.monotonic() + max((each.service.stop_seconds for each in running), default=0.0)
+        while time.monotonic() < deadline and any(each.child and each.child.exit_code is None for each in running):
+            time.sleep(_LOOP_SECONDS / 2)
+        for each in group:
+            if each.child:
+                self._kill_rest(each)
+
+    def _kill_rest(self, each: _Supervised) -> None:
+        """Kill whatever is left of a service after its grace."""
+        rest = self._marks.processes(each.service.name)
+        if rest:
+            log.warning("service.killed", service=each.service.name, pids=[process.pid for process in rest])
+            kill_all(rest)
+        each.child = None
+        log.info("service.stopped", service=each.service.name)
+
+    def _write_processes(self) -> None:
+        running = {
+            name: {"pid": each.child.pid, "started_at": each.started_at, "restarts": each.restarts}
+            for name, each in self._supervised.items()
+            if each.child
+        }
+        write_json(self._layout.processes, running)

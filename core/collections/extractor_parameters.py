@@ -1,0 +1,44 @@
+"""The extractors that a collection can name, and the parameters of each. Intake validates with them; Ray reads them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SplitBy(StrEnum):
+    """Where a text may be cut."""
+
+    CHARACTERS = "characters"
+    WORDS = "words"
+    SENTENCES = "sentences"
+    PARAGRAPHS = "paragraphs"
+    NONE = "none"
+
+
+class TextExtractorParameters(BaseModel):
+    """How `text_extractor` cuts a text into documents."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    split_by: Annotated[SplitBy, Field(strict=False)] = SplitBy.SENTENCES
+    chunk_size: int = Field(default=1000, ge=50, le=10_000)
+    """characters in one document, at most"""
+    chunk_overlap: int = Field(default=0, ge=0, le=5000)
+    """characters that a document repeats of the one before it"""
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> Self:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError("chunk_overlap must be smaller than chunk_size")
+        return self
+
+
+EXTRACTORS: Final[Mapping[tuple[str, str], type[BaseModel]]] = {("text_extractor", "v1"): TextExtractorParameters}
+"""(name, version) → its parameters."""
+
+OUTPUT_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "text_extractor": {"text": {"type": "text", "description": "The piece of text that was embedded."}}
+}
+"""Fields that an extractor adds to a document, by extractor name."""

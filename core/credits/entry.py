@@ -1,0 +1,90 @@
+"""One entry of the ledger, its kinds, and the arithmetic from one entry to the next. Pure.
+
+The balance is the newest entry: each carries what is posted and held after it, and the hash of the one before.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+
+class EntryKind(StrEnum):
+    """What happened to the credits."""
+
+    GRANT = "grant"
+    """credits were added by the operator"""
+    HOLD = "hold"
+    """credits were reserved for a job"""
+    CAPTURE = "capture"
+    """a job's use was charged, and the rest of its hold given back"""
+    RELEASE = "release"
+    """a job's whole hold was given back"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One fact about one organization's credits. Amounts in milli-credits, never negative."""
+
+    internal_id: str
+    seq: int
+    """1, 2, 3 … without a gap, for each organization"""
+    op_id: str
+    """the operation; the same one is never written twice"""
+    kind: EntryKind
+    amount: int
+    hold_id: str | None
+    """the job whose hold this opens or closes"""
+    posted_after: int
+    held_after: int
+    price_version: str
+    at: datetime
+    prev_hash: str
+    hash: str = ""
+
+    @property
+    def available_after(self) -> int:
+        """What could still be held after this entry."""
+        return self.posted_after - self.held_after
+
+    @property
+    def closes_hold(self) -> bool:
+        """Whether this entry ends its hold, for good."""
+        return self.kind in {EntryKind.CAPTURE, EntryKind.RELEASE}
+
+    def sealed(self) -> "Entry":
+        """The same entry with its hash over all other fields."""
+        return Entry(**{**asdict(self), "hash": self.computed_hash()})
+
+    def computed_hash(self) -> str:
+        """SHA-256 over every field but the hash itself."""
+        fields = {**asdict(self), "hash": ""}
+        return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def to_document(self) -> dict[str, Any]:
+        """As MongoDB stores it. `terminal` carries the unique index that lets a hold end only once."""
+        document = {**asdict(self), "kind": self.kind.value}
+        return document | ({"terminal": True} if self.closes_hold else {})
+
+    @staticmethod
+    def from_document(document: Mapping[str, Any]) -> "Entry":
+        """Read what `to_document` wrote."""
+        fields = {name: document[name] for name in Entry.__dataclass_fields__}
+        return Entry(**{**fields, "kind": EntryKind(document["kind"])})
+
+
+@dataclass(frozen=True)
+class Balance:
+    """An organization's credits, in milli-credits."""
+
+    posted: int
+    held: int
+
+    @property
+    def available(self) -> int:
+        """What a new hold may take."""
+        return self.posted - self.held

@@ -1,0 +1,52 @@
+"""An aiohttp connector that calls only what the policy allows.
+
+Two checks: a name is refused when any of its addresses is bad, and the concrete address is checked again at the
+moment of connecting, which also sees literal addresses in every spelling.
+"""
+
+import socket
+from typing import Any
+
+from aiohttp import TCPConnector, ThreadedResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from core.egress.policy import EgressPolicy
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a name, and refuses it when any answer may not be called."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of `host`. Raises EgressDeniedError."""
+        answers = await self._resolver.resolve(host, port, family)
+        for answer in answers:
+            self._policy.check(answer["host"], port)
+        return answers
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+        await self._resolver.close()
+
+
+def guarded_connector(policy: EgressPolicy, limit: int, limit_per_host: int) -> TCPConnector:
+    """A connector for one session. Raises EgressDeniedError inside a request."""
+
+    def guarded_socket(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _name, target = address
+        policy.check(target[0], target[1])
+        return socket.socket(family, kind, protocol)
+
+    return TCPConnector(
+        resolver=GuardedResolver(policy),
+        socket_factory=guarded_socket,
+        use_dns_cache=False,
+        limit=limit,
+        limit_per_host=limit_per_host,
+        keepalive_timeout=30,
+    )

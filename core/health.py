@@ -1,0 +1,68 @@
+"""Heartbeats: each process says that it lives and what answered it. Health routes and the supervisor read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from core.clock import DatabaseClock
+from core.jobs.queue import JobQueue
+from core.storage.handles import Handles
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a process writes its heartbeat."""
+MAX_AGE = timedelta(seconds=15)
+"""An older heartbeat counts as none (design decision 13)."""
+STALL = timedelta(seconds=10)
+"""Work due for this long, while a free worker took no doorbell, means that the worker stopped consuming."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What one process said last."""
+
+    name: str
+    role: str
+    at: datetime
+    facts: Mapping[str, Any]
+
+
+class Heartbeats:
+    """Writes and reads heartbeats."""
+
+    def __init__(self, handles: Handles, clock: DatabaseClock) -> None:
+        self._heartbeats = handles.system["heartbeats"]
+        self._clock = clock
+
+    def beat(self, name: str, role: str, facts: Mapping[str, Any]) -> None:
+        """Say that the process `name` (unique, `<role>:<host>:<pid>`) lives."""
+        self._heartbeats.update_one(
+            {"_id": name},
+            [{"$set": {"role": role, "at": "$$NOW", "facts": {"$literal": dict(facts)}}}],
+            upsert=True,
+        )
+
+    def fresh(self, role: str) -> list[Heartbeat]:
+        """The living processes of a role."""
+        found = self._heartbeats.find({"at": {"$gte": self._clock.now() - MAX_AGE}})
+        return [
+            Heartbeat(item["_id"], item["role"], item["at"], item["facts"]) for item in found if item["role"] == role
+        ]
+
+    def leave(self, name: str) -> None:
+        """Forget a process that stops in order."""
+        self._heartbeats.delete_one({"_id": name})
+
+
+def worker_is_stalled(queue: JobQueue, heartbeats: Heartbeats, clock: DatabaseClock) -> bool:
+    """Whether work waits although a worker has free slots and takes no doorbell."""
+    now = clock.now()
+    due = queue.due(limit=1)
+    if not due or now - due[0].due_at < STALL:
+        return False
+    workers = heartbeats.fresh("worker")
+    return bool(workers) and all(
+        worker.facts["busy"] < worker.facts["slots"]
+        and now - (worker.facts["last_doorbell_at"] or worker.facts["started_at"]) > STALL
+        for worker in workers
+    )

@@ -1,0 +1,118 @@
+"""Idempotency records in MongoDB: claim a key, save its answer, or let it go. It never handles a request itself.
+
+A key's record is found by its `_id`, made of organization, route and key, so a fresh claim is one insert and a finished
+one is one update. An operation id survives every take-over: the records that a crashed request left are found again.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from bson.binary import Binary
+from pymongo.errors import DuplicateKeyError
+
+from core.clock import DatabaseClock
+from core.idempotency.record import (
+    KEPT_HEADERS,
+    MAX_BODY_BYTES,
+    Claim,
+    Claimed,
+    InProgress,
+    Mismatch,
+    Replay,
+    SavedResponse,
+)
+from core.ids import Prefix, random_id
+from core.storage.handles import Handles, ScopedCollection
+from core.storage.mongo import Document
+from core.storage.scope import OrganizationScope
+
+LEASE = timedelta(seconds=10)
+"""After this long a silent request counts as dead. Taking over too early does no harm: the ids are the same."""
+_KEPT = timedelta(hours=48)
+
+_RUNNING = "running"
+_DONE = "done"
+
+
+class IdempotencyStore:
+    """The Idempotency-Keys of all organizations."""
+
+    def __init__(self, handles: Handles, clock: DatabaseClock) -> None:
+        self._handles = handles
+        self._clock = clock
+
+    def claim(self, scope: OrganizationScope, route: str, key: str, fingerprint: str) -> Claim:
+        """Whether this request is the first with its key, a repetition, or another one."""
+        moment, operation_id = self._clock.now(), random_id(Prefix.OPERATION)
+        record = {
+            "_id": _record_id(scope, route, key),
+            "fingerprint": fingerprint,
+            "state": _RUNNING,
+            "op_id": operation_id,
+            "lease_until": moment + LEASE,
+            "expires_at": moment + _KEPT,
+        }
+        try:
+            self._records(scope).insert_one(record)
+        except DuplicateKeyError:
+            return self._claim_again(scope, record, moment)
+        return Claimed(operation_id)
+
+    def save(self, scope: OrganizationScope, route: str, key: str, response: SavedResponse) -> bool:
+        """Keep the answer for repetitions. False when it is too large to keep; let the key go then."""
+        if len(response.body) > MAX_BODY_BYTES:
+            return False
+        return self._records(scope).update_one(
+            {"_id": _record_id(scope, route, key), "state": _RUNNING},
+            {
+                "$set": {
+                    "state": _DONE,
+                    "status": response.status,
+                    "body": Binary(response.body),
+                    "headers": {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers},
+                }
+            },
+        )
+
+    def let_go(self, scope: OrganizationScope, route: str, key: str) -> None:
+        """End the lease at once: the next request with this key goes on with the same operation."""
+        self._records(scope).update_one(
+            {"_id": _record_id(scope, route, key), "state": _RUNNING}, {"$set": {"lease_until": self._clock.now()}}
+        )
+
+    def forget(self, scope: OrganizationScope, route: str, key: str) -> None:
+        """Nothing happened under this key: it is free for any request."""
+        self._records(scope).delete_one({"_id": _record_id(scope, route, key), "state": _RUNNING})
+
+    def _claim_again(self, scope: OrganizationScope, record: Document, moment: datetime) -> Claim:
+        """The key has a record: replay it, wait for it, or take it over when its request is dead."""
+        standing = self._records(scope).find_one({"_id": record["_id"]})
+        if standing is None:
+            # its owner let it go between our insert and our read
+            return InProgress()
+        if standing["expires_at"] <= moment:
+            return self._reuse(scope, record, moment)
+        if standing["fingerprint"] != record["fingerprint"]:
+            return Mismatch()
+        if standing["state"] == _DONE:
+            return Replay(SavedResponse(standing["status"], bytes(standing["body"]), standing["headers"]))
+        taken = self._records(scope).update_one(
+            {"_id": record["_id"], "state": _RUNNING, "lease_until": {"$lte": moment}},
+            {"$set": {"lease_until": record["lease_until"]}},
+        )
+        return Claimed(standing["op_id"]) if taken else InProgress()
+
+    def _reuse(self, scope: OrganizationScope, record: Document, moment: datetime) -> Claim:
+        """Start over under a key whose time is up; MongoDB's own deletion lags about a minute."""
+        fields = {name: value for name, value in record.items() if name != "_id"}
+        taken = self._records(scope).update_one(
+            {"_id": record["_id"], "expires_at": {"$lte": moment}}, {"$set": fields}
+        )
+        return Claimed(record["op_id"]) if taken else InProgress()
+
+    def _records(self, scope: OrganizationScope) -> ScopedCollection:
+        return self._handles.organization(scope)["idempotency"]
+
+
+def _record_id(scope: OrganizationScope, route: str, key: str) -> str:
+    return hashlib.sha256("\x1f".join((scope.internal_id, route, key)).encode()).hexdigest()

@@ -1,0 +1,210 @@
+"""A job, its states and the one table of allowed moves. Pure: no database, no clock.
+
+`docs/job-states.md` draws the table; a test holds the two against each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from core.storage.scope import NamespaceScope
+from core.webhooks.event import Event
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    INGESTION = "ingestion"
+    """a submitted batch: objects become documents"""
+    RETRIEVER = "retriever"
+    """one execution of a retriever"""
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    """recorded; nobody has claimed it"""
+    RUNNING = "running"
+    """a worker holds its lease and drives its stages"""
+    FINISHING = "finishing"
+    """decided: outcome and charge are fixed, credits are being settled"""
+    SUCCEEDED = "succeeded"
+    """all of it was done"""
+    PARTIAL = "partial"
+    """some objects were done, others failed"""
+    FAILED = "failed"
+    """it could not be done; nothing was charged"""
+    CANCELLED = "cancelled"
+    """somebody stopped it; nothing was charged"""
+
+
+class Move(StrEnum):
+    """What takes a job from one state to another."""
+
+    CLAIM = "claim"
+    """a worker takes the lease; counts an attempt"""
+    HAND_BACK = "hand back"
+    """the worker cannot go on now; due again later"""
+    CANCEL = "cancel"
+    """decided before any worker claimed it"""
+    DECIDE = "decide"
+    """the outcome is known"""
+    FINISH = "finish"
+    """credits are settled; the final state and its events are written together"""
+
+
+MOVES: Final[Mapping[Move, Mapping[JobState, frozenset[JobState]]]] = {
+    Move.CLAIM: {
+        JobState.QUEUED: frozenset({JobState.RUNNING}),
+        JobState.RUNNING: frozenset({JobState.RUNNING}),
+        # claimed to be settled or announced by another worker; the state stays
+        JobState.FINISHING: frozenset({JobState.FINISHING}),
+    },
+    Move.HAND_BACK: {JobState.RUNNING: frozenset({JobState.QUEUED})},
+    Move.CANCEL: {JobState.QUEUED: frozenset({JobState.FINISHING})},
+    Move.DECIDE: {JobState.RUNNING: frozenset({JobState.FINISHING})},
+    Move.FINISH: {
+        JobState.FINISHING: frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED})
+    },
+}
+"""The state table: every write of a state is one of these."""
+
+FINAL_STATES: Final = MOVES[Move.FINISH][JobState.FINISHING]
+"""States that never change again."""
+
+
+def states_before(move: Move) -> list[str]:
+    """The states from which `move` may be made, as a query lists them."""
+    return sorted(state.value for state in MOVES[move])
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why a job failed: a stable code and a sentence that is safe to show."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a job ends: fixed once, under the fence, before any credit moves."""
+
+    outcome: JobState
+    charge: int = 0
+    """milli-credits to capture; the rest of the hold is released"""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    """small facts and pointers, never the documents themselves"""
+    error: JobError | None = None
+
+    def __post_init__(self) -> None:
+        if self.outcome not in FINAL_STATES:
+            raise ValueError(f"{self.outcome} is not an outcome")
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What intake knows about a job."""
+
+    job_id: str
+    kind: JobKind
+    spec: Mapping[str, Any]
+    """what to do: ids and validated parameters, never a secret"""
+    hold: int
+    """milli-credits held for it"""
+    request_id: str
+    awaited: bool = False
+    """whether an API thread waits for its end"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stored job."""
+
+    job_id: str
+    scope: NamespaceScope
+    kind: JobKind
+    state: JobState
+    spec: Mapping[str, Any]
+    hold: int
+    fence: int
+    """grows with every claim; a writer with an older one is refused"""
+    attempts: int
+    """claims that ran, or tried to run, the stages"""
+    owner: str | None
+    due_at: datetime | None
+    """when it may be claimed: when to run, when the lease ends, or at once while anything is owed"""
+    request_id: str
+    awaited: bool
+    cancel_requested: bool
+    done: frozenset[str]
+    """checkpoint: the pieces that a retry does not repeat"""
+    progress: Mapping[str, int]
+    decision: Decision | None
+    events: tuple[Event, ...]
+    """outbox: told to nobody yet"""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in FINAL_STATES
+
+
+def outbox_events_of(documents: list[Mapping[str, Any]]) -> tuple[Event, ...]:
+    """The outbox as values."""
+    return tuple(Event.from_document(document) for document in documents)
+
+
+def job_from_document(found: Mapping[str, Any]) -> Job:
+    """Read a job as the stores write it."""
+    return Job(
+        job_id=found["_id"],
+        scope=NamespaceScope(found["internal_id"], found["namespace_id"]),
+        kind=JobKind(found["kind"]),
+        state=JobState(found["state"]),
+        spec=found["spec"],
+        hold=found["hold"],
+        fence=found["fence"],
+        attempts=found["attempts"],
+        owner=found.get("owner"),
+        due_at=found.get("due_at"),
+        request_id=found["request_id"],
+        awaited=found["awaited"],
+        cancel_requested=found["cancel_requested"],
+        done=frozenset(found["done"]),
+        progress=found["progress"],
+        decision=_decision(found.get("decision")),
+        events=outbox_events_of(found["events"]),
+        created_at=found["created_at"],
+        started_at=found.get("started_at"),
+        finished_at=found.get("finished_at"),
+    )
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """A decision as MongoDB stores it."""
+    error = decision.error
+    return {
+        "outcome": decision.outcome.value,
+        "charge": decision.charge,
+        "result": dict(decision.result),
+        "error": {"code": error.code, "message": error.message} if error else None,
+    }
+
+
+def _decision(found: Mapping[str, Any] | None) -> Decision | None:
+    if not found:
+        return None
+    error = found["error"]
+    return Decision(
+        outcome=JobState(found["outcome"]),
+        charge=found["charge"],
+        result=found["result"],
+        error=JobError(error["code"], error["message"]) if error else None,
+    )

@@ -1,0 +1,105 @@
+"""A claimed job: every write a worker may make, each conditional on the fence, so that an old owner is refused."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from core.errors import LeaseLostError
+from core.jobs.job import Decision, Job, JobState, Move, decision_document, states_before
+from core.storage.handles import Handles
+from core.webhooks.event import Event
+
+
+class Lease:
+    """The right to drive one job until the lease ends or a newer claim is made."""
+
+    def __init__(self, handles: Handles, job: Job, duration: timedelta) -> None:
+        self.job = job
+        self._jobs = handles.namespace(job.scope)["jobs"]
+        self._milliseconds = int(duration.total_seconds() * 1000)
+
+    def heartbeat(self) -> bool:
+        """Prolong the lease. False: the job should stop, because it was cancelled or belongs to somebody else."""
+        return self._jobs.update_one(
+            {**self._mine(), "state": JobState.RUNNING.value, "cancel_requested": False},
+            [{"$set": {"due_at": self._lease_end()}}],
+        )
+
+    def cancel_requested(self) -> bool:
+        """Whether the job is still ours and somebody asked to stop it."""
+        found = self._jobs.find_one({**self._mine(), "cancel_requested": True}, {"_id": 1})
+        return found is not None
+
+    def checkpoint(self, done: Iterable[str], progress: Mapping[str, int]) -> None:
+        """Note finished pieces, so that a retry does not repeat them. Raises LeaseLostError."""
+        self._write(
+            Move.DECIDE,
+            {
+                "$addToSet": {"done": {"$each": list(done)}},
+                "$set": {f"progress.{name}": value for name, value in progress.items()},
+            },
+        )
+
+    def decide(self, decision: Decision) -> None:
+        """Fix how the job ends and what it costs; it stays due, because a settlement is owed. Raises LeaseLostError."""
+        self._write(
+            Move.DECIDE,
+            [
+                {
+                    "$set": {
+                        "state": JobState.FINISHING.value,
+                        "decision": {"$literal": decision_document(decision)},
+                        "due_at": self._lease_end(),
+                    }
+                }
+            ],
+        )
+
+    def hand_back(self, delay: timedelta, *, count_attempt: bool) -> None:
+        """Give the job up, due again after `delay`. Raises LeaseLostError."""
+        due_at = {"$add": ["$$NOW", int(delay.total_seconds() * 1000)]}
+        attempts = "$attempts" if count_attempt else {"$subtract": ["$attempts", 1]}
+        self._write(
+            Move.HAND_BACK,
+            [
+                {
+                    "$set": {
+                        "state": JobState.QUEUED.value,
+                        "due_at": due_at,
+                        "owner": None,
+                        "attempts": attempts,
+                    }
+                }
+            ],
+        )
+
+    def finish(self, decision: Decision, events: Sequence[Event]) -> None:
+        """Write the final state and its events in one document write. Raises LeaseLostError.
+
+        While there are events the job stays due: an announcement is owed.
+        """
+        final: dict[str, Any] = {
+            "state": decision.outcome.value,
+            "events": {"$literal": [event.to_document() for event in events]},
+            "finished_at": "$$NOW",
+        }
+        if events:
+            final["due_at"] = self._lease_end()
+        drop_due = [] if events else [{"$unset": "due_at"}]
+        self._write(Move.FINISH, [{"$set": final}, *drop_due])
+
+    def announced(self, events: Sequence[Event]) -> None:
+        """Empty the outbox after its events became deliveries: nothing is owed any more. Raises LeaseLostError."""
+        told = {"event_id": {"$in": [event.event_id for event in events]}}
+        if not self._jobs.update_one(self._mine(), {"$pull": {"events": told}, "$unset": {"due_at": ""}}):
+            raise LeaseLostError
+
+    def _write(self, move: Move, update: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+        if not self._jobs.update_one({**self._mine(), "state": {"$in": states_before(move)}}, update):
+            raise LeaseLostError
+
+    def _mine(self) -> dict[str, Any]:
+        return {"_id": self.job.job_id, "fence": self.job.fence}
+
+    def _lease_end(self) -> dict[str, Any]:
+        return {"$add": ["$$NOW", self._milliseconds]}

@@ -1,0 +1,86 @@
+"""Claiming: one flat conditional update on the database's clock gives a worker the lease and the next fence.
+
+`due_at` alone says when a job may be claimed, so one sparse index finds all that is owed: a run, a settlement or an
+announcement. It never decides how a job ends.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.clock import DatabaseClock
+from core.jobs.job import Job, JobState, Move, job_from_document, states_before
+from core.jobs.lease import Lease
+from core.storage.handles import Handles
+
+_RUNNABLE = states_before(Move.HAND_BACK) + states_before(Move.CANCEL)
+"""States in which a claim will run stages, so that it counts as an attempt."""
+_WINDOW = timedelta(days=30)
+"""How far back the sweeper looks for due jobs; an index range stays bounded on both sides."""
+
+
+@dataclass(frozen=True)
+class DueJob:
+    """A job that somebody should claim."""
+
+    job_id: str
+    namespace_id: str
+    due_at: datetime
+
+
+class JobQueue:
+    """Hands out leases on whatever is due."""
+
+    def __init__(self, handles: Handles, clock: DatabaseClock, lease_seconds: float) -> None:
+        self._handles = handles
+        self._clock = clock
+        self._lease = timedelta(seconds=lease_seconds)
+
+    def claim(self, job_id: str, owner: str) -> Lease | None:
+        """The lease on a due job, or None when there is nothing to claim: unknown, not due, or somebody else's.
+
+        `owner` must differ between any two claims; the read-back recognises its own claim by it.
+        """
+        jobs = self._handles.system["jobs"]
+        runnable = {"$in": ["$state", _RUNNABLE]}
+        claimed = jobs.update_one(
+            {"_id": job_id, "due_at": {"$lte": self._clock.now()}},
+            [
+                {
+                    "$set": {
+                        "state": {"$cond": [runnable, JobState.RUNNING.value, "$state"]},
+                        "attempts": {"$add": ["$attempts", {"$cond": [runnable, 1, 0]}]},
+                        "fence": {"$add": ["$fence", 1]},
+                        "owner": owner,
+                        "due_at": {"$add": ["$$NOW", int(self._lease.total_seconds() * 1000)]},
+                        "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
+                    }
+                }
+            ],
+        )
+        if claimed.matched_count == 0:
+            return None
+        found = jobs.find_one({"_id": job_id})
+        if found is None or found.get("owner") != owner:
+            return None
+        return Lease(self._handles, job_from_document(found), self._lease)
+
+    def due(self, limit: int) -> list[DueJob]:
+        """Jobs that are due now, the longest waiting ones among those looked at first."""
+        now = self._clock.now()
+        found = (
+            self._handles.system["jobs"]
+            .find({"due_at": {"$gte": now - _WINDOW, "$lte": now}}, {"namespace_id": 1, "due_at": 1})
+            .limit(limit)
+        )
+        due = [DueJob(item["_id"], item["namespace_id"], item["due_at"]) for item in found]
+        return sorted(due, key=lambda job: job.due_at)
+
+    def existing(self, job_ids: list[str]) -> set[str]:
+        """Which of these jobs were recorded."""
+        found = self._handles.system["jobs"].find({"_id": {"$in": job_ids}}, {"_id": 1})
+        return {item["_id"] for item in found}
+
+    def find(self, job_id: str) -> Job | None:
+        """A job by id alone, for operators."""
+        found = self._handles.system["jobs"].find_one({"_id": job_id})
+        return job_from_document(found) if found else None

@@ -1,0 +1,136 @@
+"""Jobs as a tenant sees them: create, get, list, ask to stop. It never claims or ends one."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from core.clock import DatabaseClock
+from core.errors import NotFoundError
+from core.jobs.job import (
+    Decision,
+    Job,
+    JobKind,
+    JobState,
+    Move,
+    NewJob,
+    decision_document,
+    job_from_document,
+    states_before,
+)
+from core.storage.handles import Handles, ScopedCollection
+from core.storage.mongo import Document
+from core.storage.paging import Page, PageRequest, read_page
+from core.storage.scope import NamespaceScope, OrganizationScope
+
+
+class JobStore:
+    """The jobs of one organization or namespace."""
+
+    def __init__(self, handles: Handles, clock: DatabaseClock) -> None:
+        self._handles = handles
+        self._clock = clock
+
+    def create(self, scope: NamespaceScope, new: NewJob) -> Job:
+        """Record a job, queued and due at once. The same job id again gives the job that stands there."""
+        moment = self._clock.now()
+        document = _document(new, moment)
+        try:
+            self._handles.namespace(scope)["jobs"].insert_one(document)
+        except DuplicateKeyError:
+            return self.get(scope, new.job_id)
+        return job_from_document({**document, "internal_id": scope.internal_id, "namespace_id": scope.namespace_id})
+
+    def get(self, scope: OrganizationScope, job_id: str) -> Job:
+        """One job of the organization, or of the namespace when `scope` names one. Raises NotFoundError."""
+        found = self._jobs(scope).find_one({"_id": job_id})
+        if found is None:
+            raise NotFoundError("The task was not found.")
+        return job_from_document(found)
+
+    def list(
+        self,
+        scope: OrganizationScope,
+        *,
+        since: datetime,
+        before: datetime,
+        states: Iterable[JobState] = (),
+        kinds: Iterable[JobKind] = (),
+        limit: int = 100,
+    ) -> list[Job]:
+        """Jobs created in [since, before), newest first."""
+        query = {"created_at": {"$gte": since, "$lt": before}, **_narrowed(states, kinds)}
+        found = self._jobs(scope).find(query).sort("created_at", -1).limit(limit)
+        return [job_from_document(item) for item in found]
+
+    def page(
+        self,
+        scope: OrganizationScope,
+        request: PageRequest,
+        *,
+        states: Iterable[JobState] = (),
+        kinds: Iterable[JobKind] = (),
+    ) -> Page[Job]:
+        """Jobs, newest first, a page at a time."""
+        return read_page(self._jobs(scope), _narrowed(states, kinds), request).map(job_from_document)
+
+    def find_many(self, scope: OrganizationScope, job_ids: Iterable[str]) -> dict[str, Job]:
+        """Those of these jobs that were recorded, by id."""
+        found = self._jobs(scope).find({"_id": {"$in": list(job_ids)}})
+        return {item["_id"]: job_from_document(item) for item in found}
+
+    def request_cancel(self, scope: OrganizationScope, job_id: str) -> bool:
+        """Stop a job: at once when nobody runs it, else by a flag its worker reads. True when it will end cancelled.
+
+        False when the job is unknown, foreign or decided already: asking twice is no error.
+        """
+        jobs = self._jobs(scope)
+        decision = decision_document(Decision(JobState.CANCELLED))
+        stopped = jobs.update_one(
+            {"_id": job_id, "state": {"$in": states_before(Move.CANCEL)}},
+            [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": "$$NOW"}}],
+        )
+        return stopped or jobs.update_one(
+            {"_id": job_id, "state": JobState.RUNNING.value}, {"$set": {"cancel_requested": True}}
+        )
+
+    def _jobs(self, scope: OrganizationScope) -> ScopedCollection:
+        if isinstance(scope, NamespaceScope):
+            return self._handles.namespace(scope)["jobs"]
+        return self._handles.organization(scope)["jobs"]
+
+
+def _narrowed(states: Iterable[JobState], kinds: Iterable[JobKind]) -> dict[str, Any]:
+    query: dict[str, Any] = {}
+    if wanted := [state.value for state in states]:
+        query["state"] = {"$in": wanted}
+    if wanted := [kind.value for kind in kinds]:
+        query["kind"] = {"$in": wanted}
+    return query
+
+
+def _document(new: NewJob, moment: datetime) -> Document:
+    return {
+        "_id": new.job_id,
+        "kind": new.kind.value,
+        "state": JobState.QUEUED.value,
+        "spec": dict(new.spec),
+        "hold": new.hold,
+        "fence": 0,
+        "attempts": 0,
+        "due_at": moment,
+        "request_id": new.request_id,
+        "awaited": new.awaited,
+        "cancel_requested": False,
+        "done": [],
+        "progress": {},
+        "events": [],
+        "created_at": moment,
+    }
+
+
+def default_window(clock: DatabaseClock) -> tuple[datetime, datetime]:
+    """The last thirty days, up to now."""
+    end = clock.now() + timedelta(seconds=1)
+    return end - timedelta(days=30), end

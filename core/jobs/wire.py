@@ -1,0 +1,28 @@
+"""The published names of job states and kinds: on the wire a job is a task. Pure."""
+
+from core.jobs.job import JobKind, JobState
+
+_STATUS = {
+    JobState.QUEUED: "PENDING",
+    JobState.RUNNING: "PROCESSING",
+    JobState.FINISHING: "PROCESSING",
+    JobState.SUCCEEDED: "COMPLETED",
+    JobState.PARTIAL: "COMPLETED_WITH_ERRORS",
+    JobState.FAILED: "FAILED",
+    JobState.CANCELLED: "CANCELED",
+}
+
+TASK_TYPES = {
+    JobKind.INGESTION: "api_buckets_batches_process",
+    JobKind.RETRIEVER: "api_retrievers_execute",
+}
+
+
+def wire_status(state: JobState) -> str:
+    """A state as the published enum spells it."""
+    return _STATUS[state]
+
+
+def states_with_status(status: str) -> list[JobState]:
+    """The states that the wire shows as `status`; empty for a status we never use."""
+    return [state for state, name in _STATUS.items() if name == status]

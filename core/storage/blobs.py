@@ -1,0 +1,50 @@
+"""Object storage through one library: a local folder, S3 or GCS. It knows keys and bytes, never what they mean."""
+
+from obstore.exceptions import BaseError
+from obstore.exceptions import NotFoundError as MissingKeyError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from core.errors import NotFoundError, PayloadTooLargeError, UnavailableError
+
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+"""The largest blob that is read unless the caller says otherwise."""
+
+
+class BlobStore:
+    """Bytes under keys. Safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open `file://…` (its folder is created), `s3://…` or `gs://…`; cloud credentials come from the machine's role."""
+        self._store: ObjectStore = LocalStore.from_url(url, mkdir=True) if url.startswith("file://") else from_url(url)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store `data`, replacing what was there. Raises UnavailableError."""
+        try:
+            self._store.put(key, data)
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def get(self, key: str, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
+        """The whole blob. Raises NotFoundError, PayloadTooLargeError over `max_bytes`, UnavailableError."""
+        try:
+            found = self._store.get(key)
+            if found.meta["size"] > max_bytes:
+                raise PayloadTooLargeError(f"The object has more than {max_bytes} bytes.")
+            return bytes(found.bytes())
+        except (MissingKeyError, FileNotFoundError):
+            raise NotFoundError("The stored content was not found.") from None
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def delete(self, key: str) -> None:
+        """Remove the blob; an absent one is fine. Raises UnavailableError."""
+        try:
+            self._store.delete(key)
+        except (MissingKeyError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"Object storage does not answer: {type(error).__name__}")

@@ -1,0 +1,37 @@
+"""What driver exceptions mean: a backend that is away, or a write that was made before. Keeps them in this room."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import AutoReconnect, BulkWriteError, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from core.storage.handles import ScopedCollection
+
+_DUPLICATE_KEY = 11000
+"""MongoDB's code for a unique index that was hit."""
+_BACKEND_FAILURES = (
+    AutoReconnect,
+    ConnectionFailure,
+    ExecutionTimeout,
+    WaitQueueTimeoutError,
+    RedisConnectionError,
+    RedisTimeoutError,
+)
+
+
+def is_backend_failure(error: BaseException) -> bool:
+    """Whether `error` says that MongoDB or Redis did not answer, so that trying again later may help."""
+    return isinstance(error, _BACKEND_FAILURES)
+
+
+def insert_missing(collection: ScopedCollection, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the documents whose `_id` is not taken yet, in one command. Raises what is not a duplicate."""
+    if not documents:
+        return
+    try:
+        collection.insert_many(documents)
+    except BulkWriteError as error:
+        if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+            raise

@@ -1,0 +1,217 @@
+"""Vectors by Qdrant's engine in this process: one shard per namespace in one directory, owned by one process.
+
+A second process that opens the same shard is refused by the engine; so there is exactly one owner.
+"""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import qdrant_edge
+from qdrant_edge import EdgeShard, UpdateOperation
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from core.errors import ConflictError, UnavailableError
+from core.storage.vectors.filters import EVERYTHING, Filter, compile_filter
+from core.storage.vectors.store import (
+    DENSE,
+    INDEXED_FIELDS,
+    SPARSE,
+    Hit,
+    Point,
+    SparseVector,
+    VectorSearch,
+    check_points,
+    collection_name,
+    ranked,
+    within_namespace,
+)
+
+_BEING_MADE: Final = ".new"
+"""Suffix of a shard that is not complete yet."""
+
+
+class _Types:
+    """The engine's filter classes under the names that `compile_filter` uses."""
+
+    Filter = qdrant_edge.Filter
+    FieldCondition = qdrant_edge.FieldCondition
+    MatchValue = qdrant_edge.MatchValue
+    MatchAny = qdrant_edge.MatchAny
+    Range = qdrant_edge.RangeFloat
+
+
+class EdgeVectorStore:
+    """All namespaces of one directory. Safe to use from several threads of the owning process."""
+
+    def __init__(self, directory: Path, patience_seconds: float = 0.0) -> None:
+        """Own `directory`; wait up to `patience_seconds` for an owner before us that is still letting go."""
+        self._directory = directory
+        self._patience = patience_seconds
+        self._shards: dict[str, EdgeShard] = {}
+        self._lock = threading.Lock()
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def ensure(self, namespace_id: str, dimension: int) -> None:
+        """Make the namespace's shard. Raises ConflictError when it holds vectors of another dimension."""
+        with self._lock, _engine_errors():
+            if self._open(namespace_id) is None:
+                self._create(namespace_id, dimension)
+        present = self._dimension(namespace_id)
+        if present != dimension:
+            raise ConflictError(f"The namespace holds vectors of {present} dimensions, the embedder gives {dimension}.")
+
+    def upsert(self, namespace_id: str, points: Sequence[Point]) -> None:
+        """Store points durably. Raises ValueError for a point of another namespace."""
+        check_points(namespace_id, points)
+        shard = self._shard(namespace_id)
+        if shard is None:
+            raise ValueError("upsert before ensure")
+        with _engine_errors():
+            shard.update(UpdateOperation.upsert_points([_engine_point(point) for point in points]))
+            shard.flush()
+
+    def search(self, namespace_id: str, searches: Sequence[VectorSearch], limit: int) -> list[Hit]:
+        """The best `limit` points over all searches."""
+        shard = self._shard(namespace_id)
+        if shard is None:
+            return []
+        requests = [_query(namespace_id, search) for search in searches]
+        with _engine_errors():
+            rankings = shard.query_batch(qdrant_edge.QueryBatchRequest(requests))
+        return ranked([[_hit(point) for point in ranking] for ranking in rankings], searches, limit)
+
+    def scroll(self, namespace_id: str, filter: Filter, limit: int) -> list[Hit]:
+        """Up to `limit` points that match, in the order of their ids."""
+        shard = self._shard(namespace_id)
+        if shard is None:
+            return []
+        request = qdrant_edge.ScrollRequest(limit=limit, filter=_compiled(namespace_id, filter), with_payload=True)
+        with _engine_errors():
+            records, _ = shard.scroll(request)
+        return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+
+    def delete(self, namespace_id: str, filter: Filter) -> None:
+        """Remove the points that match, durably."""
+        shard = self._shard(namespace_id)
+        if shard is None:
+            return
+        with _engine_errors():
+            shard.update(UpdateOperation.delete_points_by_filter(_compiled(namespace_id, filter)))
+            shard.flush()
+
+    def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
+        """How many points match."""
+        shard = self._shard(namespace_id)
+        if shard is None:
+            return 0
+        with _engine_errors():
+            return int(shard.count(qdrant_edge.CountRequest(filter=_compiled(namespace_id, filter))))
+
+    def close(self) -> None:
+        """Close every shard."""
+        with self._lock:
+            for shard in self._shards.values():
+                shard.close()
+            self._shards.clear()
+
+    def _shard(self, namespace_id: str) -> EdgeShard | None:
+        with self._lock, _engine_errors():
+            return self._open(namespace_id)
+
+    def _open(self, namespace_id: str) -> EdgeShard | None:
+        """The shard, opened on first use; None while the namespace has none."""
+        name = collection_name(namespace_id)
+        if name not in self._shards:
+            path = self._directory / name
+            if not path.exists():
+                return None
+            self._shards[name] = self._load(path)
+        return self._shards[name]
+
+    def _load(self, path: Path) -> EdgeShard:
+        again = Retrying(
+            retry=retry_if_exception(_is_owned),
+            stop=stop_after_delay(self._patience),
+            wait=wait_fixed(0.1),
+            reraise=True,
+        )
+        shard: EdgeShard = again(EdgeShard.load, str(path))
+        return shard
+
+    def _dimension(self, namespace_id: str) -> int:
+        config = json.loads((self._directory / collection_name(namespace_id) / "edge_config.json").read_text())
+        return int(config["vectors"][DENSE]["size"])
+
+    def _create(self, namespace_id: str, dimension: int) -> None:
+        """Make the shard beside its place and move it there, so that a kill never leaves half of one."""
+        path = self._directory / collection_name(namespace_id)
+        unfinished = path.with_name(path.name + _BEING_MADE)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shard = EdgeShard.create(str(unfinished), _config(dimension))
+        tenant = qdrant_edge.KeywordIndexParams(is_tenant=True)
+        shard.update(UpdateOperation.create_field_index("namespace_id", tenant))
+        for field in INDEXED_FIELDS:
+            shard.update(UpdateOperation.create_field_index(field, qdrant_edge.PayloadSchemaType.Keyword))
+        shard.flush()
+        shard.close()
+        unfinished.rename(path)
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """The engine raises bare `Exception`: hand its message on under a type of ours."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is Exception:
+            raise UnavailableError(f"The vector engine failed: {error}") from error
+        raise
+
+
+def _is_owned(error: BaseException) -> bool:
+    """Whether the engine says that another process has the shard open."""
+    return "WouldBlock" in str(error)
+
+
+def _config(dimension: int) -> Any:
+    dense = qdrant_edge.EdgeVectorParams(size=dimension, distance=qdrant_edge.Distance.Cosine)
+    sparse = qdrant_edge.EdgeSparseVectorParams(modifier=qdrant_edge.Modifier.Idf)
+    # one search thread a shard: concurrency comes from the callers, and namespaces are many
+    return qdrant_edge.EdgeConfig(vectors={DENSE: dense}, sparse_vectors={SPARSE: sparse}, max_search_threads=1)
+
+
+def _compiled(namespace_id: str, filter: Filter) -> Any:
+    return compile_filter(within_namespace(namespace_id, filter), _Types)
+
+
+def _engine_point(point: Point) -> Any:
+    vectors = {DENSE: point.dense.tolist(), SPARSE: _engine_sparse(point.sparse)}
+    return qdrant_edge.Point(id=point.id, vector=vectors, payload=dict(point.payload))
+
+
+def _engine_sparse(vector: SparseVector) -> Any:
+    return qdrant_edge.SparseVector(list(vector.indices), list(vector.values))
+
+
+def _query(namespace_id: str, search: VectorSearch) -> Any:
+    query = (
+        qdrant_edge.Query.Nearest(_engine_sparse(search.vector), using=SPARSE)
+        if isinstance(search.vector, SparseVector)
+        else qdrant_edge.Query.Nearest(search.vector.tolist(), using=DENSE)
+    )
+    return qdrant_edge.QueryRequest(
+        limit=search.limit,
+        query=query,
+        filter=_compiled(namespace_id, search.filter),
+        score_threshold=search.min_score,
+        with_payload=True,
+    )
+
+
+def _hit(point: Any) -> Hit:
+    return Hit(str(point.id), float(point.score), point.payload or {})

@@ -1,0 +1,166 @@
+"""Vectors on a Qdrant server: one collection per namespace. Also runs on the client's local mode, for tests."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from core.errors import ConflictError, UnavailableError
+from core.storage.vectors.filters import EVERYTHING, Filter, compile_filter
+from core.storage.vectors.store import (
+    DENSE,
+    INDEXED_FIELDS,
+    SPARSE,
+    Hit,
+    Point,
+    SparseVector,
+    VectorSearch,
+    check_points,
+    collection_name,
+    ranked,
+    within_namespace,
+)
+
+_TIMEOUT_SECONDS = 30
+
+
+def connect_qdrant(url: str, api_key: str | None) -> "ServerVectorStore":
+    """A store on the server at `url`. Connects on first use."""
+    return ServerVectorStore(QdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_SECONDS))
+
+
+class ServerVectorStore:
+    """All namespaces of one server."""
+
+    def __init__(self, client: QdrantClient) -> None:
+        self._client = client
+        self._known: set[str] = set()
+        self._dimensions: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def ensure(self, namespace_id: str, dimension: int) -> None:
+        """Make the namespace's collection. Raises ConflictError when it holds vectors of another dimension."""
+        name = collection_name(namespace_id)
+        with self._lock, _server_errors():
+            if name not in self._dimensions:
+                self._dimensions[name] = self._prepare(name, dimension)
+        if self._dimensions[name] != dimension:
+            raise ConflictError(
+                f"The namespace holds vectors of {self._dimensions[name]} dimensions, the embedder gives {dimension}."
+            )
+
+    def upsert(self, namespace_id: str, points: Sequence[Point]) -> None:
+        """Store points durably. Raises ValueError for a point of another namespace."""
+        check_points(namespace_id, points)
+        with _server_errors():
+            self._client.upsert(collection_name(namespace_id), [_server_point(point) for point in points], wait=True)
+
+    def search(self, namespace_id: str, searches: Sequence[VectorSearch], limit: int) -> list[Hit]:
+        """The best `limit` points over all searches."""
+        name = collection_name(namespace_id)
+        with _server_errors():
+            if not self._exists(name):
+                return []
+            requests = [_query(namespace_id, search) for search in searches]
+            answers = self._client.query_batch_points(name, requests)
+        rankings = [
+            [Hit(str(point.id), point.score, point.payload or {}) for point in answer.points] for answer in answers
+        ]
+        return ranked(rankings, searches, limit)
+
+    def scroll(self, namespace_id: str, filter: Filter, limit: int) -> list[Hit]:
+        """Up to `limit` points that match, in the order of their ids."""
+        name = collection_name(namespace_id)
+        with _server_errors():
+            if not self._exists(name):
+                return []
+            records, _ = self._client.scroll(name, _compiled(namespace_id, filter), limit=limit, with_payload=True)
+        return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+
+    def delete(self, namespace_id: str, filter: Filter) -> None:
+        """Remove the points that match, durably."""
+        name = collection_name(namespace_id)
+        with _server_errors():
+            if self._exists(name):
+                selected = models.FilterSelector(filter=_compiled(namespace_id, filter))
+                self._client.delete(name, selected, wait=True)
+
+    def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
+        """How many points match."""
+        name = collection_name(namespace_id)
+        with _server_errors():
+            if not self._exists(name):
+                return 0
+            return self._client.count(name, _compiled(namespace_id, filter), exact=True).count
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _exists(self, name: str) -> bool:
+        """Whether the collection is there; asked once for each that is."""
+        if name not in self._known and self._client.collection_exists(name):
+            self._known.add(name)
+        return name in self._known
+
+    def _prepare(self, name: str, dimension: int) -> int:
+        """Create what is missing of the collection; its dimension. Safe to run from several processes at once."""
+        if not self._exists(name):
+            self._create(name, dimension)
+        tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        self._client.create_payload_index(name, "namespace_id", tenant)
+        for field in INDEXED_FIELDS:
+            self._client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD)
+        vectors = self._client.get_collection(name).config.params.vectors
+        if not isinstance(vectors, dict):
+            raise ConflictError("The namespace's collection was not made by Keystage.")
+        return vectors[DENSE].size
+
+    def _create(self, name: str, dimension: int) -> None:
+        try:
+            self._client.create_collection(
+                name,
+                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            )
+        except UnexpectedResponse as error:
+            # another process created it between our look and our call
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+
+
+@contextmanager
+def _server_errors() -> Iterator[None]:
+    try:
+        yield
+    except (ApiException, ResponseHandlingException, OSError) as error:
+        raise UnavailableError(f"The vector database failed: {type(error).__name__}") from error
+
+
+def _compiled(namespace_id: str, filter: Filter) -> models.Filter:
+    compiled: models.Filter = compile_filter(within_namespace(namespace_id, filter), models)
+    return compiled
+
+
+def _server_sparse(vector: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
+
+
+def _server_point(point: Point) -> models.PointStruct:
+    vectors: models.VectorStruct = {DENSE: point.dense.tolist(), SPARSE: _server_sparse(point.sparse)}
+    return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
+
+
+def _query(namespace_id: str, search: VectorSearch) -> models.QueryRequest:
+    sparse = isinstance(search.vector, SparseVector)
+    return models.QueryRequest(
+        query=_server_sparse(search.vector) if isinstance(search.vector, SparseVector) else search.vector.tolist(),
+        using=SPARSE if sparse else DENSE,
+        limit=search.limit,
+        filter=_compiled(namespace_id, search.filter),
+        score_threshold=search.min_score,
+        with_payload=True,
+    )

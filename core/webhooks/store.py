@@ -1,0 +1,213 @@
+"""Endpoints and deliveries as a tenant sees them: create, change, look at, replay. It sends nothing."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+from redis import Redis
+
+from core.clock import now
+from core.errors import ConflictError, NotFoundError
+from core.storage.handles import Handles, ScopedCollection
+from core.storage.paging import Page, PageRequest, read_page
+from core.storage.redis import wake_dispatcher
+from core.storage.scope import OrganizationScope
+from core.vault.cipher import Cipher
+from core.webhooks.delivery import REPLAYABLE, Delivery, DeliveryStatus
+from core.webhooks.endpoint import DeliveryHealth, Endpoint, EndpointSettings, require_valid, secret_record
+from core.webhooks.event import EventType
+
+_ENDPOINTS_MAX = 100
+"""Endpoints of one organization: each event is matched with all of them."""
+_KEEP = "redacted"
+"""What reads show instead of a secret; sent back, it means "leave it as it is"."""
+
+
+class WebhookStore:
+    """The endpoints of an organization, and what became of its events."""
+
+    def __init__(self, handles: Handles, cipher: Cipher, redis: Redis) -> None:
+        self._handles = handles
+        self._cipher = cipher
+        self._redis = redis
+
+    # Endpoints --------------------------------------------------------------------------------------
+
+    def create(
+        self, scope: OrganizationScope, webhook_id: str, settings: EndpointSettings, secret: str | None
+    ) -> Endpoint:
+        """A new endpoint. The same id again gives the one that stands.
+
+        Raises ValidationFailedError, and ConflictError when the organization has as many as it may have.
+        """
+        require_valid(settings, secret)
+        if self._webhooks(scope).count({}) >= _ENDPOINTS_MAX:
+            raise ConflictError(f"An organization may have {_ENDPOINTS_MAX} webhooks; remove one first.")
+        moment = now()
+        document = {
+            "_id": webhook_id,
+            **_settings_document(settings),
+            "secret": self._sealed(scope, webhook_id, secret),
+            "health": asdict(DeliveryHealth()),
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        try:
+            self._webhooks(scope).insert_one(document)
+        except DuplicateKeyError:
+            return self.get(scope, webhook_id)
+        return _endpoint(document)
+
+    def get(self, scope: OrganizationScope, webhook_id: str) -> Endpoint:
+        """One endpoint. Raises NotFoundError."""
+        found = self._webhooks(scope).find_one({"_id": webhook_id})
+        if found is None:
+            raise NotFoundError("The webhook was not found.")
+        return _endpoint(found)
+
+    def list_endpoints(self, scope: OrganizationScope) -> list[Endpoint]:
+        """The organization's endpoints, newest first."""
+        endpoints = [_endpoint(found) for found in self._webhooks(scope).find({})]
+        return sorted(endpoints, key=lambda endpoint: endpoint.created_at, reverse=True)
+
+    def update(
+        self, scope: OrganizationScope, webhook_id: str, settings: EndpointSettings, secret: str | None
+    ) -> Endpoint:
+        """Replace an endpoint's settings. `secret`: None or `redacted` keeps it, an empty string removes it.
+
+        Switching the endpoint on forgets its failures. Raises NotFoundError, ValidationFailedError.
+        """
+        keeps_secret = secret is None or secret == _KEEP
+        require_valid(settings, None if keeps_secret else secret)
+        changes: dict[str, Any] = {**_settings_document(settings), "updated_at": now()}
+        if not keeps_secret:
+            changes["secret"] = self._sealed(scope, webhook_id, secret)
+        if settings.is_active:
+            changes["health"] = asdict(DeliveryHealth())
+        if not self._webhooks(scope).update_one({"_id": webhook_id}, {"$set": changes}):
+            raise NotFoundError("The webhook was not found.")
+        return self.get(scope, webhook_id)
+
+    def delete(self, scope: OrganizationScope, webhook_id: str) -> None:
+        """Remove an endpoint. Absent, foreign or removed before: no difference. Its deliveries stay to be read."""
+        self._webhooks(scope).delete_one({"_id": webhook_id})
+
+    # Deliveries -------------------------------------------------------------------------------------
+
+    def list_deliveries(
+        self,
+        scope: OrganizationScope,
+        webhook_id: str,
+        *,
+        status: DeliveryStatus | None = None,
+        before: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """Deliveries to an endpoint, newest first: the last 90 days before `before`."""
+        end = before or now() + timedelta(minutes=1)
+        query: dict[str, Any] = {"webhook_id": webhook_id, "created_at": {"$gte": end - timedelta(days=90), "$lt": end}}
+        if status:
+            query["status"] = status.value
+        found = self._deliveries(scope).find(query).sort("created_at", -1).limit(limit)
+        return [Delivery.from_document(item) for item in found]
+
+    def page_deliveries(
+        self,
+        scope: OrganizationScope,
+        webhook_id: str,
+        request: PageRequest,
+        *,
+        status: DeliveryStatus | None = None,
+        namespace_id: str | None = None,
+    ) -> Page[Delivery]:
+        """Deliveries to an endpoint, newest first, a page at a time."""
+        query = {"webhook_id": webhook_id}
+        query |= {"status": status.value} if status else {}
+        query |= {"namespace_id": namespace_id} if namespace_id else {}
+        return read_page(self._deliveries(scope), query, request).map(Delivery.from_document)
+
+    def get_delivery(self, scope: OrganizationScope, webhook_id: str, delivery_id: str) -> Delivery:
+        """One delivery of an endpoint. Raises NotFoundError."""
+        return self._delivery(scope, {"_id": delivery_id, "webhook_id": webhook_id})
+
+    def find_delivery(self, scope: OrganizationScope, delivery_id: str) -> Delivery:
+        """One delivery of the organization. Raises NotFoundError."""
+        return self._delivery(scope, {"_id": delivery_id})
+
+    def attempts_of(self, scope: OrganizationScope, delivery_id: str) -> list[dict[str, Any]]:
+        """A delivery's attempts, in order."""
+        found = self._handles.organization(scope)["attempts"].find({"delivery_id": delivery_id, "number": {"$gte": 1}})
+        return sorted(found, key=lambda attempt: int(attempt["number"]))
+
+    def replay(self, scope: OrganizationScope, webhook_id: str, delivery_id: str) -> Delivery:
+        """Send a delivery again from the start of its schedule: the same one, so that it is seen to recover.
+
+        Raises NotFoundError; ConflictError while it is under way, or when its endpoint is gone or switched off.
+        """
+        delivery = self.get_delivery(scope, webhook_id, delivery_id)
+        endpoint = self._webhooks(scope).find_one({"_id": webhook_id})
+        if endpoint is None or not endpoint["is_active"]:
+            raise ConflictError("The delivery's webhook is removed or inactive: there is nowhere to send it.")
+        rearmed = self._deliveries(scope).update_one(
+            {"_id": delivery_id, "status": {"$in": [status.value for status in REPLAYABLE]}},
+            [
+                {
+                    "$set": {
+                        "status": DeliveryStatus.PENDING.value,
+                        "due_at": "$$NOW",
+                        "tries_in_schedule": 0,
+                        "replays": {"$add": ["$replays", 1]},
+                    }
+                }
+            ],
+        )
+        if not rearmed:
+            raise ConflictError(f"The delivery is {delivery.status}: it is tried by itself and cannot be replayed now.")
+        wake_dispatcher(self._redis)
+        return self.get_delivery(scope, webhook_id, delivery_id)
+
+    def _delivery(self, scope: OrganizationScope, query: Mapping[str, Any]) -> Delivery:
+        found = self._deliveries(scope).find_one(query)
+        if found is None:
+            raise NotFoundError("The delivery was not found.")
+        return Delivery.from_document(found)
+
+    def _sealed(self, scope: OrganizationScope, webhook_id: str, secret: str | None) -> dict[str, str] | None:
+        return asdict(self._cipher.seal(secret_record(scope.internal_id, webhook_id), secret)) if secret else None
+
+    def _webhooks(self, scope: OrganizationScope) -> ScopedCollection:
+        return self._handles.organization(scope)["webhooks"]
+
+    def _deliveries(self, scope: OrganizationScope) -> ScopedCollection:
+        return self._handles.organization(scope)["deliveries"]
+
+
+def _settings_document(settings: EndpointSettings) -> dict[str, Any]:
+    return {
+        **asdict(settings),
+        "event_types": [event_type.value for event_type in settings.event_types],
+        "resource_types": list(settings.resource_types),
+        "headers": dict(settings.headers),
+    }
+
+
+def _endpoint(found: Mapping[str, Any]) -> Endpoint:
+    settings = EndpointSettings(
+        webhook_name=found["webhook_name"],
+        url=found["url"],
+        event_types=tuple(EventType(name) for name in found["event_types"]),
+        resource_types=tuple(found["resource_types"]),
+        headers=found["headers"],
+        timeout_seconds=found["timeout_seconds"],
+        is_active=found["is_active"],
+    )
+    return Endpoint(
+        webhook_id=found["_id"],
+        settings=settings,
+        has_secret=found["secret"] is not None,
+        health=DeliveryHealth(**found["health"]),
+        created_at=found["created_at"],
+        updated_at=found["updated_at"],
+    )

@@ -1,0 +1,148 @@
+"""The actor that runs stages. It holds models and connections, and nothing of a tenant between two calls.
+
+It gets values and never settings. The other actor, the owner of the vector engine, is `EdgeVectorStore` itself.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from pydantic import SecretStr
+
+from config.logging_setup import bind_unit_of_work, configure_logs, unbind_unit_of_work
+from core.buckets.bucket import StoredObject
+from core.collections.collection import Collection
+from core.ids import Prefix, point_id
+from core.retrievers.stages import StageSpec
+from core.storage.blobs import BlobStore
+from core.storage.vectors.bm25 import document_vector
+from core.storage.vectors.store import Point, VectorSearch, VectorStore
+from pipelines.chain import ChainResult, run_stages
+from pipelines.embedders.registry import EmbedderSpec, build_embedder
+from pipelines.extractors.extractor import ExtractionContext
+from pipelines.ingestion import ChunkResult, ingest
+from pipelines.remote import call_name, check_cancelled
+from pipelines.stage import StageContext
+from pipelines.vectors_proxy import VectorsProxy
+
+RAY_NAMESPACE = "keystage"
+VECTORS_ACTOR = "vectors"
+_PROBE_TEXT = "Does it answer?"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """Whose work a call is."""
+
+    namespace_id: str
+    job_id: str
+    request_id: str
+
+
+@dataclass(frozen=True)
+class ActorConfig:
+    """The values that an actor is built from."""
+
+    embedder: EmbedderSpec
+    blob_url: str
+    vectors_dir: Path | None
+    """where the owner of the in-process engine keeps its shards; None with a Qdrant server"""
+    qdrant_url: str | None
+    qdrant_api_key: SecretStr | None
+    log_level: str
+    log_format: str
+
+
+class StageActor:
+    """Runs chains of stages, and extracts objects, in one process with warm models."""
+
+    def __init__(self, config: ActorConfig) -> None:
+        """Load the models. Raises StageError when the embedder cannot be built."""
+        configure_logs(config.log_level, config.log_format, "stages")
+        self._config = config
+        self._embedder = build_embedder(config.embedder)
+        self._blobs = BlobStore(config.blob_url)
+        self._vectors = _vector_stores(config)
+
+    def config(self) -> ActorConfig:
+        """What this actor was built from, for callers that expect something else."""
+        return self._config
+
+    def run_chain(
+        self,
+        call: CallContext,
+        stages: Sequence[Mapping[str, Any]],
+        inputs: Mapping[str, Any],
+        collection_ids: Sequence[str],
+        limit: int,
+    ) -> ChainResult:
+        """Run stored stages one after the other. Raises StageError, UnavailableError."""
+        with _bound(call):
+            specs = [StageSpec.from_stored(stage) for stage in stages]
+            vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
+            context = StageContext(call.namespace_id, tuple(collection_ids), vectors, self._embedder)
+            return run_stages(specs, inputs, context, limit, check_cancelled)
+
+    def extract(self, call: CallContext, collection: Collection, objects: Sequence[StoredObject]) -> ChunkResult:
+        """Extract a few objects and store their vectors. Raises StageError, UnavailableError."""
+        with _bound(call):
+            vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
+            context = ExtractionContext(call.namespace_id, collection, self._embedder, self._blobs, check_cancelled)
+            return ingest(objects, context, vectors)
+
+    def self_test(self) -> None:
+        """Embed, store and find one text, for real. Raises what fails."""
+        store, namespace_id = self._probe()
+        vector = self._embedder.embed([_PROBE_TEXT])[0]
+        payload = {"namespace_id": namespace_id, "text": _PROBE_TEXT}
+        store.ensure(namespace_id, self._embedder.dimension)
+        store.upsert(namespace_id, [Point(point_id("self-test"), vector, document_vector(_PROBE_TEXT), payload)])
+        if not self.vectors_answer():
+            raise RuntimeError("the self-test did not find the text it stored")
+
+    def inference_answers(self) -> bool:
+        """Whether the embedder gives a vector of length 1. Raises what fails."""
+        vector = self._embedder.embed([_PROBE_TEXT])[0]
+        return bool(np.isclose(np.linalg.norm(vector), 1, atol=1e-3))
+
+    def vectors_answer(self) -> bool:
+        """Whether the self-test's text can be found. Raises what fails."""
+        store, namespace_id = self._probe()
+        probe = VectorSearch(document_vector(_PROBE_TEXT), limit=1)
+        return len(store.search(namespace_id, [probe], 1)) == 1
+
+    def _probe(self) -> tuple[VectorStore, str]:
+        # one place per dimension: another embedder does not collide with what an earlier one stored
+        namespace_id = f"{Prefix.NAMESPACE}selftest{self._embedder.dimension}"
+        return self._vectors(call_name(namespace_id, "self-test", "vectors")), namespace_id
+
+
+def _vector_stores(config: ActorConfig) -> Callable[[str], VectorStore]:
+    """Gives the vector store for calls of one name."""
+    if config.qdrant_url:
+        from core.storage.vectors.server import connect_qdrant
+
+        key = config.qdrant_api_key
+        server = connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None)
+        return lambda _: server
+    import ray
+
+    owner = ray.get_actor(VECTORS_ACTOR, namespace=RAY_NAMESPACE)
+    return lambda name: VectorsProxy(owner, name)
+
+
+@contextmanager
+def _bound(call: CallContext) -> Iterator[None]:
+    """Put the call's ids on the log lines of this thread."""
+    ids = {"request_id": call.request_id, "namespace_id": call.namespace_id, "job_id": call.job_id}
+    bind_unit_of_work(ids)
+    try:
+        yield
+    finally:
+        unbind_unit_of_work(*ids)

@@ -1,0 +1,146 @@
+"""The way to the Ray cluster and its actors: attaches to a running one, again after a restart, and never starts one."""
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from core.errors import UnavailableError
+from core.storage.vectors.edge import EdgeVectorStore
+from pipelines.actors import RAY_NAMESPACE, VECTORS_ACTOR, ActorConfig, StageActor
+from pipelines.remote import result_of
+
+_PROBE_SECONDS = 2.0
+_ACTORS_READY_SECONDS = 60.0
+_OWNER_OPENS_SECONDS = 20.0
+"""How long a restarted owner of the vector engine waits for the files of the one before it."""
+_VECTOR_RETRIES = 5
+_STAGE_RETRIES = 2
+_GROUPS = {"chains": 2, "extraction": 1, "probes": 1}
+"""Threads of a stage actor by kind of call, so that an ingestion holds up neither a query nor a health check."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """The actors of one connection to Ray."""
+
+    stages: tuple[Any, ...]
+
+
+class Cluster:
+    """One process's connection to Ray. Safe to use from several threads."""
+
+    def __init__(self, address: str, token: SecretStr | None, config: ActorConfig, stage_actors: int) -> None:
+        self._address = address
+        self._token = token
+        self._config = config
+        self._stage_actors = stage_actors
+        self._attachment: Attachment | None = None
+        self._lock = threading.Lock()
+        self._turns = count()
+
+    def attached(self) -> Attachment:
+        """The actors, after attaching (again) where needed. Not from the main thread: Ray would take over SIGTERM.
+
+        Raises UnavailableError when Ray or an actor does not answer.
+        """
+        with self._lock:
+            if self._attachment is None:
+                self._attachment = self._attach()
+            return self._attachment
+
+    def next_stage_actor(self) -> tuple[Attachment, Any]:
+        """The actor whose turn it is, and the attachment it belongs to."""
+        attachment = self.attached()
+        return attachment, attachment.stages[next(self._turns) % len(attachment.stages)]
+
+    def lost(self, attachment: Attachment) -> None:
+        """Say that this attachment failed: the next caller attaches again."""
+        with self._lock:
+            if self._attachment is attachment:
+                self._attachment = None
+
+    def _attach(self) -> Attachment:
+        self._probe()
+        import ray
+
+        if ray.is_initialized():
+            try:
+                return self._find_actors()
+            except UnavailableError as error:
+                # handles of a Ray that was restarted fail for good; only a new connection helps
+                log.info("ray.attaching_again", error=error.message)
+                ray.shutdown()
+        try:
+            ray.init(
+                address=self._address,
+                namespace=RAY_NAMESPACE,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError) as error:
+            raise UnavailableError(f"Ray at {self._address} refused the connection: {error}") from error
+        return self._find_actors()
+
+    def _probe(self) -> None:
+        """Look for the port first: `ray.init` hangs for minutes at a dead address. Must come before `import ray`."""
+        # Ray would start a cluster of its own for a call that finds none
+        os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+        if self._token:
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ["RAY_AUTH_TOKEN"] = self._token.get_secret_value()
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), _PROBE_SECONDS).close()
+        except OSError as error:
+            raise UnavailableError(f"Ray at {self._address} does not answer.") from error
+
+    def _find_actors(self) -> Attachment:
+        from ray.exceptions import RayError
+
+        try:
+            if self._config.vectors_dir:
+                self._vectors_owner()
+            stages = tuple(self._stage_actor(f"stages-{number}") for number in range(self._stage_actors))
+            references = [actor.config.options(concurrency_group="probes").remote() for actor in stages]
+        except (RayError, ValueError, ConnectionError) as error:
+            raise UnavailableError(f"Ray gave no actors: {error}") from error
+        for config in result_of(references, timeout=_ACTORS_READY_SECONDS):
+            if config != self._config:
+                raise UnavailableError("The stage actors were started with other settings: restart Ray.")
+        return Attachment(stages)
+
+    def _vectors_owner(self) -> Any:
+        import ray
+
+        owner = ray.remote(EdgeVectorStore).options(**_detached(VECTORS_ACTOR, _VECTOR_RETRIES), max_concurrency=8)
+        return owner.remote(self._config.vectors_dir, _OWNER_OPENS_SECONDS)
+
+    def _stage_actor(self, name: str) -> Any:
+        import ray
+
+        return (
+            ray.remote(concurrency_groups=_GROUPS)(StageActor)
+            .options(**_detached(name, _STAGE_RETRIES))
+            .remote(self._config)
+        )
+
+
+def _detached(name: str, retries: int) -> dict[str, Any]:
+    """An actor that outlives its maker, is found by name, and comes back after a crash; its calls are repeatable."""
+    return {
+        "name": name,
+        "namespace": RAY_NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": retries,
+    }

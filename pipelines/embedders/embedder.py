@@ -1,0 +1,32 @@
+"""What every embedder offers. Types only: no model is loaded here."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors: TypeAlias = npt.NDArray[np.float32]
+"""Vectors as rows, float32."""
+
+
+class Embedder(Protocol):
+    """Maps texts to points on the unit sphere, where near means alike."""
+
+    @property
+    def name(self) -> str:
+        """Which model this is, for logs and self-tests."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in each vector."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One L2-normalised row per text, in order: shape [len(texts), dimension]. Raises StageError."""
+
+
+def normalised(vectors: Vectors) -> Vectors:
+    """The rows scaled to length 1; a row of zeros stays as it is."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = vectors / np.where(lengths == 0, np.float32(1), lengths)
+    return scaled

@@ -1,0 +1,36 @@
+"""Which embedder a setting names: one line per kind. Loads nothing until asked."""
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from core.errors import StageError
+from pipelines.embedders.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """What an embedder is built from; travels to the actors, so the key is of a type that hides itself."""
+
+    name: str
+    """`builtin`, `hub:<path or repository>` or `openai:<model>`"""
+    openai_base_url: str
+    openai_api_key: SecretStr | None
+
+
+def build_embedder(spec: EmbedderSpec) -> Embedder:
+    """Load the embedder that `spec` names. Raises StageError when there is none or it cannot be loaded."""
+    kind, _, rest = spec.name.partition(":")
+    if kind == "builtin" and not rest:
+        from pipelines.embedders.minilm import builtin_embedder
+
+        return builtin_embedder()
+    if kind == "hub" and rest:
+        from pipelines.embedders.hub import hub_embedder
+
+        return hub_embedder(rest)
+    if kind == "openai" and rest:
+        from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
+
+        return OpenAICompatibleEmbedder(spec.openai_base_url, rest, spec.openai_api_key)
+    raise StageError("KEYSTAGE_EMBEDDER must be builtin, hub:<path or repository> or openai:<model>")

@@ -1,0 +1,54 @@
+"""What an extractor is given and what comes out of it. Types only.
+
+An object that cannot be extracted is an expected outcome: a value, so that the others of its batch go on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from core.buckets.bucket import StoredObject
+from core.collections.collection import Collection
+from core.storage.blobs import BlobStore
+from core.storage.vectors.store import Point
+from pipelines.embedders.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class ExtractionContext:
+    """What one call works with. Nothing of it outlives the call but the loaded model and the connections."""
+
+    namespace_id: str
+    collection: Collection
+    embedder: Embedder
+    blobs: BlobStore
+    check_cancelled: Callable[[], None]
+    """raises when the call was cancelled; asked between pieces of work"""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What became of one object: its documents, and a point for each in the same order."""
+
+    object_id: str
+    documents: tuple[Mapping[str, Any], ...]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class ObjectFailure:
+    """Why one object could not be extracted: a stable code and a sentence that is safe to show."""
+
+    object_id: str
+    code: str
+    message: str
+
+
+ExtractionOutcome: TypeAlias = Extraction | ObjectFailure
+
+
+class Extractor(Protocol):
+    """Turns an object into documents with vectors."""
+
+    def __call__(self, source: StoredObject, context: ExtractionContext) -> ExtractionOutcome:
+        """Extract one object. Raises UnavailableError when a backend is away, StageError when none could work."""

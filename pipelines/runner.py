@@ -1,0 +1,145 @@
+"""What workers use to run stages: one call per chain, bounded chunks for an ingestion, cancelled when told to stop.
+
+Raises StageError when the work failed, UnavailableError when Ray did, CallCancelledError when the caller wanted it.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import Settings
+from core.buckets.bucket import StoredObject
+from core.collections.collection import Collection
+from core.errors import KeystageError, UnavailableError
+from pipelines.actors import ActorConfig, CallContext
+from pipelines.chain import ChainResult
+from pipelines.cluster import Attachment, Cluster
+from pipelines.embedders.registry import EmbedderSpec
+from pipelines.ingestion import ChunkResult
+from pipelines.remote import CallCancelledError, await_result, call_name, cancel, is_done, result_of
+
+__all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "Runner"]
+
+_CALLS_PER_ACTOR = 2
+"""Chunks on their way to one actor: one at work, one waiting for it."""
+_HEALTH_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Health:
+    """What answered just now."""
+
+    vectors: bool
+    inference: bool
+
+
+class Runner:
+    """Runs stages on the cluster that the settings name. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._chunk_objects = settings.ingestion_chunk_objects
+        self._cluster = Cluster(
+            settings.ray_address, settings.ray_auth_token, actor_config(settings), settings.stage_actors
+        )
+
+    def attach(self) -> None:
+        """Connect and make the actors, or find them. Raises UnavailableError."""
+        self._cluster.attached()
+
+    def self_test(self) -> None:
+        """Store and find a text through every actor. Raises UnavailableError."""
+        attachment = self._cluster.attached()
+        try:
+            with self._watching(attachment):
+                tests = [actor.self_test.options(concurrency_group="probes").remote() for actor in attachment.stages]
+                result_of(tests)
+        except KeystageError as error:
+            raise UnavailableError(f"The self-test failed: {error.message}") from error
+
+    def health(self) -> Health:
+        """Whether vectors and inference answer now. A cluster that does not answer is a value here, not an error."""
+        return Health(vectors=self._answers("vectors_answer"), inference=self._answers("inference_answers"))
+
+    def run_chain(
+        self,
+        call: CallContext,
+        stages: Sequence[Mapping[str, Any]],
+        inputs: Mapping[str, Any],
+        collection_ids: Sequence[str],
+        limit: int,
+        should_stop: threading.Event,
+    ) -> ChainResult:
+        """Run a retriever's stored stages in one call, which Ray shows as namespace:job:stage+stage."""
+        attachment, actor = self._cluster.next_stage_actor()
+        joined = "+".join(stage["config"]["stage_id"] for stage in stages)
+        name = call_name(call.namespace_id, call.job_id, joined)
+        with self._watching(attachment):
+            method = actor.run_chain.options(name=name, concurrency_group="chains")
+            reference = method.remote(call, stages, inputs, collection_ids, limit)
+            result: ChainResult = await_result(reference, should_stop)
+        return result
+
+    def extract(
+        self,
+        call: CallContext,
+        collection: Collection,
+        objects: Sequence[StoredObject],
+        should_stop: threading.Event,
+    ) -> Iterator[ChunkResult]:
+        """Extract objects in bounded chunks over all actors; each chunk as it is done, in any order."""
+        attachment = self._cluster.attached()
+        name = call_name(call.namespace_id, call.job_id, collection.extractor.name)
+        chunks = iter([objects[at : at + self._chunk_objects] for at in range(0, len(objects), self._chunk_objects)])
+        running: dict[Any, Any] = {}
+
+        def send(actor: Any) -> None:
+            if chunk := next(chunks, None):
+                method = actor.extract.options(name=name, concurrency_group="extraction")
+                running[method.remote(call, collection, chunk)] = actor
+
+        with self._watching(attachment):
+            try:
+                for actor in attachment.stages * _CALLS_PER_ACTOR:
+                    send(actor)
+                while running:
+                    if should_stop.is_set():
+                        raise CallCancelledError
+                    for reference in is_done(list(running)):
+                        result: ChunkResult = result_of(reference)
+                        send(running.pop(reference))
+                        yield result
+            finally:
+                cancel(list(running))
+
+    def _answers(self, probe: str) -> bool:
+        try:
+            attachment, actor = self._cluster.next_stage_actor()
+            with self._watching(attachment):
+                reference = getattr(actor, probe).options(concurrency_group="probes").remote()
+                return bool(result_of(reference, timeout=_HEALTH_SECONDS))
+        except KeystageError:
+            return False
+
+    @contextmanager
+    def _watching(self, attachment: Attachment) -> Iterator[None]:
+        """Attach again before the next call when Ray fails in this one."""
+        try:
+            yield
+        except UnavailableError:
+            self._cluster.lost(attachment)
+            raise
+
+
+def actor_config(settings: Settings) -> ActorConfig:
+    """The values of the settings that actors need; never the settings themselves."""
+    return ActorConfig(
+        embedder=EmbedderSpec(settings.embedder, settings.openai_base_url, settings.openai_api_key),
+        blob_url=settings.blobs,
+        vectors_dir=None if settings.qdrant_url else settings.vectors_dir,
+        qdrant_url=settings.qdrant_url,
+        qdrant_api_key=settings.qdrant_api_key,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

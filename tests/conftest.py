@@ -1,0 +1,50 @@
+"""Fixtures that every suite may use: one database server and one Redis for a whole run, a fresh database per test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pymongo.database import Database
+
+from core.ids import Prefix, random_id
+from core.storage.handles import Handles
+from core.storage.mongo import Document, connect
+from core.storage.schema import create_schema
+from core.storage.scope import NamespaceScope
+from tests.servers import mongo_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A MongoDB-wire server."""
+    with mongo_server(Path(tmp_path_factory.mktemp("mongo"))) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server."""
+    with redis_server(Path(tmp_path_factory.mktemp("redis"))) as server:
+        yield server.url
+
+
+@pytest.fixture
+def database(mongo_url: str) -> Iterator[Database[Document]]:
+    """A database of this test's own, with the whole schema."""
+    own_url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
+    database = connect(own_url)
+    create_schema(database)
+    yield database
+    database.client.close()
+
+
+@pytest.fixture
+def handles(database: Database[Document]) -> Handles:
+    """Database handles on the test's own database."""
+    return Handles(database)
+
+
+@pytest.fixture
+def scope() -> NamespaceScope:
+    """A namespace of a tenant that nobody else uses."""
+    return NamespaceScope(random_id(Prefix.INTERNAL), random_id(Prefix.NAMESPACE))

@@ -1,0 +1,309 @@
+"""The fault run: jobs of two tenants while our processes are killed at random moments and Redis is emptied.
+
+`make chaos SEED=n` runs the long one. It counts, from the records themselves, what was lost, charged twice, doubled or
+never announced, and fails when any of these is not 0. The client writes each 2xx down with fsync before it goes on, and
+repeats a request under its Idempotency-Key while the API is away.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cli.demo.client import Client
+from cli.demo.receiver import Receiver
+from core.bootstrap import Services, build_services
+from core.credits.entry import EntryKind
+from core.credits.reconcile import reconcile
+from core.jobs.announcement import events_of
+from core.jobs.job import Job
+from core.storage.probe import flush_redis
+from tests.stack import Stack, running_stack
+
+_PATIENCE_SECONDS = 120.0
+_SETTLE_SECONDS = 300.0
+_OBJECTS_PER_BATCH = 3
+_ROLES = ("api", "worker", "dispatcher", "sweeper", "actor")
+_FAULT_SETTINGS = {
+    "KEYSTAGE_JOB_LEASE_SECONDS": "4",
+    # a job may be hit again and again here; attempts_exhausted has a test of its own
+    "KEYSTAGE_JOB_MAX_ATTEMPTS": "50",
+    "KEYSTAGE_EGRESS_ALLOW_CIDRS": "127.0.0.0/8",
+    "KEYSTAGE_WEBHOOK_RETRY_SCHEDULE": ",".join(["1"] * 60),
+    "KEYSTAGE_WEBHOOK_TIMEOUT_SECONDS": "5",
+}
+
+
+@dataclass
+class Tenant:
+    """One customer: what it may do, and what it was promised."""
+
+    name: str
+    organization_id: str
+    api_key: str
+    namespace_id: str
+    bucket_id: str = ""
+    collection_id: str = ""
+    retriever_id: str = ""
+    acknowledged: list[str] = field(default_factory=list)
+    """task ids of every 2xx"""
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    """task id of an ingestion, and its objects"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the records say after the dust has settled."""
+
+    seed: int
+    jobs: int
+    kills: dict[str, int]
+    flushes: int
+    acknowledged: int
+    lost: int
+    """acknowledged jobs that are unknown or did not end"""
+    outcomes: dict[str, int]
+    not_succeeded: int
+    double_captures: int
+    doubled_documents: int
+    missing_documents: int
+    events_missing: int
+    ledger_problems: int
+    holds_open: int
+    attempts_beyond_the_first: int
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every promise was kept."""
+        broken = (
+            self.lost, self.not_succeeded, self.double_captures, self.doubled_documents, self.missing_documents,
+            self.events_missing, self.ledger_problems, self.holds_open, self.jobs - self.acknowledged,
+        )  # fmt: skip
+        return not any(broken)
+
+
+def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verdict:
+    """One whole fault run on a private stack in `directory`."""
+    started = time.monotonic()
+    with Receiver() as receiver, running_stack(directory / "data", _FAULT_SETTINGS) as stack:
+        tenants = [_prepare(stack, receiver, name) for name in ("one", "two")]
+        killer = Killer(stack, random.Random(seed), kills, flushes)
+        submitters = [
+            threading.Thread(target=_submit, args=(stack, tenant, jobs // 2, directory), name=tenant.name)
+            for tenant in tenants
+        ]
+        for submitter in submitters:
+            submitter.start()
+        while any(submitter.is_alive() for submitter in submitters):
+            killer.strike_up_to(sum(len(tenant.acknowledged) for tenant in tenants) / jobs)
+            time.sleep(0.05)
+        killer.strike_up_to(1.0)
+        services = build_services(stack.settings)
+        try:
+            _wait_until_settled(services, tenants)
+            return _judge(services, tenants, receiver, seed, jobs, killer, time.monotonic() - started)
+        finally:
+            services.close()
+
+
+def _prepare(stack: Stack, receiver: Receiver, name: str) -> Tenant:
+    created = json.loads(stack.keystage("org", "create", "--name", name, "--email", f"{name}@example.com"))
+    tenant = Tenant(name, created["organization_id"], created["api_key"], created["namespace_id"])
+    with _client(stack, tenant) as client:
+        bucket = {"bucket_name": "notes", "bucket_schema": {"properties": {"text": {"type": "text"}}}}
+        tenant.bucket_id = client.post("/v1/buckets", bucket)["bucket_id"]
+        collection = {
+            "collection_name": "notes",
+            "source": {"type": "bucket", "bucket_ids": [tenant.bucket_id]},
+            "feature_extractor": {"feature_extractor_name": "text_extractor", "version": "v1"},
+        }
+        tenant.collection_id = client.post("/v1/collections", collection)["collection_id"]
+        search = {
+            "feature_uri": "mixpeek://text_extractor@v1/text_embedding",
+            "query": {"input_mode": "text", "value": "{{INPUT.query}}"},
+        }
+        stages = [{"stage_type": "filter", "stage_id": "feature_search", "parameters": {"searches": [search]}}]
+        retriever = {
+            "retriever_name": "search",
+            "collection_identifiers": [tenant.collection_id],
+            "input_schema": {"query": {"type": "string"}},
+            "stages": stages,
+        }
+        tenant.retriever_id = client.post("/v1/retrievers", retriever)["retriever_id"]
+        hook = {
+            "webhook_name": "all",
+            "event_types": [
+                "collection.documents.batch_completed", "resource.executed", "resource.execution_failed",
+            ],
+            "channels": [{"channel": "webhook", "configs": {"url": receiver.url}}],
+        }  # fmt: skip
+        client.post("/v1/organizations/webhooks", hook)
+    return tenant
+
+
+def _client(stack: Stack, tenant: Tenant) -> Client:
+    return Client(stack.api_url, tenant.api_key, tenant.namespace_id, patience_seconds=_PATIENCE_SECONDS)
+
+
+def _submit(stack: Stack, tenant: Tenant, count: int, directory: Path) -> None:
+    """Every third job is a batch of new objects, the others are searches."""
+    with _client(stack, tenant) as client, (directory / f"{tenant.name}.acks").open("a") as acks:
+        for number in range(count):
+            task_id, objects = _submit_one(client, tenant, number)
+            acks.write(task_id + "\n")
+            acks.flush()
+            os.fsync(acks.fileno())
+            tenant.acknowledged.append(task_id)
+            if objects:
+                tenant.batches[task_id] = objects
+
+
+def _submit_one(client: Client, tenant: Tenant, number: int) -> tuple[str, list[str]]:
+    if number % 3:
+        path = f"/v1/retrievers/{tenant.retriever_id}/execute"
+        body = {"inputs": {"query": f"note {number}"}, "limit": 3}
+        return client.post(path, body, prefer="respond-async")["task_id"], []
+    path = f"/v1/buckets/{tenant.bucket_id}"
+    texts = [f"Note {number}.{part} of tenant {tenant.name}." for part in range(_OBJECTS_PER_BATCH)]
+    blobs = [{"blobs": [{"property": "text", "type": "text", "data": text}]} for text in texts]
+    stored = client.post(f"{path}/objects/batch", {"objects": blobs})["succeeded"]
+    objects = [item["object_id"] for item in stored]
+    batch = client.post(f"{path}/batches", {"object_ids": objects})
+    return client.post(f"{path}/batches/{batch['batch_id']}/submit")["task_id"], objects
+
+
+class Killer:
+    """Strikes at seeded shares of the submitted jobs: the same seed kills the same roles in the same order."""
+
+    def __init__(self, stack: Stack, chance: random.Random, kills: int, flushes: int) -> None:
+        self._stack = stack
+        self._chance = chance
+        strikes = [chance.choice(_ROLES) for _ in range(kills)] + ["redis"] * flushes
+        chance.shuffle(strikes)
+        moments = sorted(chance.uniform(0.05, 1.0) for _ in strikes)
+        self._pending = list(zip(moments, strikes, strict=True))
+        self.struck: Counter[str] = Counter()
+
+    def strike_up_to(self, progress: float) -> None:
+        """Make every strike whose moment has come. A target that is just being restarted is waited for."""
+        while self._pending and self._pending[0][0] <= progress:
+            _moment, role = self._pending.pop(0)
+            victim = self._victim(role)
+            if role == "redis":
+                flush_redis(self._stack.redis_url)
+            victim.send_signal(signal.SIGKILL)
+            self.struck[role] += 1
+
+    def _victim(self, role: str) -> psutil.Process:
+        deadline = time.monotonic() + 60
+        while True:
+            found: list[psutil.Process] = list(self._stack.processes(role))
+            if found:
+                return self._chance.choice(found)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"there has been no living {role} for a minute")
+            time.sleep(0.1)
+
+
+def _wait_until_settled(services: Services, tenants: list[Tenant]) -> None:
+    """Until every acknowledged job has ended and owes nothing, and no delivery is due; bounded."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    open_jobs = {task_id for tenant in tenants for task_id in tenant.acknowledged}
+    while time.monotonic() < deadline:
+        for task_id in list(open_jobs):
+            job = services.queue.find(task_id)
+            if job and job.is_final and job.due_at is None:
+                open_jobs.discard(task_id)
+        if not open_jobs and not services.handles.system["deliveries"].find_one(
+            {"due_at": {"$gte": services.clock.now().replace(year=2000)}}
+        ):
+            return
+        time.sleep(0.5)
+
+
+def _judge(
+    services: Services, tenants: list[Tenant], receiver: Receiver, seed: int, jobs: int, killer: Killer, seconds: float
+) -> Verdict:
+    told = {item.headers["webhook-id"] for item in receiver.received}
+    found = [job for tenant in tenants for job in _jobs(services, tenant)]
+    ended = [job for job in found if job.is_final]
+    ledgers = [_ledger(services, tenant) for tenant in tenants]
+    documents = [_documents(services, tenant) for tenant in tenants]
+    return Verdict(
+        seed=seed,
+        jobs=jobs,
+        kills={role: count for role, count in killer.struck.items() if role != "redis"},
+        flushes=killer.struck["redis"],
+        acknowledged=sum(len(tenant.acknowledged) for tenant in tenants),
+        lost=sum(len(tenant.acknowledged) for tenant in tenants) - len(ended),
+        outcomes=dict(Counter(job.state.value for job in found)),
+        not_succeeded=sum(job.state.value != "succeeded" for job in ended),
+        double_captures=sum(double for double, _, _ in ledgers),
+        doubled_documents=sum(doubled for doubled, _ in documents),
+        missing_documents=sum(missing for _, missing in documents),
+        events_missing=sum(event_id not in told for job in ended for event_id in _event_ids(job)),
+        ledger_problems=sum(problems for _, problems, _ in ledgers),
+        holds_open=sum(held for _, _, held in ledgers),
+        attempts_beyond_the_first=sum(job.attempts - 1 for job in ended),
+        seconds=round(seconds, 1),
+    )
+
+
+def _jobs(services: Services, tenant: Tenant) -> Iterator[Job]:
+    for task_id in tenant.acknowledged:
+        job = services.queue.find(task_id)
+        if job is not None:
+            yield job
+
+
+def _event_ids(job: Job) -> list[str]:
+    assert job.decision is not None
+    return [event.event_id for event in events_of(job, job.decision, job.created_at)]
+
+
+def _ledger(services: Services, tenant: Tenant) -> tuple[int, int, int]:
+    """(captures beyond the first of a job, problems, milli-credits still held)."""
+    scope = services.tenancy.find_organization(tenant.organization_id).scope
+    entries = services.ledger.statement(scope, limit=100_000)
+    captures = Counter(entry.hold_id for entry in entries if entry.kind is EntryKind.CAPTURE)
+    summary = reconcile(entries)
+    return sum(count - 1 for count in captures.values()), len(summary.problems), summary.held
+
+
+def _documents(services: Services, tenant: Tenant) -> tuple[int, int]:
+    """(documents beyond the one that each note gives, notes without one): each note is a single chunk."""
+    scope = services.tenancy.find_organization(tenant.organization_id).scope
+    namespace = services.tenancy.resolve_namespace(scope, tenant.namespace_id)
+    stored = services.handles.namespace(namespace.scope)["documents"].find({"collection_id": tenant.collection_id})
+    counts: Counter[Any] = Counter(document["source_object_id"] for document in stored)
+    expected = {object_id for objects in tenant.batches.values() for object_id in objects}
+    return sum(count - 1 for count in counts.values()), len(expected - counts.keys())
+
+
+def main() -> None:
+    """Run once and print the verdict as JSON; exit code 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("seed", "jobs", "kills", "flushes"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="keystage-chaos-") as directory:
+        verdict = run(options.seed, options.jobs, options.kills, options.flushes, Path(directory))
+    print(json.dumps(asdict(verdict), indent=2))
+    sys.exit(0 if verdict.holds else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""A job killed between any two of claim, run, decide, settle, finish, announce ends once, charged once, told once."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from core.bootstrap import Services, build_services
+from core.credits.entry import Balance
+from core.credits.ledger import Ledger
+from core.errors import StageError, UnavailableError
+from core.ids import Prefix, random_id, webhook_id
+from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
+from core.jobs.lease import Lease
+from core.storage.scope import NamespaceScope
+from core.webhooks import relay
+from core.webhooks.endpoint import EndpointSettings
+from core.webhooks.event import EventType
+from workers.drive_job import JobDriver
+from workers.sweeper import Sweeper
+from workers.watch import LeaseWatch, Watched
+
+KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
+HOLD = 1_000
+CHARGE = 400
+
+
+class Killed(BaseException):
+    """What SIGKILL is to the code that runs: it ends there, and nothing after it happens."""
+
+
+class Work:
+    """An executor whose whole pipeline is one callable."""
+
+    def __init__(self, work: Callable[[Watched], Decision]) -> None:
+        self.runs = 0
+        self._work = work
+
+    def run(self, watched: Watched) -> Decision:
+        self.runs += 1
+        return self._work(watched)
+
+
+def succeed(watched: Watched) -> Decision:
+    return Decision(JobState.SUCCEEDED, charge=CHARGE, result={"document_count": 1})
+
+
+@pytest.fixture
+def services(mongo_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
+    settings = Settings(
+        data=tmp_path,
+        mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        redis_url=redis_url,
+        vault_keys=(KEY,),
+        key_peppers=(KEY,),
+        # a lease that has ended when it is given: a killed worker's job can be claimed at once
+        job_lease_seconds=1,
+        job_max_attempts=3,
+    )
+    services = build_services(settings)
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def submitted(services: Services, scope: NamespaceScope) -> Job:
+    services.ledger.grant(scope, "grant", 10 * HOLD)
+    settings = EndpointSettings("hook", "http://127.0.0.1:9/", tuple(EventType))
+    services.webhooks.create(scope, webhook_id(), settings, None)
+    spec = {"retriever_id": "ret_1", "execution_id": "exec_1"}
+    new = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, spec, HOLD, "req_1")
+    return services.submission.submit(scope, new)
+
+
+def driver(services: Services, work: Work) -> JobDriver:
+    return JobDriver(services, LeaseWatch(services.settings.job_lease_seconds), {JobKind.RETRIEVER: work})
+
+
+def end_lease(services: Services, job: Job) -> None:
+    services.handles.namespace(job.scope)["jobs"].update_one(
+        {"_id": job.job_id, "due_at": {"$gt": services.clock.now()}}, [{"$set": {"due_at": "$$NOW"}}]
+    )
+
+
+def drive_to_the_end(services: Services, job: Job, work: Work) -> Job:
+    for _ in range(10):
+        end_lease(services, job)
+        if not driver(services, work).drive(job.job_id):
+            break
+    return services.jobs.get(job.scope, job.job_id)
+
+
+def deliveries(services: Services, job: Job) -> list[Any]:
+    (endpoint,) = services.webhooks.list_endpoints(job.scope)
+    return services.webhooks.list_deliveries(job.scope, endpoint.webhook_id)
+
+
+def assert_ended_once(services: Services, job: Job, state: JobState, charge: int) -> None:
+    ended = services.jobs.get(job.scope, job.job_id)
+    closing = [entry for entry in services.ledger.entries_of(job.scope, job.job_id) if entry.closes_hold]
+    assert (ended.state, ended.due_at, ended.events) == (state, None, ())
+    assert len(closing) == 1
+    assert services.ledger.balance(job.scope) == Balance(posted=10 * HOLD - charge, held=0)
+    assert len(deliveries(services, job)) == 1
+
+
+# Each place is where SIGKILL strikes: before a step's write, or after it and before the next step.
+PLACES = [
+    ("core.jobs.lease.Lease", "decide"),
+    ("core.credits.ledger.Ledger", "capture"),
+    ("core.jobs.lease.Lease", "finish"),
+    ("workers.drive_job", "relay_events"),
+    ("core.jobs.lease.Lease", "announced"),
+]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("owner", "step"), PLACES, ids=[step for _, step in PLACES])
+def test_killed_at_a_step_the_job_ends_once(
+    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch, owner: str, step: str, after: bool
+) -> None:
+    module, _, name = owner.rpartition(".")
+    target = owner if name.islower() else f"{module}.{name}"
+    with monkeypatch.context() as patch:
+        original = _resolve(target, step)
+
+        def killed(*arguments: Any, **options: Any) -> None:
+            if after:
+                original(*arguments, **options)
+            raise Killed
+
+        patch.setattr(f"{target}.{step}", killed)
+        with pytest.raises(Killed):
+            driver(services, Work(succeed)).drive(submitted.job_id)
+    work = Work(succeed)
+    drive_to_the_end(services, submitted, work)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+    assert work.runs == (1 if step == "decide" and not after else 0), "a decided job runs no stage again"
+
+
+def test_killed_while_running_the_job_is_run_again_and_charged_once(services: Services, submitted: Job) -> None:
+    def die(watched: Watched) -> Decision:
+        raise Killed
+
+    with pytest.raises(Killed):
+        driver(services, Work(die)).drive(submitted.job_id)
+    drive_to_the_end(services, submitted, Work(succeed))
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_a_job_whose_worker_dies_each_time_fails_and_gives_its_hold_back(services: Services, submitted: Job) -> None:
+    def die(watched: Watched) -> Decision:
+        raise Killed
+
+    for _ in range(services.settings.job_max_attempts):
+        end_lease(services, submitted)
+        with pytest.raises(Killed):
+            driver(services, Work(die)).drive(submitted.job_id)
+    ended = drive_to_the_end(services, submitted, Work(die))
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert ended.decision.error.code == "attempts_exhausted"
+    assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+
+
+def test_a_stage_error_fails_the_job_with_its_code_and_gives_the_hold_back(services: Services, submitted: Job) -> None:
+    def refuse(watched: Watched) -> Decision:
+        raise StageError("this cannot be done")
+
+    ended = drive_to_the_end(services, submitted, Work(refuse))
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert (ended.decision.error.code, ended.decision.error.message) == ("stage_failed", "this cannot be done")
+    assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+
+
+def test_an_unavailable_backend_hands_the_job_back_for_later(services: Services, submitted: Job) -> None:
+    def away(watched: Watched) -> Decision:
+        raise UnavailableError
+
+    driver(services, Work(away)).drive(submitted.job_id)
+    job = services.jobs.get(submitted.scope, submitted.job_id)
+    assert job.state is JobState.QUEUED
+    assert job.due_at is not None
+    assert job.due_at > services.clock.now()
+
+
+def test_a_cancel_during_the_run_ends_the_job_cancelled_and_uncharged(services: Services, submitted: Job) -> None:
+    def wait_for_stop(watched: Watched) -> Decision:
+        services.jobs.request_cancel(submitted.scope, submitted.job_id)
+        assert watched.stop.wait(10), "the heartbeat brings the cancel"
+        return succeed(watched)
+
+    watch = LeaseWatch(services.settings.job_lease_seconds)
+    watch.start()
+    JobDriver(services, watch, {JobKind.RETRIEVER: Work(wait_for_stop)}).drive(submitted.job_id)
+    watch.shut_down()
+    assert_ended_once(services, submitted, JobState.CANCELLED, charge=0)
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing_more(services: Services, submitted: Job) -> None:
+    def be_overtaken(watched: Watched) -> Decision:
+        end_lease(services, submitted)
+        driver(services, Work(succeed)).drive(submitted.job_id)
+        return Decision(JobState.FAILED)
+
+    driver(services, Work(be_overtaken)).drive(submitted.job_id)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_a_job_whose_hold_is_closed_is_refused(services: Services, submitted: Job) -> None:
+    (hold,) = services.ledger.entries_of(submitted.scope, submitted.job_id)
+    services.ledger.release(submitted.scope, hold)
+    work = Work(succeed)
+    ended = drive_to_the_end(services, submitted, work)
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert (ended.decision.error.code, work.runs) == ("hold_closed", 0)
+    assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+
+
+def test_the_sweeper_rings_for_a_job_nobody_was_told_of(services: Services, submitted: Job) -> None:
+    services.redis.flushall()
+    services.handles.namespace(submitted.scope)["jobs"].update_one(
+        {"_id": submitted.job_id}, [{"$set": {"due_at": {"$subtract": ["$$NOW", 5000]}}}]
+    )
+    assert Sweeper(services).ring_for_due_jobs() == 1
+    assert services.doorbell.waiting() == 1
+
+
+def test_the_sweeper_does_not_ring_into_a_long_queue(services: Services, submitted: Job) -> None:
+    services.redis.flushall()
+    for _ in range(2 * services.settings.worker_slots):
+        services.doorbell.ring(submitted.job_id, submitted.scope.namespace_id)
+    assert Sweeper(services).ring_for_due_jobs() == 0
+
+
+def test_the_sweeper_releases_a_hold_whose_job_was_never_recorded(
+    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.ledger.hold(submitted.scope, "task_never_recorded", HOLD)
+    monkeypatch.setattr("workers.sweeper._ORPHAN_AFTER", -services.queue._lease)
+    assert Sweeper(services).release_orphan_holds() == 1
+    assert services.ledger.balance(submitted.scope).held == HOLD, "the recorded job keeps its hold"
+
+
+def _resolve(target: str, step: str) -> Callable[..., Any]:
+    owners = {"core.jobs.lease.Lease": Lease, "core.credits.ledger.Ledger": Ledger, "workers.drive_job": relay}
+    function: Callable[..., Any] = getattr(owners[target], step)
+    return function

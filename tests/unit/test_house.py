@@ -1,0 +1,29 @@
+"""The house itself: our packages are the ones imported, and no heavy model library has crept in."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["api", "cli", "config", "core", "pipelines", "workers"])
+def test_a_room_is_imported_from_this_checkout(name: str) -> None:
+    # PyPI has packages called `config` and `api`; PYTHONPATH must put ours first
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    assert Path(module.__file__).is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("name", ["torch", "sentence_transformers"])
+def test_a_library_that_brings_gigabytes_is_not_installed(name: str) -> None:
+    assert importlib.util.find_spec(name) is None
+
+
+def test_no_lock_names_an_index_or_a_folder_of_a_machine() -> None:
+    for lock in ROOT.glob("requirements*.lock"):
+        text = lock.read_text()
+        assert "file:" not in text
+        assert "--index-url" not in text

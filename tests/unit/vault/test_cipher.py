@@ -1,0 +1,45 @@
+"""A sealed value opens for its own record and for no other."""
+
+import base64
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+
+from core.errors import IntegrityError
+from core.storage.keyring import Keyring
+from core.vault.cipher import Cipher, SecretRecord
+
+RECORD = SecretRecord("int_a", "wh_1", "signing_secret")
+
+
+def keyring(*numbers: int) -> Keyring:
+    keys = [SecretStr(f"k{number}:{base64.urlsafe_b64encode(bytes([number]) * 32).decode()}") for number in numbers]
+    return Keyring("KEYSTAGE_VAULT_KEYS", keys)
+
+
+def test_a_value_opens_for_its_record_also_after_a_newer_key_came() -> None:
+    sealed = Cipher(keyring(1)).seal(RECORD, "the value")
+    assert "the value" not in sealed.token
+    assert Cipher(keyring(2, 1)).open(RECORD, sealed) == "the value"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RECORD, internal_id="int_b"),
+        replace(RECORD, record_id="wh_2"),
+        replace(RECORD, name="other"),
+        replace(RECORD, version=2),
+        SecretRecord("int_aw", "h_1", "signing_secret"),  # the same letters, cut elsewhere
+    ],
+)
+def test_a_token_moved_to_another_record_is_refused(other: SecretRecord) -> None:
+    cipher = Cipher(keyring(1))
+    with pytest.raises(IntegrityError):
+        cipher.open(other, cipher.seal(RECORD, "the value"))
+
+
+def test_a_value_whose_key_is_gone_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="not configured"):
+        Cipher(keyring(2)).open(RECORD, Cipher(keyring(1)).seal(RECORD, "the value"))

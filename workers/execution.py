@@ -1,0 +1,45 @@
+"""Runs a retriever job: one chain of stages on Ray, and its result stored before the job is decided."""
+
+from core.bootstrap import Services
+from core.credits.prices import MILLI, execution_price
+from core.jobs.job import Decision, JobState
+from pipelines.runner import CallContext, Runner
+from workers.watch import Watched
+
+
+class RetrieverExecutor:
+    """Executes retrievers."""
+
+    def __init__(self, services: Services, runner: Runner) -> None:
+        self._services = services
+        self._runner = runner
+
+    def run(self, watched: Watched) -> Decision:
+        """Run the job's stages. The result stands under the fence's own id, so a late writer replaces nothing."""
+        job = watched.lease.job
+        spec = job.spec
+        chain = self._runner.run_chain(
+            CallContext(job.scope.namespace_id, job.job_id, job.request_id),
+            spec["stages"],
+            inputs=spec["inputs"],
+            collection_ids=spec["collection_ids"],
+            limit=spec["limit"],
+            should_stop=watched.stop,
+        )
+        charge = execution_price([stage["config"]["stage_id"] for stage in spec["stages"]])
+        result_id = f"{spec['execution_id']}.{job.fence}"
+        self._services.executions.save(
+            job.scope,
+            result_id,
+            {
+                "execution_id": spec["execution_id"],
+                "documents": chain.documents,
+                "stage_statistics": chain.stage_statistics,
+                "credits_used": charge / MILLI,
+            },
+        )
+        return Decision(
+            JobState.SUCCEEDED,
+            charge=charge,
+            result={"execution_doc": result_id, "document_count": len(chain.documents)},
+        )

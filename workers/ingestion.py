@@ -1,0 +1,87 @@
+"""Runs an ingestion job: each object of a batch through each collection's extractor, with a checkpoint per chunk.
+
+A retried job repeats only the chunk that was under way, and repeating it overwrites the same documents.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.bootstrap import Services
+from core.credits.prices import ingestion_price
+from core.jobs.job import Decision, Job, JobError, JobState
+from pipelines.runner import CallContext, ChunkResult, Runner
+from workers.watch import Watched
+
+_FAILURES_SHOWN = 100
+"""Failed objects named in a job's result; the counts cover all."""
+
+
+@dataclass
+class _Tally:
+    """What a job has done so far, earlier attempts included."""
+
+    done: set[str]
+    documents: int
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+class IngestionExecutor:
+    """Ingests batches."""
+
+    def __init__(self, services: Services, runner: Runner) -> None:
+        self._services = services
+        self._runner = runner
+
+    def run(self, watched: Watched) -> Decision:
+        """Extract what no earlier attempt has finished, then say how the whole batch ended."""
+        job = watched.lease.job
+        tally = _Tally(set(job.done), job.progress.get("documents_written", 0))
+        for collection_id, chunk in self._chunks(job, watched, tally):
+            self._keep(watched, tally, collection_id, chunk)
+        return _decision(tally)
+
+    def _chunks(self, job: Job, watched: Watched, tally: _Tally) -> Iterator[tuple[str, ChunkResult]]:
+        call = CallContext(job.scope.namespace_id, job.job_id, job.request_id)
+        for collection_id in job.spec["collection_ids"]:
+            collection = self._services.collections.get(job.scope, collection_id)
+            pending = [name for name in job.spec["object_ids"] if _piece(collection_id, name) not in tally.done]
+            objects, missing = self._services.buckets.object_references(job.scope, job.spec["bucket_id"], pending)
+            for object_id in missing:
+                tally.failures.append(_failure(collection_id, object_id, "object_missing", "The object was deleted."))
+            for chunk in self._runner.extract(call, collection, objects, should_stop=watched.stop):
+                yield collection_id, chunk
+
+    def _keep(self, watched: Watched, tally: _Tally, collection_id: str, chunk: ChunkResult) -> None:
+        """Store a chunk's documents, then checkpoint it: in this order, so that nothing is checkpointed unwritten."""
+        scope = watched.lease.job.scope
+        self._services.collections.replace_documents(scope, collection_id, chunk.document_counts, chunk.documents)
+        for failed in chunk.failures:
+            tally.failures.append(_failure(collection_id, failed.object_id, failed.code, failed.message))
+        pieces = [_piece(collection_id, object_id) for object_id in chunk.document_counts]
+        tally.done.update(pieces)
+        tally.documents += len(chunk.documents)
+        watched.lease.checkpoint(pieces, {"documents_written": tally.documents, "objects_succeeded": len(tally.done)})
+
+
+def _piece(collection_id: str, object_id: str) -> str:
+    return f"{collection_id}/{object_id}"
+
+
+def _failure(collection_id: str, object_id: str, code: str, message: str) -> dict[str, Any]:
+    return {"collection_id": collection_id, "object_id": object_id, "code": code, "message": message}
+
+
+def _decision(tally: _Tally) -> Decision:
+    result: Mapping[str, Any] = {
+        "documents_written": tally.documents,
+        "objects_succeeded": len(tally.done),
+        "objects_failed": len(tally.failures),
+        "failed_objects": tally.failures[:_FAILURES_SHOWN],
+    }
+    if not tally.done:
+        first = tally.failures[0]
+        error = JobError("all_objects_failed", f"No object could be ingested; the first: {first['message']}")
+        return Decision(JobState.FAILED, result=result, error=error)
+    outcome = JobState.PARTIAL if tally.failures else JobState.SUCCEEDED
+    return Decision(outcome, charge=ingestion_price(len(tally.done)), result=result)

@@ -1,0 +1,127 @@
+"""The sweeper process (`python -m workers.sweeper`): rings again for what is due, and releases orphan holds.
+
+One sweeper leads at a time, by a lease in MongoDB; the others wait. It decides nothing about a job.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from datetime import datetime, timedelta
+from types import FrameType
+
+import structlog
+
+from config.logging_setup import configure_logging
+from config.settings import load_settings
+from core.bootstrap import Services, build_services
+from core.health import HEARTBEAT_SECONDS, Heartbeats
+from core.jobs.leadership import Leadership
+from core.storage.failures import is_backend_failure
+from core.storage.scope import OrganizationScope
+
+_INTERVAL_SECONDS = 1.0
+_RING_AFTER = timedelta(seconds=1)
+"""A job that became due just now has most likely been rung for by intake."""
+_ORPHAN_AFTER = timedelta(seconds=60)
+"""A hold without a job is orphaned after this long; intake takes milliseconds between the two."""
+_ORPHAN_INTERVAL_SECONDS = 10.0
+_ORPHAN_WINDOW = timedelta(hours=24)
+_ORPHAN_PAGE = 500
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """What the leading sweeper does."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._name = f"sweeper:{socket.gethostname()}:{os.getpid()}"
+        self._leadership = Leadership(services.handles, services.clock, "sweeper", self._name)
+        self._heartbeats = Heartbeats(services.handles, services.clock)
+        self._beat_at = 0.0
+        self._orphans_at = 0.0
+        self._holds_checked_until: datetime | None = None
+
+    def sweep(self) -> None:
+        """One round: heartbeat, and, when leading, rings and orphans."""
+        leads = self._leadership.hold()
+        self._beat(leads)
+        if not leads:
+            return
+        self.ring_for_due_jobs()
+        if time.monotonic() - self._orphans_at > _ORPHAN_INTERVAL_SECONDS:
+            self._orphans_at = time.monotonic()
+            self.release_orphan_holds()
+
+    def ring_for_due_jobs(self) -> int:
+        """Ring for jobs that stay due, at most twice the worker slots; how many rings."""
+        cap = 2 * self._worker_slots()
+        waiting = self._services.doorbell.waiting()
+        if waiting is None or waiting >= cap:
+            return 0
+        overdue = self._services.clock.now() - _RING_AFTER
+        due = [job for job in self._services.queue.due(limit=4 * cap) if job.due_at <= overdue]
+        rung = sum(self._services.doorbell.ring(job.job_id, job.namespace_id) for job in due[: cap - waiting])
+        if rung:
+            log.info("sweeper.rang", rung=rung, due=len(due))
+        return rung
+
+    def release_orphan_holds(self) -> int:
+        """Release holds older than a minute whose job was never recorded; how many."""
+        end = self._services.clock.now() - _ORPHAN_AFTER
+        start = self._holds_checked_until or end - _ORPHAN_WINDOW
+        holds = self._services.ledger.holds_between(start, end, _ORPHAN_PAGE)
+        recorded = self._services.queue.existing([hold.hold_id for hold in holds if hold.hold_id])
+        orphans = [hold for hold in holds if hold.hold_id not in recorded]
+        for hold in orphans:
+            entries = self._services.ledger.entries_of(OrganizationScope(hold.internal_id), str(hold.hold_id))
+            if not any(entry.closes_hold for entry in entries):
+                self._services.ledger.release(OrganizationScope(hold.internal_id), hold)
+                log.warning("sweeper.orphan_hold_released", job_id=hold.hold_id, amount=hold.amount)
+        # a full page may have left holds of the same window unread: come back to where it ended
+        self._holds_checked_until = max(hold.at for hold in holds) if len(holds) == _ORPHAN_PAGE else end
+        return len(orphans)
+
+    def _worker_slots(self) -> int:
+        living = sum(worker.facts["slots"] for worker in self._heartbeats.fresh("worker"))
+        return living or self._services.settings.worker_slots
+
+    def _beat(self, leads: bool) -> None:
+        if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
+            self._beat_at = time.monotonic()
+            self._heartbeats.beat(self._name, "sweeper", {"leads": leads})
+
+    def leave(self) -> None:
+        """Give the lead up at once, so that another sweeper need not wait for the lease to end."""
+        self._leadership.give_up()
+        self._heartbeats.leave(self._name)
+
+
+def main() -> None:
+    """Run until told to stop."""
+    settings = load_settings()
+    configure_logging(settings, "sweeper")
+    services = build_services(settings)
+    sweeper = Sweeper(services)
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while not stopping.wait(_INTERVAL_SECONDS):
+        try:
+            sweeper.sweep()
+        except Exception as error:
+            # the next round looks at everything again
+            log.exception("sweeper.round_broken", backend=is_backend_failure(error))
+    sweeper.leave()
+    services.close()
+
+
+if __name__ == "__main__":
+    main()
