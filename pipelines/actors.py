@@ -1,6 +1,6 @@
 """The actor that runs stages. It holds models and connections, and nothing of a tenant between two calls.
 
-It gets values and never settings. The other actor, the owner of the vector engine, is `EdgeVectorStore` itself.
+It gets values and never settings.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +27,8 @@ from pipelines.extractors.extractor import ExtractionContext
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.remote import call_name, check_cancelled
 from pipelines.stage import StageContext
-from pipelines.vectors_proxy import VectorsProxy
+from pipelines.vectors_actor import VectorsProxy
 
-RAY_NAMESPACE = "keystage"
-VECTORS_ACTOR = "vectors"
 _PROBE_TEXT = "Does it answer?"
 
 log = structlog.get_logger(__name__)
@@ -62,13 +60,13 @@ class ActorConfig:
 class StageActor:
     """Runs chains of stages, and extracts objects, in one process with warm models."""
 
-    def __init__(self, config: ActorConfig) -> None:
-        """Load the models. Raises StageError when the embedder cannot be built."""
+    def __init__(self, config: ActorConfig, vectors_owner: Any) -> None:
+        """Load the models. `vectors_owner` is the engine's actor, or None with a Qdrant server. Raises StageError."""
         configure_logs(config.log_level, config.log_format, "stages")
         self._config = config
         self._embedder = build_embedder(config.embedder)
         self._blobs = BlobStore(config.blob_url)
-        self._vectors = _vector_stores(config)
+        self._vectors = _vector_stores(config, vectors_owner)
 
     def config(self) -> ActorConfig:
         """What this actor was built from, for callers that expect something else."""
@@ -123,7 +121,7 @@ class StageActor:
         return self._vectors(call_name(namespace_id, "self-test", "vectors")), namespace_id
 
 
-def _vector_stores(config: ActorConfig) -> Callable[[str], VectorStore]:
+def _vector_stores(config: ActorConfig, owner: Any) -> Callable[[str], VectorStore]:
     """Gives the vector store for calls of one name."""
     if config.qdrant_url:
         from core.storage.vectors.server import connect_qdrant
@@ -131,9 +129,6 @@ def _vector_stores(config: ActorConfig) -> Callable[[str], VectorStore]:
         key = config.qdrant_api_key
         server = connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None)
         return lambda _: server
-    import ray
-
-    owner = ray.get_actor(VECTORS_ACTOR, namespace=RAY_NAMESPACE)
     return lambda name: VectorsProxy(owner, name)
 
 

@@ -11,14 +11,14 @@ import structlog
 from pydantic import SecretStr
 
 from core.errors import UnavailableError
-from core.storage.vectors.edge import EdgeVectorStore
-from pipelines.actors import RAY_NAMESPACE, VECTORS_ACTOR, ActorConfig, StageActor
+from pipelines.actors import ActorConfig, StageActor
 from pipelines.remote import result_of
+from pipelines.vectors_actor import VectorsActor
 
+RAY_NAMESPACE = "keystage"
+VECTORS_ACTOR = "vectors"
 _PROBE_SECONDS = 2.0
 _ACTORS_READY_SECONDS = 60.0
-_OWNER_OPENS_SECONDS = 20.0
-"""How long a restarted owner of the vector engine waits for the files of the one before it."""
 _VECTOR_RETRIES = 5
 _STAGE_RETRIES = 2
 _GROUPS = {"chains": 2, "extraction": 1, "probes": 1}
@@ -97,6 +97,9 @@ class Cluster:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = self._token.get_secret_value()
         host, _, port = self._address.rpartition(":")
+        if host == "127.0.0.1":
+            # despite its name it decides on Linux too: without it Ray replaces 127.0.0.1 by the machine's own address
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         try:
             socket.create_connection((host, int(port)), _PROBE_SECONDS).close()
         except OSError as error:
@@ -106,9 +109,8 @@ class Cluster:
         from ray.exceptions import RayError
 
         try:
-            if self._config.vectors_dir:
-                self._vectors_owner()
-            stages = tuple(self._stage_actor(f"stages-{number}") for number in range(self._stage_actors))
+            owner = self._vectors_owner() if self._config.vectors_dir else None
+            stages = tuple(self._stage_actor(f"stages-{number}", owner) for number in range(self._stage_actors))
             references = [actor.config.options(concurrency_group="probes").remote() for actor in stages]
         except (RayError, ValueError, ConnectionError) as error:
             raise UnavailableError(f"Ray gave no actors: {error}") from error
@@ -120,16 +122,16 @@ class Cluster:
     def _vectors_owner(self) -> Any:
         import ray
 
-        owner = ray.remote(EdgeVectorStore).options(**_detached(VECTORS_ACTOR, _VECTOR_RETRIES), max_concurrency=8)
-        return owner.remote(self._config.vectors_dir, _OWNER_OPENS_SECONDS)
+        owner = ray.remote(VectorsActor).options(**_detached(VECTORS_ACTOR, _VECTOR_RETRIES), max_concurrency=8)
+        return owner.remote(self._config.vectors_dir)
 
-    def _stage_actor(self, name: str) -> Any:
+    def _stage_actor(self, name: str, vectors_owner: Any) -> Any:
         import ray
 
         return (
             ray.remote(concurrency_groups=_GROUPS)(StageActor)
             .options(**_detached(name, _STAGE_RETRIES))
-            .remote(self._config)
+            .remote(self._config, vectors_owner)
         )
 
 

@@ -1,7 +1,7 @@
 """The dispatcher process (`python -m workers.dispatcher`): sends due deliveries. Retries live in MongoDB, not here.
 
 One hanging endpoint cannot take every slot: what is over an endpoint's cap is left unclaimed, for later or for another
-dispatcher.
+dispatcher. Redis only makes it look sooner; it looks once a second anyway.
 """
 
 import asyncio
@@ -11,10 +11,7 @@ import signal
 import socket
 import time
 import uuid
-from collections import Counter
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 import uvloop
@@ -22,13 +19,17 @@ import uvloop
 from config.logging_setup import configure_logging
 from config.settings import Settings, load_settings
 from core.egress.policy import EgressPolicy
+from core.errors import IntegrityError
 from core.storage.failures import is_backend_failure
 from core.storage.keyring import Keyring
 from core.storage.mongo import connect_async
 from core.storage.redis import DeliverySignal
-from core.vault.cipher import Cipher, SealedValue, SecretRecord
+from core.vault.cipher import Cipher, SealedValue
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
+from core.webhooks.due_scan import DueScan
+from core.webhooks.endpoint import secret_record
+from core.webhooks.lanes import DueDelivery, Lanes
 from core.webhooks.schedule import next_delay, retry_after
 from core.webhooks.signature import signature_headers
 from workers.sender import Sender
@@ -36,7 +37,12 @@ from workers.sender import Sender
 _SLOTS = 128
 """Requests under way at once."""
 _SLOTS_PER_ENDPOINT = 8
+_REMEMBERED_PER_ENDPOINT = 1000
 _LOOK_EVERY_SECONDS = 1.0
+_LOOK_AT_MOST_EVERY_SECONDS = 0.05
+"""A burst of signals is answered by one look."""
+_LOOK_AT_ALL_EVERY_SECONDS = 30.0
+"""How often the whole backlog is read again: for what another dispatcher, or an error of ours, left behind."""
 _BEAT_SECONDS = 5.0
 _LEASE_MARGIN_SECONDS = 15.0
 """A lease outlives the request's deadline by this much, for the database's sake."""
@@ -49,91 +55,117 @@ class Dispatcher:
     """Claims due deliveries, sends them, settles them."""
 
     def __init__(self, settings: Settings, queue: DeliveryQueue, sender: Sender, cipher: Cipher) -> None:
-        self._settings = settings
+        self._schedule = settings.webhook_retry_schedule
         self._queue = queue
         self._sender = sender
         self._cipher = cipher
-        self._under_way: dict[str, str] = {}
+        self._lanes = Lanes(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
+        self._scan = DueScan()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._look = asyncio.Event()
+        self._stopping = False
+        self._beat_at = float("-inf")
+        self._restarted_at = float("-inf")
 
-    async def run(self, wake: DeliverySignal, stopping: asyncio.Event) -> None:
-        """Work until `stopping`; then let the requests under way end."""
-        beat_at = 0.0
-        while not stopping.is_set():
-            try:
-                if time.monotonic() - beat_at > _BEAT_SECONDS:
-                    beat_at = time.monotonic()
-                    await self._queue.beat()
-                await self._start_due()
-            except Exception as error:
-                # nothing is lost: what is due stays due
-                log.exception("dispatcher.round_broken", backend=is_backend_failure(error))
-            await _first_of(wake.wait(_LOOK_EVERY_SECONDS), stopping.wait())
+    async def run(self, wake: DeliverySignal) -> None:
+        """Work until `stop`; then let the requests under way end."""
+        async with asyncio.TaskGroup() as group:
+            listener = group.create_task(self._listen(wake))
+            while not self._stopping:
+                self._look.clear()
+                try:
+                    await self._look_once()
+                except Exception as error:
+                    # nothing is lost: what is due stays due
+                    log.exception("dispatcher.round_broken", backend=is_backend_failure(error))
+                await asyncio.sleep(_LOOK_AT_MOST_EVERY_SECONDS)
+                await self._look.wait()
+            listener.cancel()
         await asyncio.gather(*self._tasks)
 
-    async def _start_due(self) -> None:
-        free = _SLOTS - len(self._tasks)
-        if free <= 0:
-            return
-        load = Counter(self._under_way.values())
-        for due in await self._queue.due(limit=4 * _SLOTS):
-            if free <= 0:
-                return
-            if due.delivery_id in self._under_way or load[due.webhook_id] >= _SLOTS_PER_ENDPOINT:
-                continue
-            free -= 1
-            load[due.webhook_id] += 1
-            self._under_way[due.delivery_id] = due.webhook_id
-            task = asyncio.create_task(self._deliver(due.delivery_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._stopping = True
+        self._look.set()
 
-    async def _deliver(self, delivery_id: str) -> None:
+    async def _listen(self, wake: DeliverySignal) -> None:
+        while True:
+            await wake.wait(_LOOK_EVERY_SECONDS)
+            self._look.set()
+
+    async def _look_once(self) -> None:
+        """One round: heartbeat, the next slice of what is due, and a start for what has a free slot."""
+        moment = time.monotonic()
+        if moment - self._beat_at > _BEAT_SECONDS:
+            self._beat_at = moment
+            await self._queue.beat(self._lanes.under_way)
+        if self._lanes.forgot_any() or moment - self._restarted_at > _LOOK_AT_ALL_EVERY_SECONDS:
+            self._restarted_at = moment
+            self._scan.restart()
+        for due in await self._scan.next_slice(self._queue.due_between, await self._queue.now()):
+            self._lanes.add(due)
+        self._start_known()
+        if not self._scan.caught_up:
+            self._look.set()
+
+    def _start_known(self) -> None:
+        while not self._stopping and len(self._tasks) < _SLOTS and (due := self._lanes.take()):
+            task = asyncio.create_task(self._deliver(due))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._start_known()
+        if not self._tasks:
+            self._look.set()
+
+    async def _deliver(self, due: DueDelivery) -> None:
         try:
-            claimed = await self._queue.claim(delivery_id)
+            claimed = await self._queue.claim(due.delivery_id)
             if claimed is not None:
                 await self._try_once(claimed)
         except Exception as error:
-            # the lease runs out and the delivery is tried again
-            log.exception("delivery.left_due", delivery_id=delivery_id, backend=is_backend_failure(error))
+            # the lease runs out, or never began, and the delivery is tried again
+            log.exception("delivery.left_due", delivery_id=due.delivery_id, backend=is_backend_failure(error))
         finally:
-            del self._under_way[delivery_id]
+            self._lanes.finished(due)
 
     async def _try_once(self, claimed: ClaimedDelivery) -> None:
         if claimed.endpoint is None or not claimed.endpoint["is_active"]:
-            await self._queue.settle(claimed, DeliveryStatus.CANCELLED, "endpoint_gone", None)
+            await self._queue.end_untried(claimed, DeliveryStatus.CANCELLED, "endpoint_gone")
             return
-        if not await self._queue.start_attempt(claimed):
+        if claimed.body is None or claimed.tries > len(self._schedule) + 1:
+            # the second: dispatcher after dispatcher died during the request
+            cause = "event_gone" if claimed.body is None else "schedule_exhausted"
+            await self._queue.end_untried(claimed, DeliveryStatus.FAILED, cause)
             return
-        attempt = await self._send(claimed)
-        await self._queue.complete_attempt(claimed, attempt)
+        await self._queue.start_attempt(claimed)
+        attempt = await self._send(claimed, claimed.body)
         status, retry_in = self._judge(claimed, attempt)
+        await self._queue.complete_attempt(claimed, attempt)
         settled = await self._queue.settle(claimed, status, attempt.error, retry_in)
-        await self._queue.note_health(claimed, attempt.error)
-        log.info(
-            "delivery.attempted",
-            delivery_id=claimed.delivery_id,
-            event_id=claimed.event_id,
-            webhook_id=claimed.webhook_id,
-            namespace_id=claimed.scope.namespace_id,
-            number=claimed.number,
-            result=attempt.result,
-            status_code=attempt.status_code,
-            ms=attempt.ms,
-            delivery_status=status,
-            settled=settled,
-        )
+        if settled and attempt.result is not AttemptResult.NOT_SENT:
+            await self._queue.note_health(claimed, attempt.error)
+        _log_attempt(claimed, attempt, status, settled)
 
-    async def _send(self, claimed: ClaimedDelivery) -> Attempt:
+    async def _send(self, claimed: ClaimedDelivery, body: bytes) -> Attempt:
         endpoint = claimed.endpoint or {}
-        headers = dict(endpoint["headers"])
-        if endpoint["secret"] is not None:
-            record = SecretRecord(claimed.scope.internal_id, claimed.webhook_id, "signing_secret")
-            secret = self._cipher.open(record, SealedValue(**endpoint["secret"]))
-            headers |= signature_headers(secret, claimed.event_id, int(time.time()), claimed.body)
-        else:
-            headers |= {"webhook-id": claimed.event_id, "webhook-timestamp": str(int(time.time()))}
-        return await self._sender.send(endpoint["url"], headers, claimed.body, endpoint["timeout_seconds"])
+        try:
+            signed = self._signed(claimed, body)
+        except IntegrityError as error:
+            log.error("delivery.not_signed", delivery_id=claimed.delivery_id, error=error.message)
+            return Attempt(AttemptResult.NOT_SENT, error="signing_secret_unreadable")
+        return await self._sender.send(endpoint["url"], endpoint["headers"] | signed, body, endpoint["timeout_seconds"])
+
+    def _signed(self, claimed: ClaimedDelivery, body: bytes) -> dict[str, str]:
+        timestamp = int(time.time())
+        sealed = claimed.endpoint["secret"] if claimed.endpoint else None
+        if sealed is None:
+            return {"webhook-id": claimed.event_id, "webhook-timestamp": str(timestamp)}
+        record = secret_record(claimed.scope.internal_id, claimed.webhook_id)
+        secret = self._cipher.open(record, SealedValue(sealed["key_id"], sealed["token"]))
+        return signature_headers([secret], claimed.event_id, timestamp, body)
 
     def _judge(self, claimed: ClaimedDelivery, attempt: Attempt) -> tuple[DeliveryStatus, timedelta | None]:
         """What an attempt means for its delivery: the end, or a retry after a while."""
@@ -145,32 +177,44 @@ class Dispatcher:
             return DeliveryStatus.FAILED, None
         floor = retry_after(attempt.retry_after, datetime.now(UTC))
         jitter = random.uniform(-1, 1)  # noqa: S311 - spreads retries, guards nothing
-        delay = next_delay(self._settings.webhook_retry_schedule, claimed.tries, jitter, floor)
+        delay = next_delay(self._schedule, claimed.tries, jitter, floor)
         return (DeliveryStatus.FAILED, None) if delay is None else (DeliveryStatus.PENDING, delay)
 
 
-async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    _done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+def _log_attempt(claimed: ClaimedDelivery, attempt: Attempt, status: DeliveryStatus, settled: bool) -> None:
+    log.info(
+        "delivery.attempted",
+        delivery_id=claimed.delivery_id,
+        event_id=claimed.event_id,
+        event_type=claimed.event_type,
+        webhook_id=claimed.webhook_id,
+        namespace_id=claimed.scope.namespace_id,
+        number=claimed.number,
+        result=attempt.result,
+        status_code=attempt.status_code,
+        status_class=f"{attempt.status_code // 100}xx" if attempt.status_code else None,
+        error=attempt.error,
+        ms=attempt.ms,
+        delivery_status=status,
+        settled=settled,
+    )
 
 
 async def dispatch(settings: Settings) -> None:
     """Run one dispatcher until SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     owner = f"dispatcher:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     database = connect_async(settings.mongo_url)
+    # longer than any request can take, so that a living dispatcher keeps what it claimed
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
-    policy = EgressPolicy.allowing(settings.egress_allow_cidrs)
-    sender = Sender(policy, settings.webhook_timeout_seconds, _SLOTS, _SLOTS_PER_ENDPOINT)
+    sender = Sender(EgressPolicy.allowing(settings.egress_allow_cidrs), settings.webhook_timeout_seconds, _SLOTS)
     cipher = Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys))
     wake = DeliverySignal(settings.redis_url)
+    dispatcher = Dispatcher(settings, queue, sender, cipher)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
     try:
-        await Dispatcher(settings, queue, sender, cipher).run(wake, stopping)
+        await dispatcher.run(wake)
+        await queue.leave()
     finally:
         await wake.close()
         await sender.close()

@@ -26,6 +26,7 @@ from core.jobs.waiting import tell_waiting
 from core.storage.failures import is_backend_failure
 from core.webhooks.event import Event
 from core.webhooks.relay import relay_events
+from pipelines.runner import CallCancelledError
 from workers.outcome import Abandon, HandBack, Outcome
 from workers.watch import LeaseWatch, StopReason, Watched
 
@@ -114,6 +115,8 @@ class JobDriver:
     def _run(self, job: Job, watched: Watched) -> Outcome:
         try:
             decision = self._executors[job.kind].run(watched)
+        except CallCancelledError:
+            return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
         except StageError as error:
             return self._stopped(watched) or _failed(error.code, error.message)
         except UnavailableError as error:
@@ -158,7 +161,8 @@ class JobDriver:
         self._announce(lease, events)
 
     def _announce(self, lease: Lease, events: tuple[Event, ...]) -> None:
-        relay_events(self._services.handles, lease.job.scope, events, self._services.redis)
+        services = self._services
+        relay_events(services.handles, lease.job.scope, events, services.redis, services.clock)
         lease.announced(events)
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import aiohttp
 
@@ -15,90 +16,127 @@ from core.webhooks.delivery import Attempt, AttemptResult
 _ANSWER_BYTES_MAX = 16 * 1024
 """What is read of an answer; then the connection is closed."""
 _ANSWER_SHOWN = 4 * 1024
+_HEADER_SHOWN = 512
 _HEADERS_SHOWN = ("content-type", "retry-after", "location", "server", "date")
 _USER_AGENT = "Keystage-Webhooks/1"
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "dns_failed"),
+    (aiohttp.ClientSSLError, "tls_failed"),
+    (aiohttp.ClientConnectorError, "connect_failed"),
+    (aiohttp.InvalidURL, "invalid_url"),
+    (aiohttp.ClientResponseError, "invalid_answer"),
+    (aiohttp.ClientPayloadError, "invalid_answer"),
+    (aiohttp.ServerDisconnectedError, "connection_lost"),
+    (OSError, "connection_lost"),
+)
+"""What a customer may read of a failure: never an address. The first that fits."""
+
+
+@dataclass
+class _Exchange:
+    """What is known of one request while it is under way."""
+
+    reused_connection: bool = False
+    answered: bool = False
 
 
 class Sender:
-    """Sends signed bytes. One session for the life of the process."""
+    """Sends signed bytes, over connections that it keeps for the life of the process."""
 
-    def __init__(self, policy: EgressPolicy, timeout_seconds: float, slots: int, slots_per_host: int) -> None:
+    def __init__(self, policy: EgressPolicy, timeout_seconds: float, slots: int) -> None:
         self._timeout_seconds = timeout_seconds
-        self._session = aiohttp.ClientSession(
-            connector=guarded_connector(policy, slots, slots_per_host),
-            auto_decompress=False,
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=8190,
-            max_field_size=8190,
-        )
+        self._kept = _session(policy, slots, keep_alive=True)
+        self._fresh = _session(policy, slots, keep_alive=False)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._kept.close()
+        await self._fresh.close()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Attempt:
         """POST `body` once. Never raises for what the endpoint does: that is the attempt's result."""
         started = time.monotonic()
         try:
-            attempt = await self._post(url, headers, body, min(timeout_seconds, self._timeout_seconds))
-        except EgressDeniedError:
-            attempt = Attempt(AttemptResult.BLOCKED, error="egress_denied")
+            async with asyncio.timeout(min(timeout_seconds, self._timeout_seconds)):
+                attempt = await self._post(url, headers, body)
+        except EgressDeniedError as error:
+            attempt = Attempt(AttemptResult.BLOCKED, error=error.code)
         except TimeoutError:
             attempt = Attempt(AttemptResult.TIMED_OUT, error="timeout")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            denied = _denied(error)
-            attempt = (
-                Attempt(AttemptResult.BLOCKED, error="egress_denied")
-                if denied
-                else Attempt(AttemptResult.UNREACHABLE, error=type(error).__name__)
-            )
-        return _timed(attempt, started)
+            attempt = Attempt(AttemptResult.UNREACHABLE, error=_cause(error))
+        return replace(attempt, ms=round((time.monotonic() - started) * 1000, 1))
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Attempt:
-        async with asyncio.timeout(seconds):
-            try:
-                return await self._post_once(url, headers, body)
-            except aiohttp.ServerDisconnectedError:
-                # an idle connection that the endpoint closed; nothing of the request was answered
-                return await self._post_once(url, {**headers, "Connection": "close"}, body)
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
+        exchange = _Exchange()
+        try:
+            return await _post_over(self._kept, exchange, url, headers, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # only an idle connection that the endpoint had closed; otherwise the request may have been taken
+            if exchange.answered or not exchange.reused_connection:
+                raise
+            return await _post_over(self._fresh, _Exchange(), url, headers, body)
 
-    async def _post_once(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
-        sent = {"User-Agent": _USER_AGENT, "Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
-        async with self._session.post(
-            url, data=body, headers=sent, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
-        ) as response:
-            answer = await _read_bounded(response)
-            shown = {name: response.headers[name] for name in _HEADERS_SHOWN if name in response.headers}
-            return Attempt(
-                AttemptResult.DELIVERED if 200 <= response.status < 300 else AttemptResult.REFUSED,
-                status_code=response.status,
-                error=None if 200 <= response.status < 300 else f"http_{response.status}",
-                response_headers=shown,
-                response_body=answer[:_ANSWER_SHOWN].decode("utf-8", errors="replace"),
-                retry_after=response.headers.get("Retry-After"),
-            )
+
+def _session(policy: EgressPolicy, slots: int, *, keep_alive: bool) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=guarded_connector(policy, slots, keep_alive=keep_alive),
+        # the caller's deadline holds over all of it; aiohttp's own would be one more
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        auto_decompress=False,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+    )
+
+
+async def _note_reuse(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    context.trace_request_ctx.reused_connection = True
+
+
+async def _post_over(
+    session: aiohttp.ClientSession, exchange: _Exchange, url: str, headers: Mapping[str, str], body: bytes
+) -> Attempt:
+    sent = {"User-Agent": _USER_AGENT, "Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
+    async with session.post(
+        url, data=body, headers=sent, allow_redirects=False, trace_request_ctx=exchange
+    ) as response:
+        exchange.answered = True
+        answer = await _read_bounded(response)
+        delivered = 200 <= response.status < 300
+        return Attempt(
+            AttemptResult.DELIVERED if delivered else AttemptResult.REFUSED,
+            status_code=response.status,
+            error=None if delivered else f"http_{response.status}",
+            response_headers={
+                name: _as_text(response.headers[name])[:_HEADER_SHOWN]
+                for name in _HEADERS_SHOWN
+                if name in response.headers
+            },
+            response_body=answer[:_ANSWER_SHOWN].decode("utf-8", errors="replace"),
+            retry_after=response.headers.get("Retry-After"),
+        )
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    answer = b""
+    answer = bytearray()
     while len(answer) < _ANSWER_BYTES_MAX:
         piece = await response.content.read(_ANSWER_BYTES_MAX - len(answer))
         if not piece:
-            return answer
+            return bytes(answer)
         answer += piece
     response.close()
-    return answer
+    return bytes(answer)
 
 
-def _denied(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, EgressDeniedError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _as_text(header: str) -> str:
+    """A header's value as text that can be stored: bytes outside UTF-8 arrive as halves of characters."""
+    return header.encode("utf-8", errors="replace").decode()
 
 
-def _timed(attempt: Attempt, started: float) -> Attempt:
-    fields: dict[str, Any] = {**vars(attempt), "ms": round((time.monotonic() - started) * 1000, 1)}
-    return Attempt(**fields)
+def _cause(error: Exception) -> str:
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "unreachable")

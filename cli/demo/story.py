@@ -103,7 +103,7 @@ class Story:
 
             ended = client.ended_task(task["task_id"], _INGESTION_SECONDS, follow)
         _require(ended["status"] == "COMPLETED", f"the batch ended {ended['status']}: {ended.get('error')}")
-        documents = ended["additional_data"]["documents_written"]
+        documents = ended["additional_data"]["progress"]["documents_written"]
         self._narrator.held(f"{len(files)} files gave {documents} documents (task {task['task_id']})")
         self.summary |= {"files": len(files), "documents": documents, "batch_task_id": task["task_id"]}
         return str(collection["collection_id"])

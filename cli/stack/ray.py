@@ -83,4 +83,3 @@ def remove_ray_directory(layout: DataDirectory) -> None:
     if directory.exists():
         shutil.rmtree(directory)
     layout.ray.unlink()
-

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import psutil
 import structlog
 
 from cli.stack.layout import DataDirectory, write_json
@@ -164,14 +163,15 @@ class Supervisor:
 
     def _end_group(self, group: Sequence[_Supervised]) -> None:
         """Ask all to end, wait for the longest grace, kill what is left."""
+        children = [each.child for each in group if each.child]
         for each in group:
-            if each.works:
+            if each.child and each.works:
                 each.child.popen.terminate()
-            else:
+            elif each.child:
                 # half started it has done nothing worth a grace, and may not listen to SIGTERM yet
                 each.child.popen.kill()
-        deadline = time.monotonic() + max((each.service.stop_seconds for each in running), default=0.0)
-        while time.monotonic() < deadline and any(each.child and each.child.exit_code is None for each in running):
+        deadline = time.monotonic() + max((each.service.stop_seconds for each in group), default=0.0)
+        while time.monotonic() < deadline and any(child.exit_code is None for child in children):
             time.sleep(_LOOP_SECONDS / 2)
         for each in group:
             if each.child:

@@ -12,6 +12,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from core.egress.policy import EgressPolicy
 
+_KEEP_ALIVE_SECONDS = 30.0
+
 
 class GuardedResolver(AbstractResolver):
     """Resolves a name, and refuses it when any answer may not be called."""
@@ -34,8 +36,11 @@ class GuardedResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def guarded_connector(policy: EgressPolicy, limit: int, limit_per_host: int) -> TCPConnector:
-    """A connector for one session. Raises EgressDeniedError inside a request."""
+def guarded_connector(policy: EgressPolicy, limit: int, *, keep_alive: bool) -> TCPConnector:
+    """A connector for one session, with `limit` connections. Raises EgressDeniedError inside a request.
+
+    There is no limit per host: tenants share hosts, and one tenant's slow endpoint must not hold up another's.
+    """
 
     def guarded_socket(address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _name, target = address
@@ -47,6 +52,6 @@ def guarded_connector(policy: EgressPolicy, limit: int, limit_per_host: int) -> 
         socket_factory=guarded_socket,
         use_dns_cache=False,
         limit=limit,
-        limit_per_host=limit_per_host,
-        keepalive_timeout=30,
+        force_close=not keep_alive,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS if keep_alive else None,
     )

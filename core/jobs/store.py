@@ -56,12 +56,11 @@ class JobStore:
         since: datetime,
         before: datetime,
         states: Iterable[JobState] = (),
-        kinds: Iterable[JobKind] = (),
         limit: int = 100,
     ) -> list[Job]:
         """Jobs created in [since, before), newest first."""
-        query = {"created_at": {"$gte": since, "$lt": before}, **_narrowed(states, kinds)}
-        found = self._jobs(scope).find(query).sort("created_at", -1).limit(limit)
+        query = {"created_at": {"$gte": since, "$lt": before}, **_narrowed(states, ())}
+        found = self._jobs(scope).find(query).sort("created_at", -1).hint(_by_age(scope)).limit(limit)
         return [job_from_document(item) for item in found]
 
     def page(
@@ -73,7 +72,8 @@ class JobStore:
         kinds: Iterable[JobKind] = (),
     ) -> Page[Job]:
         """Jobs, newest first, a page at a time."""
-        return read_page(self._jobs(scope), _narrowed(states, kinds), request).map(job_from_document)
+        found = read_page(self._jobs(scope), _narrowed(states, kinds), request, index=_by_age(scope))
+        return found.map(job_from_document)
 
     def find_many(self, scope: OrganizationScope, job_ids: Iterable[str]) -> dict[str, Job]:
         """Those of these jobs that were recorded, by id."""
@@ -99,6 +99,11 @@ class JobStore:
         if isinstance(scope, NamespaceScope):
             return self._handles.namespace(scope)["jobs"]
         return self._handles.organization(scope)["jobs"]
+
+
+def _by_age(scope: OrganizationScope) -> str:
+    """The index that lists use: named, because the embedded database scans when a filter has a field beyond its index."""
+    return ("internal_id_1_namespace_id_1" if isinstance(scope, NamespaceScope) else "internal_id_1") + "_created_at_-1"
 
 
 def _narrowed(states: Iterable[JobState], kinds: Iterable[JobKind]) -> dict[str, Any]:

@@ -72,13 +72,18 @@ def read_page(
     query: Mapping[str, Any],
     request: PageRequest,
     projection: Mapping[str, Any] | None = None,
+    index: str | None = None,
 ) -> Page[Document]:
-    """One page of the records that match `query`, by `created_at`. Raises ValidationFailedError for a bad cursor."""
+    """One page of the records that match `query`, by `created_at`. Raises ValidationFailedError for a bad cursor.
+
+    `index` names the index to use, for a query with fields beyond it.
+    """
     start = _start(request)
     rows: list[Document] = []
     for window in _windows(start.before):
         wanted = start.skip + request.limit + 1 - len(rows)
         found = collection.find({**query, "created_at": window}, projection)
+        found = found.hint(index) if index else found
         rows += found.sort([("created_at", -1), ("_id", -1)]).limit(wanted)
         if len(rows) > start.skip + request.limit:
             break

@@ -98,6 +98,7 @@ SCHEMA: dict[str, CollectionSchema] = {
             _index("due_at", sparse=True),
             _index("internal_id", "_id"),
             _index("internal_id", "webhook_id", "-created_at"),
+            _index("internal_id", "webhook_id", "status", "-created_at"),
         ],
     ),
     "attempts": CollectionSchema(_BOTH_IDS, [_index("internal_id", "delivery_id", "number", unique=True)]),

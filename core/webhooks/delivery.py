@@ -43,6 +43,8 @@ class AttemptResult(StrEnum):
     """no answer: DNS, connection or protocol"""
     BLOCKED = "blocked"
     """the egress guard refused the address"""
+    NOT_SENT = "not_sent"
+    """our own fault: the signing secret could not be opened"""
     UNKNOWN = "unknown"
     """the dispatcher died while the request was under way"""
 

@@ -1,8 +1,10 @@
 """Due deliveries for the dispatcher (asyncio): claim by lease and fence, record each attempt before it leaves.
 
-A claim finds a delivery by id and due time alone; every later read and write carries its tenant and its fence.
+A claim finds a delivery by id and due time alone; every later read and write carries its tenant, and its fence where
+a newer owner may have come.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,24 +13,14 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
 
 from core.ids import Prefix, derived_id
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
+from core.webhooks.lanes import DueDelivery
 
-_WINDOW = timedelta(days=30)
-"""How far back due deliveries are looked for; an index range stays bounded on both sides."""
 _OFFSET_MAX_AGE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class DueDelivery:
-    """A delivery that may be claimed."""
-
-    delivery_id: str
-    webhook_id: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,8 @@ class ClaimedDelivery:
     """of this attempt, counted over all replays"""
     tries: int
     """attempts since the schedule began, this one included"""
-    body: bytes
+    body: bytes | None
+    """the event as it is signed and sent; None when it was removed"""
     endpoint: Mapping[str, Any] | None
     """as stored; None when it was removed"""
 
@@ -54,26 +47,23 @@ class DeliveryQueue:
     """Hands out due deliveries and records what came of them."""
 
     def __init__(self, database: AsyncDatabase[Document], owner: str, lease_seconds: float) -> None:
+        """`owner` names this process and no other."""
         self._database = database
         self._owner = owner
         self._lease_milliseconds = int(lease_seconds * 1000)
         self._offset = timedelta()
         self._measured_at = float("-inf")
 
-    async def due(self, limit: int) -> list[DueDelivery]:
-        """Deliveries that are due now, the longest waiting first among those looked at."""
-        now = await self._now()
-        cursor = self._of("deliveries").find(
-            {"due_at": {"$gte": now - _WINDOW, "$lte": now}}, {"webhook_id": 1, "due_at": 1}
-        )
-        found = await cursor.limit(limit).to_list()
-        found.sort(key=lambda item: item["due_at"])
-        return [DueDelivery(item["_id"], item["webhook_id"]) for item in found]
+    async def due_between(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, DueDelivery]]:
+        """Deliveries that became due in [start, end], the longest waiting first."""
+        cursor = self._of("deliveries").find({"due_at": {"$gte": start, "$lte": end}}, {"webhook_id": 1, "due_at": 1})
+        found = await cursor.sort("due_at", 1).limit(limit).to_list()
+        return [(item["due_at"], DueDelivery(item["_id"], item["webhook_id"])) for item in found]
 
     async def claim(self, delivery_id: str) -> ClaimedDelivery | None:
         """Take one due delivery, or None when somebody else has it. An attempt left open before becomes `unknown`."""
         claimed = await self._of("deliveries").update_one(
-            {"_id": delivery_id, "due_at": {"$lte": await self._now()}},
+            {"_id": delivery_id, "due_at": {"$lte": await self.now()}},
             [
                 {
                     "$set": {
@@ -94,30 +84,22 @@ class DeliveryQueue:
             return None
         return await self._with_event_and_endpoint(found)
 
-    async def start_attempt(self, claimed: ClaimedDelivery) -> bool:
-        """Record the attempt before the request leaves. False when another owner made this one already."""
-        try:
-            await self._of("attempts").insert_one(
-                {
-                    "_id": derived_id(Prefix.ATTEMPT, claimed.delivery_id, claimed.number),
-                    **_tenant(claimed),
-                    "delivery_id": claimed.delivery_id,
-                    "number": claimed.number,
-                    "result": AttemptResult.STARTED.value,
-                    "started_at": await self._now(),
-                }
-            )
-        except DuplicateKeyError:
-            return False
-        return True
-
-    async def complete_attempt(self, claimed: ClaimedDelivery, attempt: Attempt) -> None:
-        """Write down how the attempt went."""
-        await self._of("attempts").update_one(
+    async def start_attempt(self, claimed: ClaimedDelivery) -> None:
+        """Record the attempt before the request leaves."""
+        await self._of("attempts").insert_one(
             {
-                "_id": derived_id(Prefix.ATTEMPT, claimed.delivery_id, claimed.number),
-                **_tenant(claimed),
-            },
+                **_attempt_of(claimed),
+                "delivery_id": claimed.delivery_id,
+                "number": claimed.number,
+                "result": AttemptResult.STARTED.value,
+                "started_at": await self.now(),
+            }
+        )
+
+    async def complete_attempt(self, claimed: ClaimedDelivery, attempt: Attempt) -> bool:
+        """Write down how the attempt went. False: a newer owner has closed it as `unknown`, nothing was written."""
+        completed = await self._of("attempts").update_one(
+            {**_attempt_of(claimed), "result": AttemptResult.STARTED.value},
             {
                 "$set": {
                     "result": attempt.result.value,
@@ -129,9 +111,10 @@ class DeliveryQueue:
                 }
             },
         )
+        return completed.matched_count == 1
 
     async def settle(
-        self, claimed: ClaimedDelivery, status: DeliveryStatus, error: str | None, retry_in: timedelta | None
+        self, claimed: ClaimedDelivery, status: DeliveryStatus, error: str | None, retry_in: timedelta | None = None
     ) -> bool:
         """Move the delivery on. `retry_in` only with PENDING. False: a newer claim owns it, nothing was written."""
         fields: dict[str, Any] = {"status": status.value, "last_error": {"$literal": error}}
@@ -140,47 +123,57 @@ class DeliveryQueue:
             steps.append({"$unset": "due_at"})
         else:
             fields["due_at"] = {"$add": ["$$NOW", int(retry_in.total_seconds() * 1000)]}
-        settled = await self._of("deliveries").update_one(
-            {"_id": claimed.delivery_id, **_tenant(claimed), "fence": claimed.fence}, steps
-        )
-        return settled.matched_count == 1
+        return await self._update_ours(claimed, steps)
+
+    async def end_untried(self, claimed: ClaimedDelivery, status: DeliveryStatus, error: str) -> bool:
+        """End a claimed delivery for which no request was made: the claim does not count as an attempt."""
+        uncounted = {"$subtract": ["$attempts", 1]}
+        ended = {"status": status.value, "last_error": {"$literal": error}, "attempts": uncounted}
+        return await self._update_ours(claimed, [{"$set": ended}, {"$unset": "due_at"}])
 
     async def note_health(self, claimed: ClaimedDelivery, failure: str | None) -> None:
         """Keep the endpoint's record of consecutive failures; None means that it answered well."""
         endpoint = {"_id": claimed.webhook_id, "internal_id": claimed.scope.internal_id}
-        if failure is None:
-            if claimed.endpoint and claimed.endpoint["health"]["consecutive_failures"]:
-                await self._of("webhooks").update_one(endpoint, {"$set": {"health.consecutive_failures": 0}})
-            return
-        moment = await self._now()
-        fields: dict[str, Any] = {"health.last_failure_at": moment, "health.last_failure_cause": failure}
-        if claimed.endpoint and not claimed.endpoint["health"]["consecutive_failures"]:
-            fields["health.first_failure_at"] = moment
-        await self._of("webhooks").update_one(endpoint, {"$set": fields, "$inc": {"health.consecutive_failures": 1}})
+        if failure is not None:
+            await self._of("webhooks").update_one(endpoint, [{"$set": _failed_once_more(failure)}])
+        elif claimed.endpoint and claimed.endpoint["health"]["consecutive_failures"]:
+            recovered = {"health.consecutive_failures": 0, "health.first_failure_at": None}
+            await self._of("webhooks").update_one(endpoint, {"$set": recovered})
 
-    async def beat(self) -> None:
+    async def beat(self, under_way: int) -> None:
         """Say that this dispatcher lives."""
         await self._of("heartbeats").update_one(
-            {"_id": self._owner}, [{"$set": {"role": "dispatcher", "at": "$$NOW", "facts": {}}}], upsert=True
+            {"_id": self._owner},
+            [{"$set": {"role": "dispatcher", "at": "$$NOW", "facts": {"under_way": under_way}}}],
+            upsert=True,
         )
+
+    async def leave(self) -> None:
+        """Forget this dispatcher, which stops in order."""
+        await self._of("heartbeats").delete_one({"_id": self._owner})
+
+    async def now(self) -> datetime:
+        """The database's present time."""
+        if time.monotonic() - self._measured_at > _OFFSET_MAX_AGE_SECONDS:
+            before = datetime.now(UTC)
+            hello = await self._database.client.admin.command("hello", codec_options=self._database.codec_options)
+            # half the round trip is the best guess of when the database looked at its clock
+            self._offset = hello["localTime"] - (before + (datetime.now(UTC) - before) / 2)
+            self._measured_at = time.monotonic()
+        return datetime.now(UTC) + self._offset
+
+    async def _update_ours(self, claimed: ClaimedDelivery, steps: list[dict[str, Any]]) -> bool:
+        ours = {"_id": claimed.delivery_id, **_tenant(claimed.scope), "fence": claimed.fence}
+        updated = await self._of("deliveries").update_one(ours, steps)
+        return updated.matched_count == 1
 
     async def _with_event_and_endpoint(self, found: Document) -> ClaimedDelivery:
         scope = NamespaceScope(found["internal_id"], found["namespace_id"])
-        tenant = {"internal_id": scope.internal_id}
-        event = await self._of("events").find_one({"_id": found["event_id"], **tenant})
-        endpoint = await self._of("webhooks").find_one({"_id": found["webhook_id"], **tenant})
-        number = found["attempts"]
-        if number > 1:
-            # still open: its dispatcher died while the request was under way
-            await self._of("attempts").update_one(
-                {
-                    "_id": derived_id(Prefix.ATTEMPT, found["_id"], number - 1),
-                    **tenant,
-                    "namespace_id": scope.namespace_id,
-                    "result": AttemptResult.STARTED.value,
-                },
-                {"$set": {"result": AttemptResult.UNKNOWN.value}},
-            )
+        event, endpoint, _ = await asyncio.gather(
+            self._of("events").find_one({"_id": found["event_id"], **_tenant(scope)}),
+            self._of("webhooks").find_one({"_id": found["webhook_id"], "internal_id": scope.internal_id}),
+            self._close_abandoned_attempts(scope, found["_id"], found["attempts"]),
+        )
         return ClaimedDelivery(
             delivery_id=found["_id"],
             scope=scope,
@@ -188,22 +181,38 @@ class DeliveryQueue:
             event_id=found["event_id"],
             event_type=found["event_type"],
             fence=found["fence"],
-            number=number,
+            number=found["attempts"],
             tries=found["tries_in_schedule"],
-            body=bytes(event["body"]) if event else b"",
+            body=bytes(event["body"]) if event else None,
             endpoint=endpoint,
         )
 
-    async def _now(self) -> datetime:
-        if time.monotonic() - self._measured_at > _OFFSET_MAX_AGE_SECONDS:
-            hello = await self._database.client.admin.command("hello", codec_options=self._database.codec_options)
-            self._offset = hello["localTime"] - datetime.now(UTC)
-            self._measured_at = time.monotonic()
-        return datetime.now(UTC) + self._offset
+    async def _close_abandoned_attempts(self, scope: NamespaceScope, delivery_id: str, number: int) -> None:
+        """Earlier attempts that are still open: their dispatcher died, or lost its lease, during the request."""
+        if number > 1:
+            abandoned = {"delivery_id": delivery_id, "number": {"$lt": number}, "result": AttemptResult.STARTED.value}
+            await self._of("attempts").update_many(
+                {**abandoned, **_tenant(scope)}, {"$set": {"result": AttemptResult.UNKNOWN.value}}
+            )
 
     def _of(self, name: str) -> AsyncCollection[Document]:
         return self._database[name]
 
 
-def _tenant(claimed: ClaimedDelivery) -> dict[str, str]:
-    return {"internal_id": claimed.scope.internal_id, "namespace_id": claimed.scope.namespace_id}
+def _tenant(scope: NamespaceScope) -> dict[str, str]:
+    return {"internal_id": scope.internal_id, "namespace_id": scope.namespace_id}
+
+
+def _attempt_of(claimed: ClaimedDelivery) -> dict[str, Any]:
+    attempt_id = derived_id(Prefix.ATTEMPT, claimed.delivery_id, claimed.number)
+    return {"_id": attempt_id, **_tenant(claimed.scope), "fence": claimed.fence}
+
+
+def _failed_once_more(cause: str) -> dict[str, Any]:
+    is_first = {"$eq": ["$health.consecutive_failures", 0]}
+    return {
+        "health.consecutive_failures": {"$add": ["$health.consecutive_failures", 1]},
+        "health.first_failure_at": {"$cond": [is_first, "$$NOW", "$health.first_failure_at"]},
+        "health.last_failure_at": "$$NOW",
+        "health.last_failure_cause": {"$literal": cause},
+    }

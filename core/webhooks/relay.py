@@ -4,11 +4,12 @@ Every step may be repeated: ids are derived, and what stands already is left as 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from redis import Redis
 
-from core.clock import now
+from core.clock import DatabaseClock
 from core.ids import Prefix, derived_id
 from core.storage.failures import insert_missing
 from core.storage.handles import Handles
@@ -19,15 +20,18 @@ from core.webhooks.endpoint import listens_to
 from core.webhooks.event import Event
 
 
-def relay_events(handles: Handles, scope: NamespaceScope, events: Sequence[Event], redis: Redis) -> int:
+def relay_events(
+    handles: Handles, scope: NamespaceScope, events: Sequence[Event], redis: Redis, clock: DatabaseClock
+) -> int:
     """Turn events into deliveries that are due at once; how many there are."""
     if not events:
         return 0
     organization = handles.organization(scope)
     endpoints = list(organization["webhooks"].find({}))
     insert_missing(organization["events"], [_event_document(scope, event) for event in events])
+    moment = clock.now()
     deliveries = [
-        _delivery_document(scope, event, endpoint)
+        _delivery_document(scope, event, endpoint, moment)
         for event in events
         for endpoint in endpoints
         if listens_to(endpoint, event)
@@ -49,8 +53,9 @@ def _event_document(scope: NamespaceScope, event: Event) -> dict[str, Any]:
     }
 
 
-def _delivery_document(scope: NamespaceScope, event: Event, endpoint: Mapping[str, Any]) -> dict[str, Any]:
-    moment = now()
+def _delivery_document(
+    scope: NamespaceScope, event: Event, endpoint: Mapping[str, Any], moment: datetime
+) -> dict[str, Any]:
     return {
         "_id": derived_id(Prefix.DELIVERY, event.event_id, endpoint["_id"]),
         "namespace_id": scope.namespace_id,

@@ -23,9 +23,7 @@ def is_usable_secret(secret: str) -> bool:
         return False
 
 
-def signature_headers(
-    signing_secrets: Sequence[str], message_id: str, timestamp: int, body: bytes
-) -> dict[str, str]:
+def signature_headers(signing_secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The headers of one attempt. `timestamp` in unix seconds; `message_id` is the event id.
 
     Each secret gives one signature, newest first; the published form has room for the first only.

@@ -173,12 +173,14 @@ def _gelu(rows: Vectors) -> Vectors:
 
 def _normal_tail(size: Vectors) -> Vectors:
     """1 - Φ(size) for size ≥ 0, after Abramowitz and Stegun 7.1.26, to 1e-7: NumPy has no error function."""
-    t = 1 / (1 + np.float32(0.3275911 * math.sqrt(0.5)) * size)
-    tail = np.float32(0.5 * 1.061405429) * t
+    one = np.float32(1)
+    t = one / (one + size * np.float32(0.3275911 * math.sqrt(0.5)))
+    tail: Vectors = t * np.float32(0.5 * 1.061405429)
     for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
         tail += np.float32(0.5 * coefficient)
         tail *= t
     square = size * size
     square *= np.float32(-0.5)
     np.exp(square, out=square)
-    return np.multiply(tail, square, out=tail)
+    tail *= square
+    return tail

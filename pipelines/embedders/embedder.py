@@ -27,6 +27,6 @@ class Embedder(Protocol):
 
 def normalised(vectors: Vectors) -> Vectors:
     """The rows scaled to length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = vectors / np.where(lengths == 0, np.float32(1), lengths)
-    return scaled
+    lengths: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    return vectors / lengths

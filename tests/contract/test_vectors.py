@@ -1,4 +1,4 @@
-"""What every vector store must do: on the engine in process, on the client's local mode, on a server if one is named."""
+"""What every vector store must do: on the engine in process, on the client's local mode, a server if one is named."""
 
 import os
 import uuid

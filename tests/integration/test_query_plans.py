@@ -1,0 +1,219 @@
+"""No query of ours scans a collection: each filter that the stores send is caught and explained at 20,000 documents."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pymongo import MongoClient, monitoring
+from pymongo.database import Database
+
+from config.settings import Settings
+from core.bootstrap import Services, build_services
+from core.clock import now
+from core.errors import NotFoundError
+from core.health import Heartbeats
+from core.ids import Prefix, random_id, webhook_id
+from core.jobs.announcement import events_of
+from core.jobs.job import Decision, JobKind, JobState, NewJob
+from core.jobs.leadership import Leadership
+from core.jobs.store import default_window
+from core.storage.mongo import Document, connect_async
+from core.storage.scope import NamespaceScope
+from core.tenancy.tenant import Permission
+from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
+from core.webhooks.delivery_queue import DeliveryQueue
+from core.webhooks.endpoint import EndpointSettings
+from core.webhooks.event import EventType
+from core.webhooks.relay import relay_events
+
+DOCUMENTS = 20_000
+KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
+SMALL = frozenset({"leases", "heartbeats", "organizations"})
+"""Collections with a handful of documents: one per process, one per lease, one per customer."""
+
+
+class Wire(monitoring.CommandListener):
+    """Keeps each distinct filter that a client sends."""
+
+    def __init__(self) -> None:
+        self.filters: dict[str, tuple[str, Mapping[str, Any], str | None]] = {}
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        command = event.command
+        for query in self._queries(event.command_name, command):
+            shape = json.dumps({name: _shape(value) for name, value in sorted(query.items())})
+            collection = str(command[event.command_name])
+            self.filters.setdefault(f"{collection} {shape}", (collection, query, command.get("hint")))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Nothing to keep."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Nothing to keep."""
+
+    def _queries(self, name: str, command: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        match name:
+            case "find":
+                return [command["filter"]]
+            case "update":
+                return [update["q"] for update in command["updates"]]
+            case "delete":
+                return [delete["q"] for delete in command["deletes"]]
+            case "aggregate":
+                return [stage["$match"] for stage in command["pipeline"] if "$match" in stage]
+            case "count":
+                return [command["query"]]
+            case _:
+                return []
+
+
+def _shape(value: object) -> object:
+    return sorted(value) if isinstance(value, dict) else "="
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
+    listener = Wire()
+    monitoring.register(listener)
+    yield listener
+    # pymongo has no unregister; clients made later would only feed a listener that nobody reads
+    monitoring._LISTENERS.command_listeners.remove(listener)
+
+
+@pytest.fixture(scope="module")
+def services(
+    wire: Wire, mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
+    url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
+    data = Path(tmp_path_factory.mktemp("plans"))
+    settings = Settings(data=data, mongo_url=url, redis_url=redis_url, vault_keys=(KEY,), key_peppers=(KEY,))
+    services = build_services(settings)
+    yield services
+    services.close()
+
+
+def test_no_query_of_the_stores_scans_a_collection(wire: Wire, services: Services) -> None:
+    scope = _tenant(services)
+    _use_every_store(services, scope)
+    asyncio.run(_use_delivery_queue(services))
+    _fill(services.database, scope)
+    scans = [
+        (collection, dict(query))
+        for collection, query, hint in wire.filters.values()
+        if collection not in SMALL and _scans(services.database, collection, query, hint)
+    ]
+    print(f"\nquery shapes explained at {DOCUMENTS} documents: {len(wire.filters)}, collection scans: {len(scans)}")
+    assert len(wire.filters) > 30
+    assert scans == []
+
+
+def test_the_check_sees_a_scan(services: Services) -> None:
+    assert _scans(services.database, "jobs", {"spec.batch_id": "btch_1"})
+
+
+def _scans(database: Database[Document], collection: str, query: Mapping[str, Any], hint: str | None = None) -> bool:
+    if isinstance(query.get("_id"), str):
+        # a point look-up: MongoDB takes the _id index, the embedded engine a direct read that its explain leaves out
+        query = {"_id": query["_id"]}
+    found = database[collection].find(dict(query))
+    plan = (found.hint(hint) if hint else found).explain()
+    return '"COLLSCAN"' in json.dumps(plan["queryPlanner"]["winningPlan"], default=str)
+
+
+def _tenant(services: Services) -> NamespaceScope:
+    organization = services.tenancy.create_organization("A", "a@example.com", "enterprise")
+    services.tenancy.find_organization(organization.organization_id)
+    services.tenancy.get_organization(organization.scope)
+    key = services.tenancy.create_key(organization.scope, "k", Permission.ADMIN)
+    services.tenancy.authenticate(key.text)
+    namespace = services.tenancy.create_namespace(organization.scope, "default")
+    services.tenancy.resolve_namespace(organization.scope, namespace.namespace_id)
+    services.tenancy.resolve_namespace(organization.scope, "default")
+    services.tenancy.list_namespaces(organization.scope)
+    return namespace.scope
+
+
+def _use_every_store(services: Services, scope: NamespaceScope) -> None:
+    services.ledger.grant(scope, "grant", 100_000)
+    hook = services.webhooks.create(
+        scope, webhook_id(), EndpointSettings("h", "http://127.0.0.1:9/", tuple(EventType)), None
+    ).webhook_id
+    new = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, {"retriever_id": "ret_1", "execution_id": "e"}, 10, "req")
+    services.submission.submit(scope, new)
+    services.submission.submit(scope, new)
+    since, before = default_window(services.clock)
+    services.jobs.list(scope, since=since, before=before, states=[JobState.QUEUED])
+    services.jobs.list(scope.organization, since=since, before=before, states=[JobState.QUEUED])
+    services.jobs.list(scope.organization, since=since, before=before)
+    services.jobs.get(scope.organization, new.job_id)
+    services.queue.due(10)
+    services.queue.existing([new.job_id])
+    lease = services.queue.claim(new.job_id, "owner")
+    assert lease is not None
+    lease.heartbeat()
+    lease.cancel_requested()
+    lease.checkpoint(["a"], {"n": 1})
+    decision = Decision(JobState.SUCCEEDED, charge=5)
+    lease.decide(decision)
+    (hold,) = services.ledger.entries_of(scope, new.job_id)
+    services.ledger.capture(scope, hold, 5)
+    services.ledger.statement(scope)
+    services.ledger.holds_between(now() - timedelta(hours=1), now(), 10)
+    events = events_of(lease.job, decision, now())
+    lease.finish(decision, events)
+    relay_events(services.handles, scope, events, services.redis, services.clock)
+    lease.announced(events)
+    services.jobs.request_cancel(scope, new.job_id)
+    (delivery,) = services.webhooks.list_deliveries(scope, hook, status=DeliveryStatus.PENDING)
+    services.webhooks.list_deliveries(scope, hook)
+    services.webhooks.get_delivery(scope, hook, delivery.delivery_id)
+    services.webhooks.find_delivery(scope, delivery.delivery_id)
+    services.webhooks.attempts_of(scope, delivery.delivery_id)
+    Leadership(services.handles, services.clock, "plans", "me").hold()
+    Heartbeats(services.handles, services.clock).fresh("worker")
+    for read in (services.buckets.get, services.collections.get, services.retrievers.get):
+        for name in ("bkt_none", "col_none", "ret_none", "a name"):
+            with pytest.raises(NotFoundError):
+                read(scope, name)
+
+
+async def _use_delivery_queue(services: Services) -> None:
+    database = connect_async(services.settings.mongo_url)
+    queue = DeliveryQueue(database, "dispatcher:test", 30)
+    ((_due_at, due),) = await queue.due_between(now() - timedelta(days=1), now() + timedelta(minutes=1), 10)
+    claimed = await queue.claim(due.delivery_id)
+    assert claimed is not None
+    await queue.start_attempt(claimed)
+    await queue.complete_attempt(claimed, Attempt(AttemptResult.REFUSED, 500))
+    await queue.note_health(claimed, "http_500")
+    await queue.settle(claimed, DeliveryStatus.PENDING, "http_500", timedelta())
+    await queue.claim(due.delivery_id)
+    await queue.beat(under_way=0)
+    await database.client.close()
+
+
+def _fill(database: Database[Document], scope: NamespaceScope) -> None:
+    """Many documents of the tenant itself, most of them ended: what a collection looks like after a year."""
+    tenant = {"internal_id": scope.internal_id, "namespace_id": scope.namespace_id}
+    moment = now() - timedelta(days=20)
+    for name in ("jobs", "deliveries", "ledger", "documents", "objects"):
+        for start in range(0, DOCUMENTS, 5_000):
+            numbers = range(start, start + 5_000)
+            database[name].insert_many(
+                [
+                    {
+                        "_id": f"filler_{number}", **tenant, "created_at": moment + timedelta(seconds=number),
+                        "seq": 1_000_000 + number, "op_id": f"filler_{number}", "hold_id": f"filler_{number}",
+                        "kind": "hold", "at": moment, "webhook_id": "wh_filler", "collection_id": "col_filler",
+                    }
+                    for number in numbers
+                ],
+                ordered=False,
+            )  # fmt: skip
+    assert isinstance(database.client, MongoClient)

@@ -1,0 +1,171 @@
+"""What a job costs, counted on the wire: MongoDB commands and Redis calls of a retriever job and a 10-object batch."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import monitoring
+from redis import Redis
+
+from api.app import build_app
+from config.settings import Settings
+from core.bootstrap import Services, build_services
+from core.ids import Prefix, random_id
+from core.jobs.job import JobKind
+from core.storage import mongo
+from core.tenancy.tenant import Permission
+from pipelines.runner import Runner
+from tests.integration.conftest import Tenant
+from tests.ray_cluster import ray_head
+from workers.drive_job import JobDriver
+from workers.execution import RetrieverExecutor
+from workers.ingestion import IngestionExecutor
+from workers.watch import LeaseWatch
+
+KEY = "k1:" + "A" * 43
+OBJECTS = 10
+WORKER_BUDGET = 8
+"""MongoDB commands of the worker for one retriever job, heartbeats and webhooks apart."""
+
+
+@dataclass
+class Wire(monitoring.CommandListener):
+    """The MongoDB commands that were sent since it was last emptied."""
+
+    commands: list[str] = field(default_factory=list)
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.commands.append(f"{event.command_name} {event.command[event.command_name]}")
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Counted when started."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Counted when started."""
+
+
+@dataclass
+class Counted:
+    """A tenant, a worker, and the counters of both wires."""
+
+    tenant: Tenant
+    driver: JobDriver
+    wire: Wire
+    redis: Redis
+
+    def drive(self, job_id: str) -> list[str]:
+        """Drive a job to its end; the MongoDB commands it took."""
+        self.wire.commands.clear()
+        assert self.driver.drive(job_id)
+        return list(self.wire.commands)
+
+    def redis_calls(self) -> int:
+        """Calls that Redis has served so far, its own bookkeeping and this question apart."""
+        statistics = self.redis.info("commandstats")
+        return sum(row["calls"] for name, row in statistics.items() if name not in {"cmdstat_info", "cmdstat_hello"})
+
+
+@pytest.fixture(scope="module")
+def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
+    wire = Wire()
+    patch = pytest.MonkeyPatch()
+    patch.setitem(mongo._OPTIONS, "event_listeners", [wire])
+    with ray_head() as ray:
+        settings = Settings(
+            _env_file=None,
+            data=Path(tmp_path_factory.mktemp("round-trips")),
+            mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+            redis_url=redis_url,
+            ray_address=ray.address,
+            ray_auth_token=ray.token,
+            vault_keys=KEY,
+            key_peppers=KEY,
+            stage_actors=1,
+        )
+        services = build_services(settings)
+        runner = Runner(settings)
+        executors = {
+            JobKind.RETRIEVER: RetrieverExecutor(services, runner),
+            JobKind.INGESTION: IngestionExecutor(services, runner),
+        }
+        driver = JobDriver(services, LeaseWatch(settings.job_lease_seconds), executors)
+        yield Counted(_tenant(services), driver, wire, services.redis)
+        services.close()
+    patch.undo()
+
+
+def _tenant(services: Services) -> Tenant:
+    organization = services.tenancy.create_organization("Counted", "owner@example.com", "free")
+    services.ledger.grant(organization.scope, "grant:start", 1_000_000)
+    namespace = services.tenancy.create_namespace(organization.scope, "default")
+    key = services.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
+    headers = {"Authorization": f"Bearer {key}", "X-Namespace": namespace.namespace_id}
+    client = build_app(services).test_client()
+    return Tenant(client, services, namespace.scope, organization.organization_id, key, headers)
+
+
+def test_what_one_batch_and_one_retriever_job_cost(counted: Counted, capsys: pytest.CaptureFixture[str]) -> None:
+    tenant = counted.tenant
+    bucket = tenant.created("/v1/buckets", {"bucket_name": "b", "bucket_schema": {"properties": {}}})["bucket_id"]
+    extractor = {"feature_extractor_name": "text_extractor", "version": "v1"}
+    source = {"type": "bucket", "bucket_ids": [bucket]}
+    collection = tenant.created(
+        "/v1/collections", {"collection_name": "col", "source": source, "feature_extractor": extractor}
+    )["collection_id"]
+    batch_task = _submit_batch(tenant, bucket)
+    redis_before = counted.redis_calls()
+    batch_commands = counted.drive(batch_task)
+    batch_redis = counted.redis_calls() - redis_before
+
+    retriever = _create_retriever(tenant, collection)
+    path = f"/v1/retrievers/{retriever}/execute"
+    body = {"inputs": {"query": "three"}}
+    for _ in range(2):
+        # the second one is warm: connections, caches and models are there
+        redis_before = counted.redis_calls()
+        task = tenant.post(path, body, Prefer="respond-async").get_json()["task_id"]
+        intake_redis = counted.redis_calls() - redis_before
+        commands = counted.drive(task)
+        worker_redis = counted.redis_calls() - redis_before - intake_redis
+    with capsys.disabled():
+        ended = _before_announcement(commands)
+        print(f"\nretriever job, worker: {len(ended)} MongoDB commands, {len(commands) - len(ended)} to announce")
+        print(json.dumps(dict(Counter(commands))))
+        print(f"retriever job: {intake_redis} Redis calls at intake, {worker_redis} in the worker")
+        print(f"{OBJECTS}-object batch, worker: {len(batch_commands)} MongoDB commands, {batch_redis} Redis calls")
+        print(json.dumps(dict(Counter(batch_commands))))
+    assert tenant.get(f"/v1/tasks/{task}").get_json()["status"] == "COMPLETED"
+    assert len(_before_announcement(commands)) <= WORKER_BUDGET
+
+
+def _submit_batch(tenant: Tenant, bucket: str) -> str:
+    objects = [{"blobs": [{"property": "text", "type": "text", "data": f"note {n}"}]} for n in range(OBJECTS)]
+    stored = tenant.created(f"/v1/buckets/{bucket}/objects/batch", {"objects": objects})["succeeded"]
+    ids = [item["object_id"] for item in stored]
+    batch = tenant.created(f"/v1/buckets/{bucket}/batches", {"object_ids": ids})["batch_id"]
+    return str(tenant.created(f"/v1/buckets/{bucket}/batches/{batch}/submit", {})["task_id"])
+
+
+def _create_retriever(tenant: Tenant, collection: str) -> str:
+    search: dict[str, Any] = {
+        "feature_uri": "mixpeek://text_extractor@v1/text_embedding",
+        "query": {"input_mode": "text", "value": "{{INPUT.query}}"},
+    }
+    stage = {"stage_type": "filter", "stage_id": "feature_search", "parameters": {"searches": [search]}}
+    retriever = {
+        "retriever_name": "r",
+        "collection_identifiers": [collection],
+        "input_schema": {"query": {"type": "string"}},
+        "stages": [stage],
+    }
+    return str(tenant.created("/v1/retrievers", retriever)["retriever_id"])
+
+
+def _before_announcement(commands: list[str]) -> list[str]:
+    """The commands up to the job's end; what follows turns its events into deliveries and empties the outbox."""
+    return list(itertools.takewhile(lambda command: command != "find webhooks", commands))

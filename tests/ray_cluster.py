@@ -1,0 +1,83 @@
+"""A Ray cluster for tests, started as the embedded stack starts it: own ports, a short directory, a token."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from cli.stack.ray import PORT_NAMES, ray_command, ray_environment
+from tests.servers import free_port
+
+_REPOSITORY = Path(__file__).parent.parent
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+
+
+@dataclass
+class RayHead:
+    """A running head node."""
+
+    address: str
+    token: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def ray_head(port: int | None = None, token: str | None = None) -> Iterator[RayHead]:
+    """A head node that takes connections, gone with all its processes afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
+    token = token or secrets.token_hex(16)
+    ports = {name: free_port() for name in PORT_NAMES} | ({"ray": port} if port else {})
+    environment = {
+        **os.environ,
+        **ray_environment(token),
+        "PYTHONPATH": str(_REPOSITORY),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    with (directory.with_suffix(".log")).open("wb") as log:
+        process = subprocess.Popen(
+            ray_command(ports, directory), env=environment, cwd=directory, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        # before the last of these listens, the raylet takes no work
+        for name in ("ray", "ray_node", "ray_environments"):
+            _wait_for_port(ports[name], process)
+        yield RayHead(f"127.0.0.1:{ports['ray']}", token, process)
+    finally:
+        stop_head(process)
+        shutil.rmtree(directory)
+        directory.with_suffix(".log").unlink()
+
+
+def stop_head(process: subprocess.Popen[bytes]) -> None:
+    """End the head and everything it started, by id."""
+    if process.poll() is None:
+        parent = psutil.Process(process.pid)
+        family = [parent, *parent.children(recursive=True)]
+        process.terminate()
+        _, alive = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+        for survivor in alive:
+            survivor.kill()
+    process.wait()
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the Ray head did not start") from None
+            time.sleep(0.1)
+        else:
+            return

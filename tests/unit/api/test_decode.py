@@ -1,0 +1,102 @@
+"""The decoder: strict JSON in, plain values out, and only errors of ours whatever is sent."""
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.decode import MAX_DEPTH, MAX_VALUES, decode_body
+from core.errors import InvalidRequestError, UnsupportedMediaError, ValidationFailedError
+
+JSON = "application/json"
+
+_keys = st.text(st.characters(exclude_characters="$.\x00", exclude_categories=["Cs"]), max_size=20)
+_leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
+)
+_values = st.recursive(
+    _leaves, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(_keys, inner, max_size=5), max_leaves=10
+)
+
+
+@given(st.dictionaries(_keys, _values, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_what_json_says_is_what_comes_out(value: dict[str, object]) -> None:
+    assert decode_body(JSON, None, json.dumps(value).encode()) == value
+
+
+@given(st.binary(min_size=1, max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_give_an_object_or_an_error_of_ours(body: bytes) -> None:
+    with suppress(InvalidRequestError):
+        assert isinstance(decode_body(JSON, None, body), dict)
+
+
+@pytest.mark.parametrize("content_type", [None, "", JSON, "text/plain"])
+def test_no_body_is_an_empty_object_whatever_its_type(content_type: str | None) -> None:
+    assert decode_body(content_type, None, b"") == {}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding"),
+    [(None, None), ("text/plain", None), ("application/json; charset=utf-16", None), (JSON, "gzip")],
+)
+def test_another_type_or_encoding_is_refused(content_type: str | None, encoding: str | None) -> None:
+    with pytest.raises(UnsupportedMediaError):
+        decode_body(content_type, encoding, b"{}")
+
+
+def test_utf8_may_be_named() -> None:
+    assert decode_body('application/json; charset="UTF-8"', "identity", b"{}") == {}
+
+
+def test_nesting_is_allowed_up_to_the_bound() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
+
+    assert decode_body(JSON, None, nested(MAX_DEPTH))
+    for depth in (MAX_DEPTH + 1, 100_000):
+        with pytest.raises(InvalidRequestError, match="nested"):
+            decode_body(JSON, None, nested(depth))
+
+
+def test_the_number_of_values_is_bounded() -> None:
+    with pytest.raises(InvalidRequestError, match="values"):
+        decode_body(JSON, None, b'{"a": [' + b"1," * MAX_VALUES + b"1]}")
+
+
+@pytest.mark.parametrize(
+    ("body", "location"),
+    [
+        (b'{"a": {"$gt": 1}}', ("a", "$gt")),
+        (b'{"a": [{"b.c": 1}]}', ("a", 0, "b.c")),
+        (b'{"a": ["\\u0000"]}', ("a", 0)),
+        (b'{"a": "\\udfff"}', ("a",)),
+        (b'{"\\ud800": 1}', ()),
+    ],
+)
+def test_what_a_store_would_misread_is_named_by_its_place(body: bytes, location: tuple[str | int, ...]) -> None:
+    with pytest.raises(ValidationFailedError) as caught:
+        decode_body(JSON, None, body)
+    assert caught.value.problems[0].location == location
+
+
+def test_a_key_may_not_come_twice_at_any_depth() -> None:
+    with pytest.raises(InvalidRequestError, match="twice"):
+        decode_body(JSON, None, b'{"a": [{"b": 1, "b": 1}]}')
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "1" * 5000, "1e400", "NaN"])
+def test_a_number_that_no_store_holds_is_refused(number: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        decode_body(JSON, None, f'{{"a": {number}}}'.encode())
+
+
+def test_the_whole_range_of_64_bits_passes() -> None:
+    assert decode_body(JSON, None, b'{"a": [9223372036854775807, -9223372036854775808]}')

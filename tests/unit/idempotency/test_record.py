@@ -1,0 +1,18 @@
+"""The fingerprint that ties a key to one request."""
+
+from core.idempotency.record import request_fingerprint
+
+
+def test_every_part_of_a_request_changes_its_fingerprint() -> None:
+    requests = [
+        ("POST", "/a", "", b"{}", "ns_1"),
+        ("PUT", "/a", "", b"{}", "ns_1"),
+        ("POST", "/b", "", b"{}", "ns_1"),
+        ("POST", "/a", "x=1", b"{}", "ns_1"),
+        ("POST", "/a", "", b"{ }", "ns_1"),
+        ("POST", "/a", "", b"{}", None),
+        # the same text, cut at another place
+        ("POST", "/", "a", b"{}", "ns_1"),
+    ]
+    assert len({request_fingerprint(*request) for request in requests}) == len(requests)
+    assert request_fingerprint(*requests[0]) == request_fingerprint(*requests[0])
