@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from cli.stack.layout import DataDirectory, data_directory, write_json
 from cli.stack.lock import RunningStack, StackLock
-from cli.stack.plan import plan_stack
+from cli.stack.plan import Plan, plan_stack
 from cli.stack.process import Marks, end_all, kill_all
 from cli.stack.ray import remove_ray_directory
 from cli.stack.supervisor import Supervisor
@@ -27,28 +28,35 @@ _ORPHAN_SECONDS = 10.0
 """How long the processes of a supervisor that was killed may take to end."""
 _ALREADY_RUNNING = 2
 
+Planner = Callable[[Settings, DataDirectory], Plan]
+
 log = structlog.get_logger(__name__)
 
 
-@click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="The stack's directory; .keystage by default.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The API's port; a free one by default.")
-def up(data: Path | None, port: int | None) -> None:
-    """Run the whole embedded stack in the foreground.
+def up_command(plan: Planner) -> click.Command:
+    """The command that runs the stack which `plan` decides on."""
 
-    When everything works, one line of JSON with the addresses is printed; everything else goes to stderr.
-    Ctrl-C stops every process. A second start on the same data resumes.
-    """
-    given: dict[str, Any] = {"data": data, "api_port": port}
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        configure_logging(settings, "supervisor")
-        sys.exit(_run_alone(settings, data_directory(settings.data)))
-    except (KeystageError, ValidationError) as error:
-        raise click.ClickException(f"the stack did not start: {error}") from error
+    @click.command()
+    @click.option("--data", type=click.Path(path_type=Path), help="The stack's directory; .keystage by default.")
+    @click.option("--port", type=click.IntRange(1, 65535), help="The API's port; a free one by default.")
+    def up(data: Path | None, port: int | None) -> None:
+        """Run the whole embedded stack in the foreground.
+
+        When everything works, one line of JSON with the addresses is printed; everything else goes to stderr.
+        Ctrl-C stops every process. A second start on the same data resumes.
+        """
+        given: dict[str, Any] = {"data": data, "api_port": port}
+        try:
+            settings = Settings(**{name: value for name, value in given.items() if value is not None})
+            configure_logging(settings, "supervisor")
+            sys.exit(_run_alone(settings, data_directory(settings.data), plan))
+        except (KeystageError, ValidationError) as error:
+            raise click.ClickException(f"the stack did not start: {error}") from error
+
+    return up
 
 
-def _run_alone(settings: Settings, layout: DataDirectory) -> int:
+def _run_alone(settings: Settings, layout: DataDirectory, plan: Planner) -> int:
     """Run while holding the data directory's lock; the exit code."""
     try:
         layout.make()
@@ -62,15 +70,14 @@ def _run_alone(settings: Settings, layout: DataDirectory) -> int:
         layout.ready.unlink(missing_ok=True)
         _end_orphans(layout)
         try:
-            _run(settings, layout, _stop_signal())
+            _run(plan(settings, layout), layout, _stop_signal())
         finally:
             layout.ready.unlink(missing_ok=True)
             remove_ray_directory(layout)
     return 0
 
 
-def _run(settings: Settings, layout: DataDirectory, stopping: threading.Event) -> None:
-    plan = plan_stack(settings, layout)
+def _run(plan: Plan, layout: DataDirectory, stopping: threading.Event) -> None:
     supervisor = Supervisor(layout, plan.services, WorkerWatch(plan.database.worker_stalls))
     try:
         if supervisor.start(stopping):
@@ -108,3 +115,6 @@ def _stop_signal() -> threading.Event:
 def _already_running(other: RunningStack, layout: DataDirectory) -> str:
     where = f"its API is {other.api_url}" if other.api_url else "it is starting"
     return f"keystage up runs on {layout.root} already: process {other.pid}, {where}"
+
+
+up = up_command(plan_stack)

@@ -20,11 +20,34 @@ def plain(status: int, headers: str = "", body: bytes = b"") -> Answer:
     return answer
 
 
-def dripping(piece: bytes, seconds_between: float) -> Answer:
-    """An answer that never ends: one piece after the other, slowly."""
+def kept_alive(connection: socket.socket) -> None:
+    """A good answer, after which the connection stays open."""
+    connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")
+
+
+def hang_up(connection: socket.socket) -> None:
+    """No answer: the connection is closed after the request was read."""
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def raw(data: bytes) -> Answer:
+    """These bytes, whatever they are, and nothing more."""
 
     def answer(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 100000000\r\n\r\n")
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    return answer
+
+
+_LONG_BODY = b"HTTP/1.1 200 X\r\nContent-Length: 100000000\r\n\r\n"
+
+
+def dripping(piece: bytes, seconds_between: float, head: bytes = _LONG_BODY) -> Answer:
+    """An answer that never ends: `head`, then one piece after the other."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
         while True:
             connection.sendall(piece)
             time.sleep(seconds_between)
@@ -94,12 +117,10 @@ def _accept(listener: socket.socket, state: TestReceiver) -> None:
 def _serve(connection: socket.socket, state: TestReceiver) -> None:
     with connection:
         try:
-            request = _read(connection)
-            if request is None:
-                return
-            answer = state.answers[min(len(state.requests), len(state.answers) - 1)]
-            state.requests.append(request)
-            answer(connection)
+            while request := _read(connection):
+                answer = state.answers[min(len(state.requests), len(state.answers) - 1)]
+                state.requests.append(request)
+                answer(connection)
         except OSError:
             # the sender hung up, as it should on a hostile answer
             return

@@ -76,7 +76,7 @@ class Story:
         self._narrator.held(f"the customer's endpoint {name!r} {state} at {receiver.url}")
         if named:
             return str(created["webhook_id"])
-        return str(created["channels"][0]["configs"]["signing_secret"])
+        return str(created["signing_secret"])
 
     def _ingest(self, client: Client, files: list[InputFile]) -> str:
         self._narrator.chapter(f"{len(files)} files become searchable documents")

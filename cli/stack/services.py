@@ -47,6 +47,8 @@ def redis_service(layout: DataDirectory, port: int, environment: Mapping[str, st
         "--save": "",
         # a full Redis must refuse, never forget a doorbell or a limit
         "--maxmemory-policy": "noeviction",
+        # its title would be written over its environment, and with that over the stack's mark
+        "--set-proc-title": "no",
     }
     return Service(
         name="redis",

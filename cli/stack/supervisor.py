@@ -175,16 +175,17 @@ class Supervisor:
             time.sleep(_LOOP_SECONDS / 2)
         for each in group:
             if each.child:
-                self._kill_rest(each)
+                self._kill_rest(each.service, each.child)
+                each.child = None
 
-    def _kill_rest(self, each: _Supervised) -> None:
+    def _kill_rest(self, service: Service, child: Child) -> None:
         """Kill whatever is left of a service after its grace."""
-        rest = self._marks.processes(each.service.name)
-        if rest:
-            log.warning("service.killed", service=each.service.name, pids=[process.pid for process in rest])
+        rest = self._marks.processes(service.name)
+        if child.exit_code is None or rest:
+            log.warning("service.killed", service=service.name, pids=[process.pid for process in rest])
+            child.popen.kill()
             kill_all(rest)
-        each.child = None
-        log.info("service.stopped", service=each.service.name)
+        log.info("service.stopped", service=service.name)
 
     def _write_processes(self) -> None:
         running = {

@@ -16,7 +16,7 @@ _BACKLOG = timedelta(days=30)
 """How far back a delivery may be overdue; an index range stays bounded on both sides."""
 _OVERLAP = timedelta(seconds=2)
 """Read again each time: a write may become visible a little after the time that it carries."""
-_FIRST_WIDTH = timedelta(hours=1)
+_WIDEST = timedelta(hours=6)
 _NARROWEST = timedelta(seconds=1)
 
 
@@ -25,7 +25,7 @@ class DueScan:
 
     def __init__(self) -> None:
         self._reached: datetime | None = None
-        self._width = _FIRST_WIDTH
+        self._width = _WIDEST
         self.caught_up = False
         """whether the last slice went up to the present"""
 
@@ -34,17 +34,22 @@ class DueScan:
         self._reached = None
 
     async def next_slice(self, read: ReadSlice[Item], now: datetime) -> list[Item]:
-        """The items of the next slice of time."""
-        start = now - _BACKLOG if self._reached is None else self._reached
-        end = min(start + self._width, now)
-        found = await read(start, end, _PAGE)
+        """The items of the next slice of time in which something is due; none when nothing is, up to `now`."""
+        self.caught_up = False
+        found: list[tuple[datetime, Item]] = []
+        while not found and not self.caught_up:
+            start = now - _BACKLOG if self._reached is None else self._reached
+            end = min(start + self._width, now)
+            found = await read(start, end, _PAGE)
+            self._advance(start, end, now, found)
+        return [item for _, item in found]
+
+    def _advance(self, start: datetime, end: datetime, now: datetime, found: list[tuple[datetime, Item]]) -> None:
         if len(found) == _PAGE:
             self._width = max(self._width / 2, _NARROWEST)
             # more may stand at the very last moment: go on from there, but always go on
             self._reached = max(found[-1][0], start + timedelta(milliseconds=1))
-        else:
-            self._width *= 2
-            self._reached = min(end, now - _OVERLAP)
-        self._width = min(self._width, _BACKLOG)
-        self.caught_up = end == now and len(found) < _PAGE
-        return [item for _, item in found]
+            return
+        self._width = min(self._width * 2, _WIDEST)
+        self._reached = min(end, now - _OVERLAP)
+        self.caught_up = end == now

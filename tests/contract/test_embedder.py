@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from pydantic import SecretStr
-from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
 from core.errors import StageError, UnavailableError
 from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
+from tests.tiny_model import make_tiny_model
 
 Array = npt.NDArray[np.float64]
 KEY = SecretStr("sk-never-shown")
@@ -220,13 +221,14 @@ def plain_embedding(directory: Path, text: str) -> Array:
     ids = tokenizer.encode(text).ids
 
     def dense(rows: Array, name: str) -> Array:
-        product: Array = rows @ weights[name + ".weight"].T
-        return product + weights[name + ".bias"]
+        mapped: Array = rows @ weights[name + ".weight"].T + weights[name + ".bias"]
+        return mapped
 
     def norm(rows: Array, name: str) -> Array:
         centred = rows - rows.mean(axis=1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + config["layer_norm_eps"])
-        return scaled * weights[name + ".weight"] + weights[name + ".bias"]
+        moved: Array = scaled * weights[name + ".weight"] + weights[name + ".bias"]
+        return moved
 
     rows = (
         weights["embeddings.word_embeddings.weight"][ids]
@@ -251,54 +253,5 @@ def plain_embedding(directory: Path, text: str) -> Array:
         fed = dense(gelu(dense(rows, prefix + "intermediate.dense")), prefix + "output.dense")
         rows = norm(rows + fed, prefix + "output.LayerNorm")
     mean: Array = rows.mean(axis=0)
-    return mean / np.linalg.norm(mean)
-
-
-def make_tiny_model(directory: Path) -> Path:
-    """A two-layer BERT of 16 dimensions with a vocabulary of letters and a few words."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "keys", "the", "rotate", "vault", "tenant", "##s"]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.save(str(directory / "tokenizer.json"))
-    hidden, inner, layers, positions = 16, 32, 2, 24
-    config = {
-        "model_type": "bert",
-        "hidden_act": "gelu",
-        "hidden_size": hidden,
-        "num_attention_heads": 4,
-        "num_hidden_layers": layers,
-        "max_position_embeddings": positions,
-        "layer_norm_eps": 1e-12,
-    }
-    (directory / "config.json").write_text(json.dumps(config))
-    random = np.random.default_rng(7)
-    shapes = {
-        "embeddings.word_embeddings.weight": (len(words), hidden),
-        "embeddings.position_embeddings.weight": (positions, hidden),
-        "embeddings.token_type_embeddings.weight": (2, hidden),
-        "embeddings.LayerNorm": (hidden,),
-    }
-    for layer in range(layers):
-        prefix = f"encoder.layer.{layer}."
-        shapes |= {prefix + f"attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
-        shapes |= {
-            prefix + "attention.output.dense": (hidden, hidden),
-            prefix + "attention.output.LayerNorm": (hidden,),
-            prefix + "intermediate.dense": (inner, hidden),
-            prefix + "output.dense": (hidden, inner),
-            prefix + "output.LayerNorm": (hidden,),
-        }
-    tensors: dict[str, npt.NDArray[np.float32]] = {}
-    for name, shape in shapes.items():
-        if name.endswith(".weight"):
-            tensors[name] = random.standard_normal(shape, dtype=np.float32)
-        else:
-            tensors[name + ".weight"] = random.standard_normal(shape, dtype=np.float32)
-            tensors[name + ".bias"] = random.standard_normal(shape[:1], dtype=np.float32)
-    save_file(tensors, directory / "model.safetensors")
-    return directory
+    mean /= np.linalg.norm(mean)
+    return mean

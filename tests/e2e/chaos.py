@@ -9,7 +9,9 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -24,18 +26,21 @@ import psutil
 
 from cli.demo.client import Client
 from cli.demo.receiver import Receiver
+from cli.stack.locate import stack_settings
 from core.bootstrap import Services, build_services
 from core.credits.entry import EntryKind
 from core.credits.reconcile import reconcile
 from core.jobs.announcement import events_of
 from core.jobs.job import Job
 from core.storage.probe import flush_redis
-from tests.stack import Stack, running_stack
+from tests.stack import RunningStack, running_stack
 
 _PATIENCE_SECONDS = 120.0
 _SETTLE_SECONDS = 300.0
 _OBJECTS_PER_BATCH = 3
 _ROLES = ("api", "worker", "dispatcher", "sweeper", "actor")
+_ACTOR = re.compile(r"ray::(?!IDLE)")
+"""How Ray names a worker process that holds an actor."""
 _FAULT_SETTINGS = {
     "KEYSTAGE_JOB_LEASE_SECONDS": "4",
     # a job may be hit again and again here; attempts_exhausted has a test of its own
@@ -111,7 +116,7 @@ def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verd
             killer.strike_up_to(sum(len(tenant.acknowledged) for tenant in tenants) / jobs)
             time.sleep(0.05)
         killer.strike_up_to(1.0)
-        services = build_services(stack.settings)
+        services = build_services(stack_settings(stack.data))
         try:
             _wait_until_settled(services, tenants)
             return _judge(services, tenants, receiver, seed, jobs, killer, time.monotonic() - started)
@@ -119,8 +124,8 @@ def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verd
             services.close()
 
 
-def _prepare(stack: Stack, receiver: Receiver, name: str) -> Tenant:
-    created = json.loads(stack.keystage("org", "create", "--name", name, "--email", f"{name}@example.com"))
+def _prepare(stack: RunningStack, receiver: Receiver, name: str) -> Tenant:
+    created = _create_organization(stack, name)
     tenant = Tenant(name, created["organization_id"], created["api_key"], created["namespace_id"])
     with _client(stack, tenant) as client:
         bucket = {"bucket_name": "notes", "bucket_schema": {"properties": {"text": {"type": "text"}}}}
@@ -154,11 +159,23 @@ def _prepare(stack: Stack, receiver: Receiver, name: str) -> Tenant:
     return tenant
 
 
-def _client(stack: Stack, tenant: Tenant) -> Client:
+def _create_organization(stack: RunningStack, name: str) -> dict[str, Any]:
+    command = [str(Path(sys.executable).parent / "keystage"), "org", "create"]
+    ran = subprocess.run(
+        [*command, "--name", name, "--email", f"{name}@example.com"],
+        env={**os.environ, "KEYSTAGE_DATA": str(stack.data)},
+        capture_output=True,
+        check=True,
+    )
+    created: dict[str, Any] = json.loads(ran.stdout)
+    return created
+
+
+def _client(stack: RunningStack, tenant: Tenant) -> Client:
     return Client(stack.api_url, tenant.api_key, tenant.namespace_id, patience_seconds=_PATIENCE_SECONDS)
 
 
-def _submit(stack: Stack, tenant: Tenant, count: int, directory: Path) -> None:
+def _submit(stack: RunningStack, tenant: Tenant, count: int, directory: Path) -> None:
     """Every third job is a batch of new objects, the others are searches."""
     with _client(stack, tenant) as client, (directory / f"{tenant.name}.acks").open("a") as acks:
         for number in range(count):
@@ -188,7 +205,7 @@ def _submit_one(client: Client, tenant: Tenant, number: int) -> tuple[str, list[
 class Killer:
     """Strikes at seeded shares of the submitted jobs: the same seed kills the same roles in the same order."""
 
-    def __init__(self, stack: Stack, chance: random.Random, kills: int, flushes: int) -> None:
+    def __init__(self, stack: RunningStack, chance: random.Random, kills: int, flushes: int) -> None:
         self._stack = stack
         self._chance = chance
         strikes = [chance.choice(_ROLES) for _ in range(kills)] + ["redis"] * flushes
@@ -203,19 +220,30 @@ class Killer:
             _moment, role = self._pending.pop(0)
             victim = self._victim(role)
             if role == "redis":
-                flush_redis(self._stack.redis_url)
+                flush_redis(self._stack.ready["redis_url"])
             victim.send_signal(signal.SIGKILL)
             self.struck[role] += 1
 
     def _victim(self, role: str) -> psutil.Process:
         deadline = time.monotonic() + 60
         while True:
-            found: list[psutil.Process] = list(self._stack.processes(role))
+            found = _processes(self._stack, role)
             if found:
                 return self._chance.choice(found)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"there has been no living {role} for a minute")
             time.sleep(0.1)
+
+
+def _processes(stack: RunningStack, role: str) -> list[psutil.Process]:
+    """The living processes of a role; an actor is a worker process of Ray that runs one."""
+    try:
+        if role != "actor":
+            return [psutil.Process(stack.pid(role))]
+        family = psutil.Process(stack.pid("ray")).children(recursive=True)
+        return [process for process in family if process.cmdline()[:1] and _ACTOR.match(process.cmdline()[0])]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _wait_until_settled(services: Services, tenants: list[Tenant]) -> None:

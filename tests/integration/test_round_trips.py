@@ -22,7 +22,7 @@ from core.tenancy.tenant import Permission
 from pipelines.runner import Runner
 from tests.integration.conftest import Tenant
 from tests.ray_cluster import ray_head
-from workers.drive_job import JobDriver
+from workers.drive_job import Executor, JobDriver
 from workers.execution import RetrieverExecutor
 from workers.ingestion import IngestionExecutor
 from workers.watch import LeaseWatch
@@ -89,7 +89,7 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
         )
         services = build_services(settings)
         runner = Runner(settings)
-        executors = {
+        executors: dict[JobKind, Executor] = {
             JobKind.RETRIEVER: RetrieverExecutor(services, runner),
             JobKind.INGESTION: IngestionExecutor(services, runner),
         }

@@ -1,0 +1,168 @@
+"""One attempt against endpoints that behave badly: bounded in time and size, and never sent where it may not go."""
+
+import asyncio
+import gzip
+import socket
+from typing import Any
+
+import pytest
+
+from core.egress.connector import GuardedResolver
+from core.egress.policy import EgressPolicy
+from core.errors import EgressDeniedError
+from core.webhooks.delivery import Attempt, AttemptResult
+from tests.receiver import Answer, dripping, hang_up, kept_alive, plain, raw, receiver, silent
+from workers.sender import Sender
+
+LOOPBACK = EgressPolicy.allowing(["127.0.0.0/8", "::1/128"])
+DEADLINE_SECONDS = 0.5
+
+
+def send(*urls: str, policy: EgressPolicy = LOOPBACK, headers: dict[str, str] | None = None) -> list[Attempt]:
+    """One attempt for each URL, one after the other, by one sender."""
+
+    async def send_all() -> list[Attempt]:
+        sender = Sender(policy, timeout_seconds=30, slots=4)
+        try:
+            return [await sender.send(url, headers or {}, b"{}", DEADLINE_SECONDS) for url in urls]
+        finally:
+            await sender.close()
+
+    return asyncio.run(send_all())
+
+
+def answered(answer: Answer) -> Attempt:
+    with receiver(answer) as endpoint:
+        (attempt,) = send(endpoint.url)
+    return attempt
+
+
+def hundreds_of_continue(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(silent, id="no answer"),
+        pytest.param(dripping(b"x", 0.05), id="a body that drips"),
+        pytest.param(dripping(b"X-A: b\r\n", 0.05, b"HTTP/1.1 200 X\r\n"), id="headers that drip"),
+        pytest.param(dripping(b"x", 0.05, b"HTTP/1.1 200 "), id="a status line that drips"),
+    ],
+)
+def test_a_hanging_endpoint_is_left_at_the_deadline(answer: Answer) -> None:
+    attempt = answered(answer)
+    assert (attempt.result, attempt.error) == (AttemptResult.TIMED_OUT, "timeout")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(dripping(b"X-A: " + b"b" * 4000 + b"\r\n", 0, b"HTTP/1.1 200 X\r\n"), id="endless headers"),
+        pytest.param(dripping(b"b" * 4000, 0, b"HTTP/1.1 200 X\r\nX-A: "), id="an endless header"),
+        pytest.param(hundreds_of_continue, id="endless 100 Continue"),
+        pytest.param(raw(b"220 mail.example.com ESMTP\r\n"), id="another protocol"),
+        pytest.param(raw(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nshort"), id="a body cut short"),
+        pytest.param(raw(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"), id="a broken chunk"),
+        pytest.param(raw(b"\xff" * 100), id="noise"),
+    ],
+)
+def test_an_answer_that_is_no_http_is_a_failed_attempt(answer: Answer) -> None:
+    attempt = answered(answer)
+    assert attempt.result in {AttemptResult.UNREACHABLE, AttemptResult.TIMED_OUT}
+
+
+def test_an_endless_answer_is_cut() -> None:
+    attempt = answered(dripping(b"x" * 65536, 0))
+    assert (attempt.result, len(attempt.response_body)) == (AttemptResult.DELIVERED, 4096)
+
+
+def test_a_compressed_answer_is_not_inflated() -> None:
+    bomb = gzip.compress(bytes(10_000_000))
+    attempt = answered(plain(200, "Content-Encoding: gzip\r\n", bomb))
+    assert attempt.result is AttemptResult.DELIVERED
+    assert not attempt.response_body.startswith("\x00")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int) -> None:
+    with receiver() as other, receiver(plain(status, f"Location: {other.url}\r\n")) as endpoint:
+        (attempt,) = send(endpoint.url)
+        assert (attempt.result, attempt.error) == (AttemptResult.REFUSED, f"http_{status}")
+        assert attempt.response_headers["location"] == other.url
+        assert other.requests == []
+
+
+def test_header_values_that_are_no_text_can_be_stored() -> None:
+    attempt = answered(raw(b"HTTP/1.1 200 X\r\nServer: \xff\xfe\r\nContent-Length: 3\r\n\r\n\xff\x00a"))
+    assert attempt.response_headers["server"].encode()
+    assert attempt.response_body.encode() == "\ufffd\x00a".encode()
+
+
+def test_a_kept_connection_that_was_closed_is_tried_once_more_on_a_new_one() -> None:
+    with receiver(kept_alive, hang_up, plain(200)) as endpoint:
+        attempts = send(endpoint.url, endpoint.url)
+        assert [attempt.result for attempt in attempts] == [AttemptResult.DELIVERED] * 2
+        assert len(endpoint.requests) == 3
+
+
+def test_a_new_connection_that_was_closed_may_have_been_heard_and_is_not_repeated() -> None:
+    with receiver(hang_up, plain(200)) as endpoint:
+        (attempt,) = send(endpoint.url)
+        assert (attempt.result, attempt.error) == (AttemptResult.UNREACHABLE, "connection_lost")
+        assert len(endpoint.requests) == 1
+
+
+def test_the_request_is_what_was_asked_for() -> None:
+    with receiver() as endpoint:
+        send(endpoint.url, headers={"X-Own": "é"})
+        (request,) = endpoint.requests
+    assert request.body == b"{}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("Keystage-Webhooks/")
+    assert request.headers["x-own"] == "é"
+
+
+def test_the_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver() as proxy, receiver() as endpoint:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        (attempt,) = send(endpoint.url)
+        assert (attempt.result, proxy.requests) == (AttemptResult.DELIVERED, [])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433", "[::1]"])
+def test_a_private_address_is_never_called_however_it_is_written(host: str) -> None:
+    with receiver() as endpoint:
+        (attempt,) = send(endpoint.url.replace("127.0.0.1", host), policy=EgressPolicy())
+        assert attempt.result in {AttemptResult.BLOCKED, AttemptResult.UNREACHABLE}
+        assert endpoint.requests == []
+    assert "127" not in str(attempt)
+
+
+def test_a_mapped_private_address_is_blocked_at_the_moment_of_connecting() -> None:
+    with receiver() as endpoint:
+        (attempt,) = send(endpoint.url.replace("127.0.0.1", "[::ffff:127.0.0.1]"), policy=EgressPolicy())
+        assert (attempt.result, attempt.error) == (AttemptResult.BLOCKED, "egress_denied")
+
+
+def test_a_name_with_one_bad_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_answers(_host: str, port: int, **_options: Any) -> list[tuple[Any, ...]]:
+        addresses = ["93.184.216.34", "10.0.0.1"]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_answers)
+
+    async def resolve() -> None:
+        await GuardedResolver(EgressPolicy()).resolve("mixed.example.com", 443)
+
+    with pytest.raises(EgressDeniedError):
+        asyncio.run(resolve())
+
+
+def test_a_name_that_nobody_has_and_a_port_where_nobody_listens_are_told_apart() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        attempts = send("http://name.invalid/", closed)
+    assert [attempt.error for attempt in attempts] == ["dns_failed", "connect_failed"]

@@ -1,0 +1,220 @@
+"""`keystage up` from outside: what it starts, restarts and resumes, and that it leaves nothing behind."""
+
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from tests.stack import RunningStack, processes_of, running_stack, start_up, stderr_file, stdout_file, wait_until
+
+_SMALL = "tests.integration.small_stack"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def small(data: Path) -> Iterator[RunningStack]:
+    with running_stack(data, program=_SMALL) as stack:
+        yield stack
+
+
+def test_the_ready_line_is_the_stack_file_and_names_what_answers(small: RunningStack) -> None:
+    assert list(small.ready) == ["ready", "api_url", "dashboard_url", "mongo_url", "redis_url", "ray_address"]
+    assert small.ready["ready"] is True
+    assert small.ready["dashboard_url"] is None
+    assert json.loads((small.data / "stack.json").read_text()) == small.ready
+    assert _is_ready(small)
+
+
+def test_keys_are_made_once_and_only_their_owner_may_read_them(small: RunningStack) -> None:
+    files = sorted((small.data / "keys").iterdir())
+    assert [file.name for file in files] == [
+        "keystage_audit_keys",
+        "keystage_key_peppers",
+        "keystage_ray_auth_token",
+        "keystage_vault_keys",
+    ]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE((small.data / "keys").stat().st_mode) == 0o700
+    before = [file.read_text() for file in files]
+    small.stop()
+    with running_stack(small.data, program=_SMALL):
+        assert [file.read_text() for file in files] == before
+
+
+def test_a_killed_server_comes_back_at_its_address_with_its_data(small: RunningStack) -> None:
+    with Redis.from_url(small.ready["redis_url"]) as redis:
+        redis.set("kept", "yes")
+    killed = small.kill("redis")
+    small.wait_for_restart("redis", killed)
+    wait_until(lambda: _redis_value(small, "kept") == b"yes", 20, "redis to have its data back")
+    assert small.restarts("redis") == 1
+    crashes = [line for line in _events(small) if line["event"] == "service.crashed"]
+    assert [(line["service"], line["exit_code"]) for line in crashes] == [("redis", -signal.SIGKILL)]
+
+
+def test_a_service_that_keeps_crashing_is_restarted_ever_more_slowly(small: RunningStack) -> None:
+    killed = small.kill("api")
+    for _ in range(3):
+        again = small.wait_for_restart("api", killed)
+        os.kill(again, signal.SIGKILL)
+        killed = again
+    small.wait_for_restart("api", killed)
+    waits = [line["restart_in_seconds"] for line in _events(small) if line["event"] == "service.crashed"]
+    assert waits == [0.2, 0.4, 0.8, 1.6]
+
+
+def test_what_a_crashed_service_left_running_is_gone_before_it_starts_again(small: RunningStack) -> None:
+    children = psutil.Process(small.pid("worker")).children()
+    assert len(children) == 1
+    killed = small.kill("worker")
+    small.wait_for_restart("worker", killed)
+    assert not children[0].is_running()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_signal_ends_everything_and_the_stack_file_goes(small: RunningStack, number: signal.Signals) -> None:
+    assert small.stop(number) == 0
+    assert not (small.data / "stack.json").exists()
+    assert not (small.data / "ray.json").exists()
+    assert json.loads((small.data / "processes.json").read_text()) == {}
+
+
+def test_ctrl_c_in_the_foreground_group_does_not_reach_the_children(small: RunningStack) -> None:
+    groups = {os.getpgid(small.pid(name)) for name in ("redis", "api", "worker")}
+    assert os.getpgid(small.process.pid) not in groups
+    assert groups == {small.pid(name) for name in ("redis", "api", "worker")}
+
+
+def test_a_process_that_ignores_sigterm_is_killed_and_reported(data: Path) -> None:
+    with running_stack(data, {"SMALL_STACK_WORKER": "stubborn"}, _SMALL) as stack:
+        log = data / "logs" / "worker.log"
+        wait_until(lambda: "stubborn" in log.read_text(), 10, "the worker to ignore SIGTERM")
+        pid = stack.pid("worker")
+        assert stack.stop() == 0
+        killed = [line for line in _events(stack) if line["event"] == "service.killed"]
+        assert [(line["service"], line["pids"]) for line in killed] == [("worker", [pid])]
+
+
+def test_a_killed_supervisor_takes_its_children_along_or_the_next_start_ends_them(data: Path) -> None:
+    with running_stack(data, {"SMALL_STACK_WORKER": "stubborn"}, _SMALL) as stack:
+        log = data / "logs" / "worker.log"
+        wait_until(lambda: "stubborn" in log.read_text(), 10, "the worker to ignore SIGTERM")
+        stubborn = psutil.Process(stack.pid("worker"))
+        others = [psutil.Process(stack.pid(name)) for name in ("redis", "api")]
+        os.kill(stack.process.pid, signal.SIGKILL)
+        stack.process.wait()
+        wait_until(lambda: not any(each.is_running() for each in others), 20, "the kernel to end the children")
+        assert stubborn.is_running()
+        with running_stack(data, program=_SMALL) as second:
+            assert not stubborn.is_running()
+            assert "stack.orphans_ended" in second.log()
+
+
+def test_a_second_start_says_who_runs_and_exits_with_2(small: RunningStack) -> None:
+    assert _ended(small.data) == (2, "")
+    assert f"process {small.process.pid}, its API is {small.api_url}" in small.log()
+    assert small.process.poll() is None
+
+
+def test_a_service_that_ends_while_starting_fails_the_start_with_its_last_words(data: Path) -> None:
+    assert _ended(data, {"SMALL_STACK_WORKER": "broken"}) == (1, "")
+    said = stderr_file(data).read_text()
+    assert "worker ended with 3" in said
+    assert "no such planet" in said
+    assert not processes_of(data)
+
+
+def test_a_data_directory_that_cannot_be_made_is_a_clear_error(data: Path) -> None:
+    data.write_text("a file")
+    assert _ended(data) == (1, "")
+    assert f"{data} cannot hold the stack's data" in stderr_file(data).read_text()
+
+
+def test_an_asked_port_that_is_taken_is_a_clear_error(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert _ended(data, None, "--port", str(port)) == (1, "")
+    assert f"port {port} (api) is in use" in stderr_file(data).read_text()
+    assert not processes_of(data)
+
+
+def test_ports_are_remembered_and_a_taken_one_is_replaced(small: RunningStack) -> None:
+    small.stop()
+    with running_stack(small.data, program=_SMALL) as again:
+        assert again.ready == small.ready
+        again.stop()
+    with (
+        socket.create_server(("127.0.0.1", int(small.api_url.rpartition(":")[2]))),
+        running_stack(small.data, program=_SMALL) as moved,
+    ):
+        assert moved.api_url != small.api_url
+        assert moved.ready["redis_url"] == small.ready["redis_url"]
+
+
+def test_the_whole_stack_works_twice_side_by_side_and_leaves_nothing(tmp_path: Path) -> None:
+    """One full stack, a second beside it, a killed Ray and database, a stop, and a start on the same data."""
+    first_data, second_data = tmp_path / "first", tmp_path / "second"
+    with running_stack(first_data) as first, running_stack(second_data) as second:
+        assert _is_ready(first)
+        assert _is_ready(second)
+        for service in ("ray", "mongo", "worker"):
+            first.wait_for_restart(service, first.kill(service))
+        wait_until(lambda: _is_ready(first), 180, "the first stack to work again")
+        assert second.restarts("ray") == second.restarts("mongo") == second.restarts("worker") == 0
+        ray_directories = [
+            Path(json.loads((data / "ray.json").read_text())["directory"]) for data in (first_data, second_data)
+        ]
+        assert first.stop() == 0
+        assert _is_ready(second)
+        assert second.stop() == 0
+    assert not processes_of(*ray_directories)
+    assert not any(directory.exists() for directory in ray_directories)
+
+
+def test_no_ray_process_holds_a_root_key(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_stack(data) as stack:
+        ray = psutil.Process(stack.pid("ray"))
+        held = [set(each.environ()) for each in (ray, *ray.children(recursive=True))]
+        assert len(held) > 3
+        roots = {"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_KEY_PEPPERS", "KEYSTAGE_AUDIT_KEYS"}
+        assert all(not roots & names for names in held)
+        assert roots <= set(psutil.Process(stack.pid("worker")).environ())
+
+
+def _ended(data: Path, environment: dict[str, str] | None = None, *options: str) -> tuple[int, str]:
+    """Exit code and stdout of a `keystage up` that ends by itself."""
+    code = start_up(data, environment, _SMALL, *options).wait(timeout=60)
+    return code, stdout_file(data).read_text()
+
+
+def _events(stack: RunningStack) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stack.log().splitlines() if line.startswith("{")]
+
+
+def _redis_value(stack: RunningStack, key: str) -> object:
+    with Redis.from_url(stack.ready["redis_url"]) as redis:
+        try:
+            return redis.get(key)
+        except RedisConnectionError:
+            return None
+
+
+def _is_ready(stack: RunningStack) -> bool:
+    try:
+        return httpx.get(stack.api_url + "/v1/health/readiness", timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
