@@ -91,7 +91,7 @@ def _run(plan: Plan, layout: DataDirectory, stopping: threading.Event) -> None:
 
 def _end_orphans(layout: DataDirectory) -> None:
     """End what an earlier supervisor, itself killed, could not stop."""
-    marks = Marks(layout.root)
+    marks = Marks(layout)
     orphans = marks.processes()
     if orphans:
         # Ray keeps nothing on disk, and takes 30 s to end when all of it is asked at once

@@ -42,10 +42,12 @@ def result_of(reference: Any, timeout: float | None = None) -> Any:
 
 def await_result(reference: Any, should_stop: threading.Event) -> Any:
     """The result of a call, as `result_of`. When `should_stop` is set, cancels it and raises CallCancelledError."""
-    while not is_done([reference]):
+    while True:
         if should_stop.is_set():
             cancel([reference])
             raise CallCancelledError
+        if is_done([reference]):
+            break
     return result_of(reference)
 
 

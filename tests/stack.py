@@ -46,6 +46,11 @@ class RunningStack:
         record: dict[str, Any] = json.loads((self.data / "processes.json").read_text())[service]
         return record
 
+    @property
+    def ray_directory(self) -> Path:
+        """Where the stack's Ray keeps its sockets, and runs."""
+        return Path(json.loads((self.data / "ray.json").read_text())["directory"])
+
     def kill(self, service: str) -> int:
         """SIGKILL a service's process; its id."""
         pid = self.pid(service)
@@ -59,9 +64,10 @@ class RunningStack:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop the stack and make sure that none of its processes is left; the exit code."""
+        places = (self.data, self.ray_directory)
         self.process.send_signal(number)
         code = self.process.wait(timeout=_STOP_SECONDS)
-        left = processes_of(self.data)
+        left = processes_of(*places)
         assert not left, f"left behind: {[process.cmdline() for process in left]}"
         return code
 

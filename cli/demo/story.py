@@ -87,7 +87,11 @@ class Story:
             {
                 "collection_name": "files",
                 "source": {"type": "bucket", "bucket_ids": [bucket["bucket_id"]]},
-                "feature_extractor": {"feature_extractor_name": "text_extractor", "version": "v1"},
+                "feature_extractor": {
+                    "feature_extractor_name": "text_extractor",
+                    "version": "v1",
+                    "include_all_source_fields": True,
+                },
             },
         )
         objects = [

@@ -1,6 +1,6 @@
 """Starts and ends the processes of one embedded stack, each marked in its environment with the stack and its service.
 
-The mark passes to whatever they start, so leftovers are found wherever they ended up. It touches no unmarked process.
+The mark passes to whatever they start, so leftovers are found wherever they ended up. It touches no other process.
 """
 
 import os
@@ -15,6 +15,9 @@ from pathlib import Path
 import psutil
 
 from cli.stack import launch
+from cli.stack.layout import DataDirectory
+from cli.stack.ray import SERVICE as RAY
+from cli.stack.ray import read_ray_directory
 
 _STACK_MARK = "KEYSTAGE_STACK"
 _SERVICE_MARK = "KEYSTAGE_STACK_SERVICE"
@@ -29,24 +32,30 @@ _TAIL_BYTES = 4096
 class Marks:
     """How the processes of one stack are known: by its data directory."""
 
-    root: Path
+    layout: DataDirectory
 
     def environment(self, service: str) -> dict[str, str]:
         """What a process of `service` carries."""
-        return {_STACK_MARK: str(self.root), _SERVICE_MARK: service}
+        return {_STACK_MARK: str(self.layout.root), _SERVICE_MARK: service}
 
     def processes(self, service: str | None = None) -> list[psutil.Process]:
         """Every living process of this stack, or of one service of it."""
-        wanted = {_STACK_MARK: str(self.root)} if service is None else self.environment(service)
-        return [process for process in psutil.process_iter() if wanted.items() <= _environment(process).items()]
+        wanted = {_STACK_MARK: str(self.layout.root)} if service is None else self.environment(service)
+        # Ray's agents and workers write a title over their environment; its directory is theirs alone
+        ray_directory = read_ray_directory(self.layout) if service in (None, RAY) else None
+        return [process for process in psutil.process_iter() if _belongs(process, wanted, ray_directory)]
 
 
-def _environment(process: psutil.Process) -> Mapping[str, str]:
+def _belongs(process: psutil.Process, wanted: Mapping[str, str], ray_directory: Path | None) -> bool:
     try:
-        return process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if wanted.items() <= process.environ().items():
+            return True
+        return ray_directory is not None and process.cwd() == str(ray_directory)
     except psutil.Error:
         # gone, or another user's: in both cases not ours to stop
-        return {}
+        return False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from cli.stack.keys import ROOT_KEY_VARIABLES
 from cli.stack.layout import DataDirectory, read_json, write_json
 
+SERVICE = "ray"
 PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_environments")
 _OBJECT_STORE_BYTES = 300_000_000
 
@@ -73,12 +74,17 @@ def empty_ray_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700)
 
 
+def read_ray_directory(layout: DataDirectory) -> Path | None:
+    """The directory of the running Ray, or of one that was not stopped in order."""
+    recorded = read_json(layout.ray)
+    return Path(recorded["directory"]) if recorded else None
+
+
 def remove_ray_directory(layout: DataDirectory) -> None:
     """Remove the directory that the last start recorded, if there is one."""
-    recorded = read_json(layout.ray)
-    if recorded is None:
+    directory = read_ray_directory(layout)
+    if directory is None:
         return
-    directory = Path(recorded["directory"])
     # a restarted machine comes with an empty /tmp
     if directory.exists():
         shutil.rmtree(directory)

@@ -55,7 +55,7 @@ class Supervisor:
 
     def __init__(self, layout: DataDirectory, services: Sequence[Service], worker_watch: WorkerWatch) -> None:
         self._layout = layout
-        self._marks = Marks(layout.root)
+        self._marks = Marks(layout)
         self._supervised = {service.name: _Supervised(service) for service in services}
         self._worker_watch = worker_watch
 

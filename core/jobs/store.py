@@ -102,7 +102,7 @@ class JobStore:
 
 
 def _by_age(scope: OrganizationScope) -> str:
-    """The index that lists use: named, because the embedded database scans when a filter has a field beyond its index."""
+    """The index of lists, named because the embedded database scans when a filter has a field beyond its index."""
     return ("internal_id_1_namespace_id_1" if isinstance(scope, NamespaceScope) else "internal_id_1") + "_created_at_-1"
 
 

@@ -14,7 +14,7 @@ class BlobStore:
     """Bytes under keys. Safe to use from several threads."""
 
     def __init__(self, url: str) -> None:
-        """Open `file://…` (its folder is created), `s3://…` or `gs://…`; cloud credentials come from the machine's role."""
+        """Open `file://…` (its folder is created), `s3://…` or `gs://…`; credentials come from the machine's role."""
         self._store: ObjectStore = LocalStore.from_url(url, mkdir=True) if url.startswith("file://") else from_url(url)
 
     def put(self, key: str, data: bytes) -> None:

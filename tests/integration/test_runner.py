@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -52,13 +51,14 @@ def settings(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Setting
 @pytest.fixture(scope="module")
 def runner(settings: Settings) -> Iterator[Runner]:
     """A runner that is attached, from a thread of its own as in the worker."""
-    import ray
-
     runner = Runner(settings)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(runner.attach).result()
         pool.submit(runner.self_test).result()
     yield runner
+    # not before: Ray reads its environment when it is imported, and the runner sets it
+    import ray
+
     ray.shutdown()
 
 
@@ -85,7 +85,7 @@ class Tenant:
     def search(self, runner: Runner, query: str, limit: int = 100) -> ChainResult:
         """A hybrid search of two stages."""
         search = {"feature_uri": TEXT_FEATURE, "query": "{{INPUT.query}}"}
-        stages = [
+        stages: list[dict[str, Any]] = [
             {
                 "stage_id": "feature_search",
                 "parameters": {"searches": [search, {**search, "lexical": True}], "final_top_k": 1000},
@@ -152,7 +152,7 @@ def test_a_killed_owner_of_the_vectors_loses_nothing_and_nobody_notices(
     head: RayHead, runner: Runner, tenant: Tenant
 ) -> None:
     objects = [tenant.stored(f"obj_{number}", f"Text {number}. {LINES[number % 3]}") for number in range(30)]
-    killed = []
+    killed: list[int] = []
     for _ in runner.extract(tenant.call, tenant.collection, objects, threading.Event()):
         if len(killed) < 2:
             killed.append(kill_actor(head, "ray::vectors"))
@@ -164,7 +164,7 @@ def test_a_killed_owner_of_the_vectors_loses_nothing_and_nobody_notices(
 
 def test_a_killed_stage_actor_is_back_for_the_same_call(head: RayHead, runner: Runner, tenant: Tenant) -> None:
     objects = [tenant.stored(f"obj_{number}", LINES[number % 3]) for number in range(12)]
-    chunks = []
+    chunks: list[ChunkResult] = []
     for chunk in runner.extract(tenant.call, tenant.collection, objects, threading.Event()):
         if not chunks:
             kill_actor(head, "ray::stages-0")
@@ -177,9 +177,7 @@ def test_a_cancelled_chain_stops_at_once(runner: Runner, tenant: Tenant) -> None
     should_stop.set()
     stored = [stage.to_stored() for stage in parse_stages([{"stage_id": "limit"}])]
     with pytest.raises(CallCancelledError):
-        while True:
-            # a call may end before it is seen that it must stop; it never goes on past that
-            runner.run_chain(tenant.call, stored, {}, ["col_1"], 1, should_stop)
+        runner.run_chain(tenant.call, stored, {}, ["col_1"], 1, should_stop)
 
 
 def test_a_cancelled_extraction_frees_its_actors(runner: Runner, tenant: Tenant) -> None:

@@ -147,7 +147,7 @@ def test_a_mapped_private_address_is_blocked_at_the_moment_of_connecting() -> No
 
 
 def test_a_name_with_one_bad_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def two_answers(_host: str, port: int, **_options: Any) -> list[tuple[Any, ...]]:
+    def two_answers(_host: str, port: int, *_options: Any) -> list[tuple[Any, ...]]:
         addresses = ["93.184.216.34", "10.0.0.1"]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
 from core.errors import IntegrityError
@@ -26,20 +27,28 @@ def test_a_value_opens_for_its_record_also_after_a_newer_key_came() -> None:
     assert Cipher(keyring(2, 1)).open(RECORD, sealed) == "the value"
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(RECORD, internal_id="int_b"),
-        replace(RECORD, record_id="wh_2"),
-        replace(RECORD, name="other"),
-        replace(RECORD, version=2),
-        SecretRecord("int_aw", "h_1", "signing_secret"),  # the same letters, cut elsewhere
-    ],
-)
+OTHERS = [
+    replace(RECORD, internal_id="int_b"),
+    replace(RECORD, record_id="wh_2"),
+    replace(RECORD, name="other"),
+    replace(RECORD, version=2),
+    SecretRecord("int_aw", "h_1", "signing_secret"),  # the same letters, cut elsewhere
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
 def test_a_token_moved_to_another_record_is_refused(other: SecretRecord) -> None:
     cipher = Cipher(keyring(1))
     with pytest.raises(IntegrityError):
         cipher.open(other, cipher.seal(RECORD, "the value"))
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_each_record_has_a_key_of_its_own(other: SecretRecord) -> None:
+    (key,) = keyring(1)
+    token = cipher_module._fernet(key, RECORD).encrypt(b"the value")
+    with pytest.raises(InvalidToken):
+        cipher_module._fernet(key, other).decrypt(token)
 
 
 def test_an_envelope_that_names_another_record_is_refused_although_its_key_fits() -> None:

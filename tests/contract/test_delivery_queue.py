@@ -1,0 +1,175 @@
+"""Claims, attempts and settlements on a real database: one owner at a time, and an owner of the past writes nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.database import Database
+
+from core.clock import now
+from core.storage.mongo import Document, connect_async
+from core.storage.scope import NamespaceScope
+from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
+from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
+
+ID = "dlv_1"
+ANSWERED = Attempt(AttemptResult.DELIVERED, 200, 12.5)
+Use = Callable[[Callable[[AsyncDatabase[Document]], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def use(mongo_url: str, database: Database[Document], scope: NamespaceScope) -> Use:
+    """Runs asyncio code on the test's own database, in which one delivery is due."""
+    tenant = {"internal_id": scope.internal_id, "namespace_id": scope.namespace_id}
+    health = {"consecutive_failures": 0, "first_failure_at": None}
+    database["webhooks"].insert_one({"_id": "wh_1", **tenant, "is_active": True, "health": health})
+    database["events"].insert_one({"_id": "evt_1", **tenant, "body": b"{}"})
+    database["deliveries"].insert_one(
+        {
+            "_id": ID, **tenant, "webhook_id": "wh_1", "event_id": "evt_1", "event_type": "resource.executed",
+            "status": "pending", "fence": 0, "attempts": 0, "tries_in_schedule": 0, "replays": 0,
+            "due_at": now() - timedelta(seconds=1), "created_at": now(),
+        }
+    )  # fmt: skip
+
+    def run(work: Callable[[AsyncDatabase[Document]], Awaitable[None]]) -> None:
+        async def connected() -> None:
+            own = connect_async(mongo_url.removesuffix("keystage") + database.name)
+            try:
+                await work(own)
+            finally:
+                await own.client.close()
+
+        asyncio.run(connected())
+
+    return run
+
+
+async def claimed_by(queue: DeliveryQueue) -> ClaimedDelivery:
+    claimed = await queue.claim(ID)
+    assert claimed is not None
+    return claimed
+
+
+def stored(database: Database[Document], name: str = "deliveries") -> dict[str, Any]:
+    (found,) = database[name].find()
+    return found
+
+
+def results(database: Database[Document]) -> list[str]:
+    return [found["result"] for found in database["attempts"].find().sort("number", 1)]
+
+
+def test_of_many_claimers_one_gets_the_delivery(use: Use, database: Database[Document]) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queues = [DeliveryQueue(own, f"owner {number}", 60) for number in range(12)]
+        claims = await asyncio.gather(*(queue.claim(ID) for queue in queues))
+        (won,) = [claim for claim in claims if claim]
+        assert (won.fence, won.number, won.tries, won.body) == (1, 1, 1, b"{}")
+
+    use(work)
+    assert stored(database)["due_at"] > now() + timedelta(seconds=50)
+
+
+def test_a_delivery_that_is_not_due_cannot_be_claimed(use: Use, database: Database[Document]) -> None:
+    database["deliveries"].update_one({"_id": ID}, {"$set": {"due_at": now() + timedelta(minutes=1)}})
+
+    async def work(own: AsyncDatabase[Document]) -> None:
+        assert await DeliveryQueue(own, "owner", 60).claim(ID) is None
+        assert await DeliveryQueue(own, "owner", 60).claim("dlv_none") is None
+
+    use(work)
+
+
+@pytest.mark.parametrize("write", ["settle", "end_untried"])
+def test_an_owner_whose_lease_was_taken_over_is_refused(use: Use, database: Database[Document], write: str) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        # leases that have ended when they are given: the next claim is a take-over
+        old, new = DeliveryQueue(own, "old", 0), DeliveryQueue(own, "new", 0)
+        of_old = await claimed_by(old)
+        await old.start_attempt(of_old)
+        of_new = await claimed_by(new)
+        await new.start_attempt(of_new)
+        before = stored(database)
+        if write == "settle":
+            assert not await old.settle(of_old, DeliveryStatus.PENDING, "http_500", timedelta(seconds=1))
+        else:
+            assert not await old.end_untried(of_old, DeliveryStatus.CANCELLED, "endpoint_gone")
+        assert stored(database) == before
+        assert not await old.complete_attempt(of_old, ANSWERED)
+        assert await new.complete_attempt(of_new, ANSWERED)
+        assert await new.settle(of_new, DeliveryStatus.DELIVERED, None)
+
+    use(work)
+    assert results(database) == ["unknown", "delivered"]
+    assert stored(database)["status"] == "delivered"
+    assert "due_at" not in stored(database)
+
+
+def test_every_attempt_that_was_left_open_becomes_unknown(use: Use, database: Database[Document]) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 0)
+        await queue.start_attempt(await claimed_by(queue))
+        # this one died before it could write anything
+        database["deliveries"].update_one({"_id": ID}, {"$inc": {"fence": 1, "attempts": 1, "tries_in_schedule": 1}})
+        claimed = await claimed_by(queue)
+        assert (claimed.number, claimed.tries) == (3, 3)
+        await queue.start_attempt(claimed)
+
+    use(work)
+    assert results(database) == ["unknown", "started"]
+
+
+def test_a_retry_is_due_after_its_delay_and_says_why(use: Use, database: Database[Document]) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 60)
+        assert await queue.settle(await claimed_by(queue), DeliveryStatus.PENDING, "$http", timedelta(hours=1))
+
+    use(work)
+    found = stored(database)
+    assert (found["status"], found["last_error"]) == ("pending", "$http")
+    assert timedelta(minutes=59) < found["due_at"] - now() < timedelta(minutes=61)
+
+
+def test_a_delivery_that_was_not_tried_counts_no_attempt(use: Use, database: Database[Document]) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 60)
+        assert await queue.end_untried(await claimed_by(queue), DeliveryStatus.CANCELLED, "endpoint_gone")
+
+    use(work)
+    assert (stored(database)["status"], stored(database)["attempts"]) == ("cancelled", 0)
+
+
+def test_an_endpoint_remembers_its_failures_until_it_answers_well(use: Use, database: Database[Document]) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 0)
+        claimed = await claimed_by(queue)
+        await queue.note_health(claimed, "http_500")
+        first = stored(database, "webhooks")["health"]
+        await queue.note_health(claimed, "timeout")
+        health = stored(database, "webhooks")["health"]
+        assert (health["consecutive_failures"], health["last_failure_cause"]) == (2, "timeout")
+        assert health["first_failure_at"] == first["first_failure_at"]
+        await queue.note_health(await claimed_by(queue), None)
+        assert stored(database, "webhooks")["health"]["consecutive_failures"] == 0
+
+    use(work)
+
+
+def test_due_deliveries_come_oldest_first_within_their_bounds(use: Use, database: Database[Document]) -> None:
+    first = stored(database)
+    older = {**first, "_id": "dlv_0", "due_at": first["due_at"] - timedelta(hours=1)}
+    later = {**first, "_id": "dlv_2", "due_at": first["due_at"] + timedelta(hours=1)}
+    database["deliveries"].insert_many([later, older])
+
+    async def work(own: AsyncDatabase[Document]) -> None:
+        found = await DeliveryQueue(own, "owner", 60).due_between(older["due_at"], first["due_at"], 10)
+        assert [(moment, due.delivery_id) for moment, due in found] == [
+            (older["due_at"], "dlv_0"),
+            (first["due_at"], ID),
+        ]
+
+    use(work)
