@@ -39,8 +39,8 @@ _PATIENCE_SECONDS = 120.0
 _SETTLE_SECONDS = 300.0
 _OBJECTS_PER_BATCH = 3
 _ROLES = ("api", "worker", "dispatcher", "sweeper", "actor")
-_ACTOR = re.compile(r"ray::(?!IDLE)")
-"""How Ray names a worker process that holds an actor."""
+_ACTOR = re.compile(r"ray::(?!IDLE|\w*Agent|Dashboard)")
+"""How Ray names a worker process that holds an actor; its own agents belong to the raylet, which is not a target."""
 _FAULT_SETTINGS = {
     "KEYSTAGE_JOB_LEASE_SECONDS": "4",
     # a job may be hit again and again here; attempts_exhausted has a test of its own
