@@ -21,7 +21,7 @@ from core.retrievers.parameters import TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.blobs import BlobStore
 from pipelines.runner import CallCancelledError, CallContext, ChainResult, ChunkResult, Health, Runner
-from tests.ray_cluster import RayHead, ray_head
+from tests.ray_cluster import RayHead, ray_head, stop_head
 from tests.servers import free_port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +51,8 @@ def settings(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Setting
 @pytest.fixture(scope="module")
 def runner(settings: Settings) -> Iterator[Runner]:
     """A runner that is attached, from a thread of its own as in the worker."""
+    # a process that loses Ray is ended by it after this long; a test must outlive a restart on a busy machine
+    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"
     runner = Runner(settings)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(runner.attach).result()
@@ -155,9 +157,9 @@ def test_a_killed_owner_of_the_vectors_loses_nothing_and_nobody_notices(
     killed: list[int] = []
     for _ in runner.extract(tenant.call, tenant.collection, objects, threading.Event()):
         if len(killed) < 2:
-            killed.append(kill_actor(head, "ray::vectors"))
+            killed.append(kill_actor(head, "ray::VectorsActor"))
     assert len(set(killed)) == 2
-    kill_actor(head, "ray::vectors")
+    kill_actor(head, "ray::VectorsActor")
     found = tenant.search(runner, "text", limit=1000)
     assert len({document["document_id"] for document in found.documents}) == len(found.documents) == 30
 
@@ -167,7 +169,7 @@ def test_a_killed_stage_actor_is_back_for_the_same_call(head: RayHead, runner: R
     chunks: list[ChunkResult] = []
     for chunk in runner.extract(tenant.call, tenant.collection, objects, threading.Event()):
         if not chunks:
-            kill_actor(head, "ray::stages-0")
+            kill_actor(head, "ray::StageActor")
         chunks.append(chunk)
     assert sum(len(chunk.documents) for chunk in chunks) == 12
 
@@ -209,13 +211,32 @@ def test_actors_of_other_settings_are_not_used(runner: Runner, settings: Setting
         other.attach()
 
 
+def test_a_restarted_ray_is_found_again(head: RayHead, runner: Runner, tenant: Tenant) -> None:
+    tenant.extract(runner, tenant.stored("obj_1", LINES[0]))
+    stop_head(head.process)
+    with pytest.raises(UnavailableError):
+        tenant.search(runner, "keys")
+    assert runner.health() == Health(vectors=False, inference=False)
+    port = int(head.address.rpartition(":")[2])
+    with ray_head(port, head.token):
+
+        def found() -> ChainResult | None:
+            try:
+                return tenant.search(runner, "keys")
+            except UnavailableError:
+                return None
+
+        assert len(wait_until(found, seconds=120).documents) == 1
+        assert runner.health() == Health(vectors=True, inference=True)
+
+
 def kill_actor(head: RayHead, title: str) -> int:
     """SIGKILL the actor process with this title, once it is there; its process id."""
 
     def found() -> psutil.Process | None:
         for child in psutil.Process(head.process.pid).children(recursive=True):
             try:
-                if child.cmdline() and child.cmdline()[0].startswith(title):
+                if child.name().startswith(title):
                     return child
             except psutil.Error:
                 continue
