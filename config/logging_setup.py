@@ -20,8 +20,15 @@ def configure_logging(settings: Settings, process: str, stream: TextIO | None = 
 
 def configure_logs(level: str, form: str, process: str, stream: TextIO | None = None) -> None:
     """The same for a process that holds values and no settings, such as a Ray actor."""
+
+    def name_process(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        # not a context variable: a server's own threads do not inherit those
+        event["process"] = process
+        return event
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        name_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -48,7 +55,6 @@ def configure_logs(level: str, form: str, process: str, stream: TextIO | None = 
     root.setLevel(level)
     for noisy in ("pymongo", "kombu", "celery.bootsteps", "granian", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def bind_unit_of_work(ids: Mapping[str, str | None]) -> None:

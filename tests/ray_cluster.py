@@ -18,7 +18,7 @@ from cli.stack.ray import PORT_NAMES, ray_command, ray_environment
 from tests.servers import free_port
 
 _REPOSITORY = Path(__file__).parent.parent
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 
 
@@ -43,19 +43,20 @@ def ray_head(port: int | None = None, token: str | None = None) -> Iterator[RayH
         "PYTHONPATH": str(_REPOSITORY),
         "OPENBLAS_NUM_THREADS": "1",
     }
-    with (directory.with_suffix(".log")).open("wb") as log:
+    log = directory.with_suffix(".log")
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            ray_command(ports, directory), env=environment, cwd=directory, stdout=log, stderr=subprocess.STDOUT
+            ray_command(ports, directory), env=environment, cwd=directory, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         # before the last of these listens, the raylet takes no work
         for name in ("ray", "ray_node", "ray_environments"):
-            _wait_for_port(ports[name], process)
+            _wait_for_port(ports[name], process, log)
         yield RayHead(f"127.0.0.1:{ports['ray']}", token, process)
     finally:
         stop_head(process)
         shutil.rmtree(directory)
-        directory.with_suffix(".log").unlink()
+        log.unlink()
 
 
 def stop_head(process: subprocess.Popen[bytes]) -> None:
@@ -70,14 +71,14 @@ def stop_head(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the Ray head did not start") from None
+                raise RuntimeError(f"nothing listens on {port}; the Ray head says:\n{log.read_text()}") from None
             time.sleep(0.1)
         else:
             return

@@ -86,7 +86,7 @@ class TestReceiver:
     answers: list[Answer]
     requests: list[Request] = field(default_factory=list)
 
-    def wait_for(self, count: int, seconds: float = 20.0) -> list[Request]:
+    def wait_for(self, count: int, seconds: float = 60.0) -> list[Request]:
         """The first `count` requests. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while len(self.requests) < count:

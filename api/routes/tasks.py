@@ -22,7 +22,7 @@ def list_tasks(call: Call) -> Reply:
 
 def cancel_task(call: Call) -> Reply:
     """Ask a task to stop. Foreign, absent and ended ones get the same answer, so that asking twice is no error."""
-    call.services.jobs.request_cancel(call.narrowest_scope, call.path["task_id"])
+    call.services.submission.cancel(call.narrowest_scope, call.path["task_id"])
     return Reply({"success": True, "message": "The task is stopped, if it was yours and under way."})
 
 

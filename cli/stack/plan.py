@@ -10,7 +10,7 @@ from cli.stack.keys import own_keys, variable
 from cli.stack.layout import DataDirectory
 from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
 from cli.stack.ray import PORT_NAMES as RAY_PORT_NAMES
-from cli.stack.ray import make_ray_directory, ray_environment
+from cli.stack.ray import make_ray_directory
 from cli.stack.readiness import StackDatabase
 from cli.stack.services import Service, api_service, mongo_service, queue_service, ray_service, redis_service
 from config.settings import Settings
@@ -89,7 +89,6 @@ def _environment(
     settings: Settings, layout: DataDirectory, addresses: ReadyLine, ports: Mapping[str, int]
 ) -> dict[str, str]:
     """What every process of the stack is told, over the operator's own environment."""
-    keys = own_keys(layout, settings)
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")])),
@@ -98,14 +97,10 @@ def _environment(
         variable("mongo_url"): addresses.mongo_url,
         variable("redis_url"): addresses.redis_url,
         variable("ray_address"): addresses.ray_address,
-        **keys,
-        **(ray_environment(_ray_token(settings, keys)) if "ray" in ports else {}),
+        # told even when it was read from a .env file, which Ray does not see
+        **({variable("ray_auth_token"): given.get_secret_value()} if (given := settings.ray_auth_token) else {}),
+        **own_keys(layout, settings),
     }
-
-
-def _ray_token(settings: Settings, keys: Mapping[str, str]) -> str:
-    given = settings.ray_auth_token
-    return given.get_secret_value() if given else keys[variable("ray_auth_token")]
 
 
 def _backends(

@@ -41,23 +41,24 @@ def ray_command(ports: Mapping[str, int], directory: Path) -> tuple[str, ...]:
     return (str(program), "start", *flags, *(f"--{name}={value}" for name, value in options.items()))
 
 
-def ray_environment(token: str) -> dict[str, str]:
-    """What Ray and every process that attaches to it must agree on."""
+def ray_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Ray and all it starts: with its token, and without any root key.
+
+    Ray nodes run the stages of every customer.
+    """
+    hidden = ROOT_KEY_VARIABLES | {"KEYSTAGE_SECRETS_DIR"}
     return {
+        **{name: value for name, value in environment.items() if name not in hidden},
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": token,
+        "RAY_AUTH_TOKEN": environment["KEYSTAGE_RAY_AUTH_TOKEN"],
         # despite its name it decides on Linux too: without it 127.0.0.1 is replaced by the machine's
         # own address, and Ray listens on every interface
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # otherwise SIGTERM first waits up to 30 s for work that nobody gives any more
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        # stages run side by side already; more threads than cores only get in each other's way
+        "OPENBLAS_NUM_THREADS": "1",
     }
-
-
-def without_root_keys(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for Ray nodes: they run customers' stages and hold no key of the vault."""
-    hidden = ROOT_KEY_VARIABLES | {"KEYSTAGE_SECRETS_DIR"}
-    return {name: value for name, value in environment.items() if name not in hidden}
 
 
 def make_ray_directory(layout: DataDirectory) -> Path:

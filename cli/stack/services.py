@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli.stack.engine import REPLICA_SET, Engine, engine_command
 from cli.stack.layout import DataDirectory
-from cli.stack.ray import empty_ray_directory, ray_command, without_root_keys
+from cli.stack.ray import empty_ray_directory, ray_command, ray_environment
 from cli.stack.readiness import StackDatabase, accepts, http_answers, mongo_is_primary, redis_answers
 from core.errors import UnavailableError
 
@@ -93,7 +93,7 @@ def ray_service(directory: Path, ports: Mapping[str, int], environment: Mapping[
         name="ray",
         command=ray_command(ports, directory),
         # neither root keys nor, by another directory, the operator's .env
-        environment={**without_root_keys(environment), "OPENBLAS_NUM_THREADS": "1"},
+        environment=ray_environment(environment),
         cwd=directory,
         works=lambda _pid: all(accepts(address) for address in addresses),
         start_seconds=90,

@@ -53,11 +53,18 @@ class _Supervised:
 class Supervisor:
     """The life of one stack: `start`, `watch` until told to stop, `stop`."""
 
-    def __init__(self, layout: DataDirectory, services: Sequence[Service], worker_watch: WorkerWatch) -> None:
+    def __init__(
+        self,
+        layout: DataDirectory,
+        services: Sequence[Service],
+        worker_watch: WorkerWatch,
+        healthy_seconds: float = _HEALTHY_SECONDS,
+    ) -> None:
         self._layout = layout
         self._marks = Marks(layout)
         self._supervised = {service.name: _Supervised(service) for service in services}
         self._worker_watch = worker_watch
+        self._healthy_seconds = healthy_seconds
 
     def start(self, stopping: threading.Event) -> bool:
         """Start all services and wait until each works; False when told to stop before that.
@@ -125,7 +132,7 @@ class Supervisor:
             each.child.popen.kill()
 
     def _plan_restart(self, each: _Supervised, exit_code: int) -> None:
-        if each.age > _HEALTHY_SECONDS:
+        if each.age > self._healthy_seconds:
             each.backoff = _BACKOFF_FIRST_SECONDS
         # what it started may still hold its port
         kill_all(self._marks.processes(each.service.name))
@@ -145,7 +152,7 @@ class Supervisor:
         if worker is None or worker.child is None or worker.start_at is not None or worker.kill_at is not None:
             return
         # a young worker has not had the time to answer, and the heartbeat of the one before is still there
-        if worker.age > _HEALTHY_SECONDS and self._worker_watch.sees_stall:
+        if worker.age > self._healthy_seconds and self._worker_watch.sees_stall:
             log.error("worker.stalled", pid=worker.child.pid)
             worker.child.popen.terminate()
             worker.kill_at = time.monotonic() + worker.service.stop_seconds

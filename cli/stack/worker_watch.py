@@ -4,14 +4,18 @@ up the supervisor. It only tells; the supervisor restarts."""
 import threading
 from collections.abc import Callable
 
+import structlog
+
 _INTERVAL_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
 
 
 class WorkerWatch:
     """Asks `stalled()` every two seconds and keeps the last answer."""
 
     def __init__(self, stalled: Callable[[], bool], interval_seconds: float = _INTERVAL_SECONDS) -> None:
-        """`stalled` may block, and must not raise when the database is away."""
+        """`stalled` may block."""
         self._stalled = stalled
         self._interval = interval_seconds
         self._verdict = threading.Event()
@@ -34,7 +38,13 @@ class WorkerWatch:
 
     def _ask_until_closed(self) -> None:
         while not self._closing.wait(self._interval):
-            if self._stalled():
+            try:
+                stalls = self._stalled()
+            except Exception:
+                # the watch must outlive one question that went wrong
+                log.exception("worker_watch.broken")
+                stalls = False
+            if stalls:
                 self._verdict.set()
             else:
                 self._verdict.clear()

@@ -1,10 +1,10 @@
-"""Submitting a job: hold its credits, record it, ring. In this order, so that no recorded job lacks a hold."""
+"""Submitting and cancelling jobs: hold, record, ring. In this order, so that no recorded job lacks a hold."""
 
 from core.credits.ledger import Ledger
 from core.jobs.doorbell import Doorbell
 from core.jobs.job import Job, NewJob
 from core.jobs.store import JobStore
-from core.storage.scope import NamespaceScope
+from core.storage.scope import NamespaceScope, OrganizationScope
 
 
 class Submission:
@@ -25,3 +25,12 @@ class Submission:
         job = self._jobs.create(scope, new)
         self._doorbell.ring(job.job_id, scope.namespace_id, new.request_id)
         return job
+
+    def cancel(self, scope: OrganizationScope, job_id: str) -> None:
+        """Ask a job to stop. Unknown, foreign or ended: nothing happens.
+
+        A job that nobody runs is decided at once, and a worker is rung for to settle and announce it.
+        """
+        if self._jobs.request_cancel(scope, job_id):
+            job = self._jobs.get(scope, job_id)
+            self._doorbell.ring(job_id, job.scope.namespace_id, job.request_id)

@@ -52,7 +52,7 @@ def settings(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Setting
 def runner(settings: Settings) -> Iterator[Runner]:
     """A runner that is attached, from a thread of its own as in the worker."""
     # a process that loses Ray is ended by it after this long; a test must outlive a restart on a busy machine
-    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"
+    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"  # noqa: SIM112 - Ray's own spelling
     runner = Runner(settings)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(runner.attach).result()

@@ -14,6 +14,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from cli.stack.readiness import StackDatabase
+from config.settings import Settings
 from tests.stack import RunningStack, processes_of, running_stack, start_up, stderr_file, stdout_file, wait_until
 
 _SMALL = "tests.integration.small_stack"
@@ -164,14 +166,17 @@ def test_ports_are_remembered_and_a_taken_one_is_replaced(small: RunningStack) -
         assert moved.ready["redis_url"] == small.ready["redis_url"]
 
 
-def test_the_whole_stack_works_twice_side_by_side_and_leaves_nothing(tmp_path: Path) -> None:
-    first_data, second_data = tmp_path / "first", tmp_path / "second"
-    with running_stack(first_data) as first, running_stack(second_data) as second:
+def test_two_whole_stacks_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None:
+    with running_stack(tmp_path / "first") as first, running_stack(tmp_path / "second") as second:
         assert _is_ready(first)
         assert _is_ready(second)
-        for service in ("ray", "mongo", "worker"):
+        _assert_that_ray_holds_no_root_key(first)
+        for service in ("mongo", "ray"):
             first.wait_for_restart(service, first.kill(service))
-        wait_until(lambda: _is_ready(first), 180, "the first stack to work again")
+        worker = first.wait_for_restart("worker", first.kill("worker"))
+        database = StackDatabase(Settings(), first.ready["mongo_url"])
+        wait_until(lambda: database.has_heartbeat("worker", first.pid("worker")), 180, f"worker {worker} to work again")
+        assert _is_ready(first)
         assert second.restarts("ray") == second.restarts("mongo") == second.restarts("worker") == 0
         ray_directories = (first.ray_directory, second.ray_directory)
         assert first.stop() == 0
@@ -180,15 +185,13 @@ def test_the_whole_stack_works_twice_side_by_side_and_leaves_nothing(tmp_path: P
     assert not any(directory.exists() for directory in ray_directories)
 
 
-def test_no_ray_process_holds_a_root_key(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with running_stack(data) as stack:
-        ray = psutil.Process(stack.pid("ray"))
-        held = [set(each.environ()) for each in (ray, *ray.children(recursive=True))]
-        assert len(held) > 3
-        roots = {"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_KEY_PEPPERS", "KEYSTAGE_AUDIT_KEYS"}
-        assert all(not roots & names for names in held)
-        assert roots <= set(psutil.Process(stack.pid("worker")).environ())
+def _assert_that_ray_holds_no_root_key(stack: RunningStack) -> None:
+    ray = psutil.Process(stack.pid("ray"))
+    held = [set(each.environ()) for each in (ray, *ray.children(recursive=True))]
+    assert len(held) > 3
+    roots = {"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_KEY_PEPPERS", "KEYSTAGE_AUDIT_KEYS"}
+    assert all(not roots & names for names in held)
+    assert roots <= set(psutil.Process(stack.pid("worker")).environ())
 
 
 def _ended(data: Path, environment: dict[str, str] | None = None, *options: str) -> tuple[int, str]:

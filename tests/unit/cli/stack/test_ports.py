@@ -1,0 +1,40 @@
+"""Ports of a stack are free, distinct and remembered."""
+
+import socket
+
+import pytest
+
+from cli.stack.layout import DataDirectory
+from cli.stack.ports import LOCALHOST, choose_ports, is_free, remembered_ports
+from core.errors import ConflictError
+
+
+def test_each_name_gets_a_port_of_its_own_that_is_free(layout: DataDirectory) -> None:
+    names = [f"server{number}" for number in range(20)]
+    chosen = choose_ports(layout, names, asked={}, hosts={})
+    assert len(set(chosen.values())) == 20
+    assert all(is_free(port, LOCALHOST) for port in chosen.values())
+
+
+def test_a_remembered_port_is_kept_while_it_is_free(layout: DataDirectory) -> None:
+    first = choose_ports(layout, ["api", "redis"], asked={}, hosts={})
+    assert choose_ports(layout, ["api", "redis"], asked={}, hosts={}) == first
+    with socket.create_server((LOCALHOST, first["api"])):
+        again = choose_ports(layout, ["api", "redis"], asked={}, hosts={})
+    assert again["api"] != first["api"]
+    assert again["redis"] == first["redis"]
+
+
+def test_an_asked_port_wins_and_a_taken_one_is_refused(layout: DataDirectory) -> None:
+    choose_ports(layout, ["api"], asked={}, hosts={})
+    with socket.create_server((LOCALHOST, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ConflictError, match=f"port {port} \\(api\\) is in use"):
+            choose_ports(layout, ["api"], asked={"api": port}, hosts={})
+    assert choose_ports(layout, ["api"], asked={"api": port}, hosts={}) == {"api": port}
+
+
+def test_ports_of_servers_that_are_not_started_now_stay_remembered(layout: DataDirectory) -> None:
+    first = choose_ports(layout, ["api", "mongo"], asked={}, hosts={})
+    choose_ports(layout, ["api"], asked={}, hosts={})
+    assert remembered_ports(layout) == first
