@@ -37,12 +37,7 @@ def ray_head(port: int | None = None, token: str | None = None) -> Iterator[RayH
     directory = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
     token = token or secrets.token_hex(16)
     ports = {name: free_port() for name in PORT_NAMES} | ({"ray": port} if port else {})
-    environment = {
-        **os.environ,
-        **ray_environment(token),
-        "PYTHONPATH": str(_REPOSITORY),
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    environment = ray_environment({**os.environ, "KEYSTAGE_RAY_AUTH_TOKEN": token, "PYTHONPATH": str(_REPOSITORY)})
     log = directory.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
