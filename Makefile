@@ -14,7 +14,7 @@ SEED ?= 1
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up chaos bench clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -62,9 +62,6 @@ up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 
 chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2
-
-bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
-	@$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and all caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
