@@ -143,10 +143,10 @@ class Dispatcher:
         await self._queue.start_attempt(claimed)
         attempt = await self._send(claimed, claimed.body)
         status, retry_in = self._judge(claimed, attempt)
-        await self._queue.complete_attempt(claimed, attempt)
-        settled = await self._queue.settle(claimed, status, attempt.error, retry_in)
-        if settled and attempt.result is not AttemptResult.NOT_SENT:
+        ours = await self._queue.complete_attempt(claimed, attempt)
+        if ours and attempt.result is not AttemptResult.NOT_SENT:
             await self._queue.note_health(claimed, attempt.error)
+        settled = ours and await self._queue.settle(claimed, status, attempt.error, retry_in)
         _log_attempt(claimed, attempt, status, settled)
 
     async def _send(self, claimed: ClaimedDelivery, body: bytes) -> Attempt:

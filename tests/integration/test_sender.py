@@ -11,7 +11,7 @@ from core.egress.connector import GuardedResolver
 from core.egress.policy import EgressPolicy
 from core.errors import EgressDeniedError
 from core.webhooks.delivery import Attempt, AttemptResult
-from tests.receiver import Answer, dripping, hang_up, kept_alive, plain, raw, receiver, silent
+from tests.receiver import Answer, dripping, endless_continue, hang_up, kept_alive, plain, raw, receiver, silent
 from workers.sender import Sender
 
 LOOPBACK = EgressPolicy.allowing(["127.0.0.0/8", "::1/128"])
@@ -37,11 +37,6 @@ def answered(answer: Answer) -> Attempt:
     return attempt
 
 
-def hundreds_of_continue(connection: socket.socket) -> None:
-    while True:
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -61,7 +56,7 @@ def test_a_hanging_endpoint_is_left_at_the_deadline(answer: Answer) -> None:
     [
         pytest.param(dripping(b"X-A: " + b"b" * 4000 + b"\r\n", 0, b"HTTP/1.1 200 X\r\n"), id="endless headers"),
         pytest.param(dripping(b"b" * 4000, 0, b"HTTP/1.1 200 X\r\nX-A: "), id="an endless header"),
-        pytest.param(hundreds_of_continue, id="endless 100 Continue"),
+        pytest.param(endless_continue, id="endless 100 Continue"),
         pytest.param(raw(b"220 mail.example.com ESMTP\r\n"), id="another protocol"),
         pytest.param(raw(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nshort"), id="a body cut short"),
         pytest.param(raw(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"), id="a broken chunk"),
