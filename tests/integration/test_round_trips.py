@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from pymongo import monitoring
 from redis import Redis
 
@@ -75,14 +76,14 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
     wire = Wire()
     patch = pytest.MonkeyPatch()
     patch.setitem(mongo._OPTIONS, "event_listeners", [wire])
-    with ray_head() as ray:
+    with ray_head() as head:
         settings = Settings(
             _env_file=None,
             data=Path(tmp_path_factory.mktemp("round-trips")),
             mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
             redis_url=redis_url,
-            ray_address=ray.address,
-            ray_auth_token=ray.token,
+            ray_address=head.address,
+            ray_auth_token=head.token,
             vault_keys=KEY,
             key_peppers=KEY,
             stage_actors=1,
@@ -96,6 +97,8 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
         driver = JobDriver(services, LeaseWatch(settings.job_lease_seconds), executors)
         yield Counted(_tenant(services), driver, wire, services.redis)
         services.close()
+        # a driver whose cluster goes away ends its whole process a minute later
+        ray.shutdown()
     patch.undo()
 
 
