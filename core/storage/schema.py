@@ -101,7 +101,10 @@ SCHEMA: dict[str, CollectionSchema] = {
             _index("internal_id", "webhook_id", "status", "-created_at"),
         ],
     ),
-    "attempts": CollectionSchema(_BOTH_IDS, [_index("internal_id", "delivery_id", "number", unique=True)]),
+    "attempts": CollectionSchema(
+        _BOTH_IDS,
+        [_in_namespace("delivery_id", "result", "number"), _index("internal_id", "delivery_id", "number", unique=True)],
+    ),
     "leases": CollectionSchema(()),
     "heartbeats": CollectionSchema((), [_index("at", expireAfterSeconds=86_400)]),
 }
