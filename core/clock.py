@@ -25,7 +25,7 @@ class DatabaseClock:
         self._measured_at = float("-inf")
 
     def now(self) -> datetime:
-        """The database's present time. Raises what the reader raises while there is no measurement."""
+        """The database's time, in whole milliseconds. Raises what the reader raises while there is no measurement."""
         with self._lock:
             if time.monotonic() - self._measured_at > _OFFSET_MAX_AGE_SECONDS:
                 self._measure()
@@ -34,6 +34,7 @@ class DatabaseClock:
     def _measure(self) -> None:
         before = now()
         theirs = self._read()
-        # half the round trip is the best guess of when the database looked at its clock
-        self._offset = theirs - (before + (now() - before) / 2)
+        # half the round trip is the best guess of when the database looked at its clock; whole, as `now` is
+        milliseconds = (theirs - (before + (now() - before) / 2)) // timedelta(milliseconds=1)
+        self._offset = timedelta(milliseconds=milliseconds)
         self._measured_at = time.monotonic()

@@ -61,6 +61,14 @@ class Cluster:
         attachment = self.attached()
         return attachment, attachment.stages[next(self._turns) % len(attachment.stages)]
 
+    def probe(self) -> None:
+        """Raise UnavailableError when nothing listens at Ray's address."""
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), _PROBE_SECONDS).close()
+        except OSError as error:
+            raise UnavailableError(f"Ray at {self._address} does not answer.") from error
+
     def lost(self, attachment: Attachment) -> None:
         """Say that this attachment failed: the next caller attaches again."""
         with self._lock:
@@ -68,7 +76,9 @@ class Cluster:
                 self._attachment = None
 
     def _attach(self) -> Attachment:
-        self._probe()
+        # `ray.init` hangs for minutes at a dead address
+        self.probe()
+        self._set_environment()
         import ray
 
         if ray.is_initialized():
@@ -89,21 +99,16 @@ class Cluster:
             raise UnavailableError(f"Ray at {self._address} refused the connection: {error}") from error
         return self._find_actors()
 
-    def _probe(self) -> None:
-        """Look for the port first: `ray.init` hangs for minutes at a dead address. Must come before `import ray`."""
+    def _set_environment(self) -> None:
+        """Tell Ray how to connect: it reads this when it is imported."""
         # Ray would start a cluster of its own for a call that finds none
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
         if self._token:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = self._token.get_secret_value()
-        host, _, port = self._address.rpartition(":")
-        if host == "127.0.0.1":
+        if self._address.startswith("127.0.0.1:"):
             # despite its name it decides on Linux too: without it Ray replaces 127.0.0.1 by the machine's own address
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        try:
-            socket.create_connection((host, int(port)), _PROBE_SECONDS).close()
-        except OSError as error:
-            raise UnavailableError(f"Ray at {self._address} does not answer.") from error
 
     def _find_actors(self) -> Attachment:
         from ray.exceptions import RayError

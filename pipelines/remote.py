@@ -3,15 +3,12 @@
 It tells "the work failed" (the actor's own error) from "Ray failed" (UnavailableError: try again).
 """
 
-import threading
-from typing import Any, TypeVar
+from typing import Any
 
 from core.errors import StageError, UnavailableError
 
 _POLL_SECONDS = 0.1
-"""How soon a waiting caller sees that it must stop."""
-
-R = TypeVar("R")
+"""How long `ended` waits, and so how soon a waiting caller sees that it must stop."""
 
 
 class CallCancelledError(StageError):
@@ -40,18 +37,7 @@ def result_of(reference: Any, timeout: float | None = None) -> Any:
         raise UnavailableError(f"Ray does not answer: {type(error).__name__}") from error
 
 
-def await_result(reference: Any, should_stop: threading.Event) -> Any:
-    """The result of a call, as `result_of`. When `should_stop` is set, cancels it and raises CallCancelledError."""
-    while True:
-        if should_stop.is_set():
-            cancel([reference])
-            raise CallCancelledError
-        if is_done([reference]):
-            break
-    return result_of(reference)
-
-
-def is_done(references: list[Any]) -> list[Any]:
+def ended(references: list[Any]) -> list[Any]:
     """Those of the calls that have ended, after a short wait for the first of them."""
     import ray
     from ray.exceptions import RayError

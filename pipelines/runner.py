@@ -4,6 +4,8 @@ Raises StageError when the work failed, UnavailableError when Ray did, CallCance
 """
 
 import threading
+import time
+from collections.abc import Collection as Sized
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +20,15 @@ from pipelines.chain import ChainResult
 from pipelines.cluster import Attachment, Cluster
 from pipelines.embedders.registry import EmbedderSpec
 from pipelines.ingestion import ChunkResult
-from pipelines.remote import CallCancelledError, await_result, call_name, cancel, is_done, result_of
+from pipelines.remote import CallCancelledError, call_name, cancel, ended, result_of
 
 __all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "Runner"]
 
 _CALLS_PER_ACTOR = 2
 """Chunks on their way to one actor: one at work, one waiting for it."""
 _HEALTH_SECONDS = 4.0
+_SELF_TEST_SECONDS = 60.0
+_PROBE_INTERVAL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Runner:
         try:
             with self._watching(attachment):
                 tests = [actor.self_test.options(concurrency_group="probes").remote() for actor in attachment.stages]
-                result_of(tests)
+                result_of(tests, timeout=_SELF_TEST_SECONDS)
         except KeystageError as error:
             raise UnavailableError(f"The self-test failed: {error.message}") from error
 
@@ -77,8 +81,10 @@ class Runner:
         name = call_name(call.namespace_id, call.job_id, joined)
         with self._watching(attachment):
             method = actor.run_chain.options(name=name, concurrency_group="chains")
-            reference = method.remote(call, stages, inputs, collection_ids, limit)
-            result: ChainResult = await_result(reference, should_stop)
+            running = [method.remote(call, stages, inputs, collection_ids, limit)]
+            with _cancelled_unless_done(running):
+                self._wait(running, should_stop)
+                result: ChainResult = result_of(running.pop())
         return result
 
     def extract(
@@ -99,19 +105,28 @@ class Runner:
                 method = actor.extract.options(name=name, concurrency_group="extraction")
                 running[method.remote(call, collection, chunk)] = actor
 
-        with self._watching(attachment):
-            try:
-                for actor in attachment.stages * _CALLS_PER_ACTOR:
+        with self._watching(attachment), _cancelled_unless_done(running):
+            for actor in attachment.stages * _CALLS_PER_ACTOR:
+                send(actor)
+            while running:
+                for reference in self._wait(running, should_stop):
+                    actor = running.pop(reference)
+                    result: ChunkResult = result_of(reference)
                     send(actor)
-                while running:
-                    if should_stop.is_set():
-                        raise CallCancelledError
-                    for reference in is_done(list(running)):
-                        result: ChunkResult = result_of(reference)
-                        send(running.pop(reference))
-                        yield result
-            finally:
-                cancel(list(running))
+                    yield result
+
+    def _wait(self, running: Sized[Any], should_stop: threading.Event) -> list[Any]:
+        """The calls that ended, at least one. Raises CallCancelledError when told to stop, UnavailableError."""
+        probe_at = time.monotonic() + _PROBE_INTERVAL_SECONDS
+        while True:
+            if should_stop.is_set():
+                raise CallCancelledError
+            if done := ended(list(running)):
+                return done
+            if time.monotonic() > probe_at:
+                # a call to a Ray that died does not fail by itself
+                self._cluster.probe()
+                probe_at = time.monotonic() + _PROBE_INTERVAL_SECONDS
 
     def _answers(self, probe: str) -> bool:
         try:
@@ -130,6 +145,15 @@ class Runner:
         except UnavailableError:
             self._cluster.lost(attachment)
             raise
+
+
+@contextmanager
+def _cancelled_unless_done(running: Sized[Any]) -> Iterator[None]:
+    """Cancel what is still running when the block is left."""
+    try:
+        yield
+    finally:
+        cancel(list(running))
 
 
 def actor_config(settings: Settings) -> ActorConfig:

@@ -20,6 +20,8 @@ from tests.servers import free_port
 _REPOSITORY = Path(__file__).parent.parent
 _READY_SECONDS = 180.0
 _STOP_SECONDS = 30.0
+_TOKEN = secrets.token_hex(16)
+"""One for all clusters of a test run: a process reads its token once, and tests of one process use several clusters."""
 
 
 @dataclass
@@ -32,12 +34,13 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(port: int | None = None, token: str | None = None) -> Iterator[RayHead]:
-    """A head node that takes connections, gone with all its processes afterwards."""
+def ray_head(port: int | None = None) -> Iterator[RayHead]:
+    """A head node that takes connections, gone with all its processes afterwards; this process has left it by then."""
+    # a process that loses Ray is ended by it after this long; a test must outlive a restart on a busy machine
+    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"  # noqa: SIM112 - Ray's own spelling
     directory = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
-    token = token or secrets.token_hex(16)
     ports = {name: free_port() for name in PORT_NAMES} | ({"ray": port} if port else {})
-    environment = ray_environment({**os.environ, "KEYSTAGE_RAY_AUTH_TOKEN": token, "PYTHONPATH": str(_REPOSITORY)})
+    environment = ray_environment({**os.environ, "KEYSTAGE_RAY_AUTH_TOKEN": _TOKEN, "PYTHONPATH": str(_REPOSITORY)})
     log = directory.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -47,8 +50,9 @@ def ray_head(port: int | None = None, token: str | None = None) -> Iterator[RayH
         # before the last of these listens, the raylet takes no work
         for name in ("ray", "ray_node", "ray_environments"):
             _wait_for_port(ports[name], process, log)
-        yield RayHead(f"127.0.0.1:{ports['ray']}", token, process)
+        yield RayHead(f"127.0.0.1:{ports['ray']}", _TOKEN, process)
     finally:
+        _leave()
         stop_head(process)
         shutil.rmtree(directory)
         log.unlink()
@@ -64,6 +68,13 @@ def stop_head(process: subprocess.Popen[bytes]) -> None:
         for survivor in alive:
             survivor.kill()
     process.wait()
+
+
+def _leave() -> None:
+    # not imported at the top: Ray reads its environment then, and the runner under test sets it
+    import ray
+
+    ray.shutdown()
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -203,8 +203,8 @@ def _fill(database: Database[Document], scope: NamespaceScope) -> None:
     tenant = {"internal_id": scope.internal_id, "namespace_id": scope.namespace_id}
     moment = now() - timedelta(days=20)
     for name in ("jobs", "deliveries", "ledger", "documents", "objects"):
-        for start in range(0, DOCUMENTS, 5_000):
-            numbers = range(start, start + 5_000)
+        for start in range(0, DOCUMENTS, 1_000):
+            numbers = range(start, start + 1_000)
             database[name].insert_many(
                 [
                     {

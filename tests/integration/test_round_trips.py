@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from pymongo import monitoring
 from redis import Redis
 
@@ -97,8 +96,6 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
         driver = JobDriver(services, LeaseWatch(settings.job_lease_seconds), executors)
         yield Counted(_tenant(services), driver, wire, services.redis)
         services.close()
-        # a driver whose cluster goes away ends its whole process a minute later
-        ray.shutdown()
     patch.undo()
 
 

@@ -49,19 +49,13 @@ def settings(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 
 @pytest.fixture(scope="module")
-def runner(settings: Settings) -> Iterator[Runner]:
+def runner(settings: Settings) -> Runner:
     """A runner that is attached, from a thread of its own as in the worker."""
-    # a process that loses Ray is ended by it after this long; a test must outlive a restart on a busy machine
-    os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"  # noqa: SIM112 - Ray's own spelling
     runner = Runner(settings)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(runner.attach).result()
         pool.submit(runner.self_test).result()
-    yield runner
-    # not before: Ray reads its environment when it is imported, and the runner sets it
-    import ray
-
-    ray.shutdown()
+    return runner
 
 
 class Tenant:
@@ -213,12 +207,18 @@ def test_actors_of_other_settings_are_not_used(runner: Runner, settings: Setting
 
 def test_a_restarted_ray_is_found_again(head: RayHead, runner: Runner, tenant: Tenant) -> None:
     tenant.extract(runner, tenant.stored("obj_1", LINES[0]))
-    stop_head(head.process)
+    endless = [tenant.stored(f"obj_{number}", "\n\n".join(LINES * 400)) for number in range(8)]
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(tenant.extract, runner, *endless)
+        wait_until(under_way.running)
+        stop_head(head.process)
+        with pytest.raises(UnavailableError):
+            under_way.result()
     with pytest.raises(UnavailableError):
         tenant.search(runner, "keys")
     assert runner.health() == Health(vectors=False, inference=False)
     port = int(head.address.rpartition(":")[2])
-    with ray_head(port, head.token):
+    with ray_head(port):
 
         def found() -> ChainResult | None:
             try:
