@@ -9,7 +9,6 @@ UV_VERSION := 0.13.9
 READY := .venv/.ready
 # The checkout comes first on the path: PyPI has packages called `config` and `api`.
 export PYTHONPATH := $(CURDIR)
-export PYTHONDONTWRITEBYTECODE ?=
 SEED ?= 1
 INPUT ?=
 ARGS ?=
@@ -26,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 	  || { echo "Keystage needs Python 3.11: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv 2>/dev/null || $(MAKE) --no-print-directory venv-without-ensurepip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,7 +71,9 @@ def _run_alone(settings: Settings, layout: DataDirectory, plan: Planner) -> int:
         layout.ready.unlink(missing_ok=True)
         _end_orphans(layout)
         try:
-            _run(plan(settings, layout), layout, _stop_signal())
+            planned = plan(settings, layout)
+            with closing(planned.database):
+                _run(planned, layout, _stop_signal())
         finally:
             layout.ready.unlink(missing_ok=True)
             remove_ray_directory(layout)

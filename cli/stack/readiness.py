@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import closing
 
 from config.settings import Settings
-from core.clock import DatabaseClock
 from core.health import Heartbeats, worker_is_stalled
 from core.jobs.queue import JobQueue
 from core.storage.failures import is_backend_failure
@@ -63,16 +62,14 @@ def http_answers(address: str, path: str) -> bool:
 
 
 class StackDatabase:
-    """What the supervisor reads from the stack's MongoDB: heartbeats, and whether due work waits.
-
-    It connects when first asked, since the server starts with the stack.
-    """
+    """What the supervisor reads from the stack's MongoDB: heartbeats, and whether due work waits. Close it."""
 
     def __init__(self, settings: Settings, mongo_url: str) -> None:
-        self._settings = settings
-        self._mongo_url = mongo_url
-        self._handles: Handles | None = None
-        self._clock: DatabaseClock | None = None
+        self._database = connect(mongo_url)
+        handles, clock = Handles(self._database), database_clock(self._database)
+        self._heartbeats = Heartbeats(handles, clock)
+        self._queue = JobQueue(handles, clock, settings.job_lease_seconds)
+        self._clock = clock
 
     def has_heartbeat(self, role: str, pid: int) -> bool:
         """Whether the process with this id has said lately that it lives."""
@@ -80,22 +77,15 @@ class StackDatabase:
 
     def worker_stalls(self) -> bool:
         """Whether work is due and no worker with a free slot takes it."""
-        return _unless_away(self._worker_stalls)
+        return _unless_away(lambda: worker_is_stalled(self._queue, self._heartbeats, self._clock))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.client.close()
 
     def _has_heartbeat(self, name: str, role: str) -> bool:
-        beats = Heartbeats(*self._connected()).fresh(role)
+        beats = self._heartbeats.fresh(role)
         return any(beat.name == name or beat.name.startswith(f"{name}:") for beat in beats)
-
-    def _worker_stalls(self) -> bool:
-        handles, clock = self._connected()
-        queue = JobQueue(handles, clock, self._settings.job_lease_seconds)
-        return worker_is_stalled(queue, Heartbeats(handles, clock), clock)
-
-    def _connected(self) -> tuple[Handles, DatabaseClock]:
-        if self._handles is None or self._clock is None:
-            database = connect(self._mongo_url)
-            self._handles, self._clock = Handles(database), database_clock(database)
-        return self._handles, self._clock
 
 
 def _unless_away(ask: Callable[[], bool]) -> bool:

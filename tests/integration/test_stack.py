@@ -6,7 +6,9 @@ import signal
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -14,11 +16,31 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from cli.stack.locate import stack_settings
 from cli.stack.readiness import StackDatabase
 from config.settings import Settings
+from core.bootstrap import build_services
+from core.tenancy.tenant import Permission
 from tests.stack import RunningStack, processes_of, running_stack, start_up, stderr_file, stdout_file, wait_until
 
 _SMALL = "tests.integration.small_stack"
+_SEED_RETRIEVER = {
+    "retriever_name": "seed",
+    "stages": [
+        {
+            "stage_type": "apply",
+            "stage_id": "llm_enrich",
+            "parameters": {
+                "provider": "openai",
+                "model": "gpt-4o-mini",
+                "prompt": "Summarize this document.",
+                "output_field": "summary",
+                "api_key": "{{secrets.openai_api_key}}",
+            },
+        }
+    ],
+}
+"""The JSON of the security page's example, with a name."""
 
 
 @pytest.fixture
@@ -171,18 +193,47 @@ def test_two_whole_stacks_run_side_by_side_and_leave_nothing(tmp_path: Path) -> 
         assert _is_ready(first)
         assert _is_ready(second)
         _assert_that_ray_holds_no_root_key(first)
-        for service in ("mongo", "ray"):
-            first.wait_for_restart(service, first.kill(service))
+        first.wait_for_restart("mongo", first.kill("mongo"))
         worker = first.wait_for_restart("worker", first.kill("worker"))
-        database = StackDatabase(Settings(), first.ready["mongo_url"])
-        wait_until(lambda: database.has_heartbeat("worker", first.pid("worker")), 180, f"worker {worker} to work again")
-        assert _is_ready(first)
+        with closing(StackDatabase(Settings(), first.ready["mongo_url"])) as database:
+            wait_until(lambda: database.has_heartbeat("worker", first.pid("worker")), 180, f"worker {worker} to work")
+        _kill_raylet(first)
+        _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(first)
         assert second.restarts("ray") == second.restarts("mongo") == second.restarts("worker") == 0
         ray_directories = (first.ray_directory, second.ray_directory)
         assert first.stop() == 0
         assert _is_ready(second)
         assert second.stop() == 0
     assert not any(directory.exists() for directory in ray_directories)
+
+
+def _kill_raylet(stack: RunningStack) -> None:
+    """Take all of Ray away under a worker that is attached to it, as a machine short of memory does."""
+    head = psutil.Process(stack.pid("ray"))
+    next(each for each in head.children() if each.name() == "raylet").kill()
+    stack.wait_for_restart("ray", head.pid)
+
+
+def _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(stack: RunningStack) -> None:
+    with closing(build_services(stack_settings(stack.data))) as services:
+        organization = services.tenancy.create_organization("Seed", "owner@example.com", "free")
+        services.ledger.grant(organization.scope, "grant:start", 1_000_000)
+        services.tenancy.create_namespace(organization.scope, "default")
+        key = services.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
+        headers = {"Authorization": f"Bearer {key}", "X-Namespace": "default"}
+        with httpx.Client(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:
+            retriever = client.post("/v1/retrievers", json=_SEED_RETRIEVER).raise_for_status().json()
+            path = f"/v1/retrievers/{retriever['retriever_id']}/execute"
+            task = client.post(path, json={"inputs": {}}, headers={"Prefer": "respond-async"}).json()["task_id"]
+            wait_until(lambda: _task(client, task)["status"] == "FAILED", 240, "the job to fail")
+            assert _task(client, task)["additional_data"]["error_code"] == "stage_unavailable"
+        balance = services.ledger.balance(organization.scope)
+        assert (balance.posted, balance.held) == (1_000_000, 0)
+
+
+def _task(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    shown: dict[str, Any] = client.get(f"/v1/tasks/{task_id}").raise_for_status().json()
+    return shown
 
 
 def _assert_that_ray_holds_no_root_key(stack: RunningStack) -> None:
