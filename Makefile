@@ -13,7 +13,7 @@ SEED ?= 1
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ demo: $(READY) ## the main job on real files, end to end, on a private stack (IN
 
 up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 	@$(BIN)/keystage up $(ARGS)
+
+bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
+	@$(BIN)/python -m benchmarks
 
 chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2

@@ -11,6 +11,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "org": ("cli.operators.organizations:org", "Create and list organizations."),
     "jobs": ("cli.operators.jobs:jobs", "Look at jobs, and run a failed one again."),
     "webhooks": ("cli.operators.webhooks:webhooks", "Look at deliveries, and replay what failed."),
+    "settings": ("cli.operators.settings:settings", "Show every setting and where it came from; secrets stay masked."),
     "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
 }
 """Each subcommand: where its click command is, and its line in the help."""

@@ -1,0 +1,1 @@
+"""Measurements of Keystage, each a module whose `measure` returns figures. Nothing here is imported by the product."""
