@@ -13,7 +13,7 @@ SEED ?= 1
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 
 bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 	@$(BIN)/python -m benchmarks
+
+mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
+	@$(BIN)/python -m tests.mutation
 
 chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2
