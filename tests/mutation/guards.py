@@ -40,7 +40,13 @@ GUARDS = (
         '"events": []',
         _JOBS,
     ),
-    Guard("outbox: the job stays due while it owes events", "core/jobs/lease.py", "if events:", "if False:", _JOBS),
+    Guard(
+        "outbox: the job stays due while it owes events",
+        "core/jobs/lease.py",
+        '[] if events else [{"$unset": "due_at"}]',
+        '[{"$unset": "due_at"}]',
+        _JOBS,
+    ),
     Guard(
         "unique index: one entry for each sequence number",
         _SCHEMA,
