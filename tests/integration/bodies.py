@@ -19,17 +19,6 @@ SEARCH_STAGE = {
         "final_top_k": 5,
     },
 }
-SEED_STAGE = {
-    "stage_type": "apply",
-    "stage_id": "llm_enrich",
-    "parameters": {
-        "provider": "openai",
-        "model": "gpt-4o-mini",
-        "prompt": "Summarize this document.",
-        "output_field": "summary",
-        "api_key": "{{secrets.openai_api_key}}",
-    },
-}
 WEBHOOK = {
     "webhook_name": "done",
     "event_types": ["collection.documents.batch_completed", "resource.executed"],

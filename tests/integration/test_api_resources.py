@@ -9,8 +9,9 @@ import pytest
 from core.jobs.job import Decision, JobError, JobState
 from core.jobs.waiting import tell_waiting
 from core.retrievers.executions import job_id_of
-from tests.integration.bodies import BUCKET, SEARCH_STAGE, SEED_STAGE, WEBHOOK, collection_body, corpus, retriever_body
+from tests.integration.bodies import BUCKET, SEARCH_STAGE, WEBHOOK, collection_body, corpus, retriever_body
 from tests.integration.conftest import Tenant
+from tests.security_page import LLM_STAGE
 
 # Buckets and objects ----------------------------------------------------------------------------------
 
@@ -213,11 +214,11 @@ def test_tasks_are_listed_by_status_type_and_namespace(tenant: Tenant) -> None:
 
 
 def test_the_example_of_the_seed_page_is_accepted_and_stored(tenant: Tenant) -> None:
-    shown = tenant.created("/v1/retrievers", {"retriever_name": "seed", "stages": [SEED_STAGE]})
+    shown = tenant.created("/v1/retrievers", {"retriever_name": "seed", "stages": [LLM_STAGE]})
     read = tenant.get(f"/v1/retrievers/{shown['retriever_id']}").get_json()
     stage = read["stages"][0]
-    assert stage["config"] == {"stage_id": "llm_enrich", "parameters": SEED_STAGE["parameters"]}
-    assert stage["parameters"] == SEED_STAGE["parameters"]
+    assert stage["config"] == {"stage_id": "llm_enrich", "parameters": LLM_STAGE["parameters"]}
+    assert stage["parameters"] == LLM_STAGE["parameters"]
     assert read["retriever"]["retriever_id"] == shown["retriever_id"]
 
 

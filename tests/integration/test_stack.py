@@ -21,26 +21,10 @@ from cli.stack.readiness import StackDatabase
 from config.settings import Settings
 from core.bootstrap import build_services
 from core.tenancy.tenant import Permission
+from tests.security_page import LLM_STAGE
 from tests.stack import RunningStack, processes_of, running_stack, start_up, stderr_file, stdout_file, wait_until
 
 _SMALL = "tests.integration.small_stack"
-_SEED_RETRIEVER = {
-    "retriever_name": "seed",
-    "stages": [
-        {
-            "stage_type": "apply",
-            "stage_id": "llm_enrich",
-            "parameters": {
-                "provider": "openai",
-                "model": "gpt-4o-mini",
-                "prompt": "Summarize this document.",
-                "output_field": "summary",
-                "api_key": "{{secrets.openai_api_key}}",
-            },
-        }
-    ],
-}
-"""The JSON of the security page's example, with a name."""
 
 
 @pytest.fixture
@@ -222,7 +206,11 @@ def _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(s
         key = services.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
         headers = {"Authorization": f"Bearer {key}", "X-Namespace": "default"}
         with httpx.Client(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:
-            retriever = client.post("/v1/retrievers", json=_SEED_RETRIEVER).raise_for_status().json()
+            retriever = (
+                client.post("/v1/retrievers", json={"retriever_name": "seed", "stages": [LLM_STAGE]})
+                .raise_for_status()
+                .json()
+            )
             path = f"/v1/retrievers/{retriever['retriever_id']}/execute"
             task = client.post(path, json={"inputs": {}}, headers={"Prefer": "respond-async"}).json()["task_id"]
             wait_until(lambda: _task(client, task)["status"] == "FAILED", 240, "the job to fail")

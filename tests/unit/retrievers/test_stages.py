@@ -8,18 +8,8 @@ from core.errors import ValidationFailedError
 from core.retrievers.catalogue import CATALOGUE, OLDER_NAMES
 from core.retrievers.parameters import STAGE_PARAMETERS, TEXT_FEATURE
 from core.retrievers.stages import StageSpec, ignored_parameters, parse_stages, published_stage
+from tests.security_page import LLM_STAGE
 
-SEED = {
-    "stage_type": "apply",
-    "stage_id": "llm_enrich",
-    "parameters": {
-        "provider": "openai",
-        "model": "gpt-4o-mini",
-        "prompt": "Summarize this document.",
-        "output_field": "summary",
-        "api_key": "{{secrets.openai_api_key}}",
-    },
-}
 SEARCH = {"feature_uri": TEXT_FEATURE, "query": {"input_mode": "text", "value": "{{INPUT.query}}"}}
 
 
@@ -36,14 +26,14 @@ def problems_of(stages: object) -> dict[tuple[str | int, ...], str]:
 
 
 def test_the_seed_pages_retriever_is_stored_in_shape_b() -> None:
-    [stage] = parse_stages([SEED])
+    [stage] = parse_stages([LLM_STAGE])
     assert stage.to_stored() == {
         "stage_name": "llm_enrich",
         "stage_type": "apply",
-        "config": {"stage_id": "llm_enrich", "parameters": SEED["parameters"]},
+        "config": {"stage_id": "llm_enrich", "parameters": LLM_STAGE["parameters"]},
         "on_error": "error",
     }
-    assert published_stage(stage.to_stored())["parameters"] == SEED["parameters"]
+    assert published_stage(stage.to_stored())["parameters"] == LLM_STAGE["parameters"]
 
 
 def test_a_nested_stage_comes_back_as_it_went_in() -> None:
