@@ -32,6 +32,8 @@ class Settings(BaseSettings):
 
     mongo_url: str = "mongodb://127.0.0.1:27017/keystage"
     """MongoDB, with the database's name as its path."""
+    mongo_command_log: Path | None = None
+    """A directory where each process notes the shapes of its MongoDB commands, for tests of tenancy."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis for signals and limits."""
     broker_url: str | None = None

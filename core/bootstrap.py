@@ -19,6 +19,7 @@ from core.jobs.submission import Submission
 from core.retrievers.executions import ExecutionStore
 from core.retrievers.store import RetrieverStore
 from core.storage.blobs import BlobStore
+from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document, connect, database_clock
@@ -63,6 +64,7 @@ class Services:
 
 def build_services(settings: Settings) -> Services:
     """Wire one process. Connects to MongoDB and creates what its schema lacks."""
+    log_commands(settings.mongo_command_log)
     database = connect(settings.mongo_url)
     create_schema(database)
     handles = Handles(database)

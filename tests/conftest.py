@@ -1,5 +1,6 @@
 """Fixtures that every suite may use: one database server and one Redis for a whole run, a fresh database per test."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,11 +8,29 @@ import pytest
 from pymongo.database import Database
 
 from core.ids import Prefix, random_id
+from core.storage import command_log as command_log_module
+from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.mongo import Document, connect
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
+from tests.command_oracle import OwnCommandLog, logged, violations
 from tests.servers import mongo_server, redis_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where our code's MongoDB commands are noted. A command that steps outside its tenant fails the run at its end."""
+    directory = tmp_path_factory.mktemp("commands")
+    os.environ["KEYSTAGE_MONGO_COMMAND_LOG"] = str(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_log_module, "CommandLog", OwnCommandLog)
+        log_commands(directory)
+    yield directory
+    outside = violations(directory)
+    terminal = request.config.pluginmanager.getplugin("terminalreporter")
+    terminal.write_line(f"MongoDB command shapes sent: {len(logged(directory))}, outside their tenant: {len(outside)}")
+    assert not outside, "commands outside their tenant:\n" + "\n".join(map(str, outside))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import psutil
 _READY_SECONDS = 240.0
 """How long a whole stack may take on a machine that does other things too."""
 _STOP_SECONDS = 60.0
+_PASSED_ON = {"KEYSTAGE_MONGO_COMMAND_LOG"}
 _ROOT = Path(__file__).parents[1]
 
 
@@ -100,7 +101,9 @@ def start_up(
     `program` is the module that stands for `keystage`.
     """
     # the caller's own settings must not reach into a test's stack
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_")}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_") or name in _PASSED_ON
+    }
     pinned = {"PYTHONPATH": str(_ROOT), "KEYSTAGE_EMBEDDED_ENGINE": "secantusd-py"}
     with stdout_file(data).open("wb") as stdout, stderr_file(data).open("ab") as stderr:
         return subprocess.Popen(

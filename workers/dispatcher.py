@@ -20,6 +20,7 @@ from config.logging_setup import configure_logging
 from config.settings import Settings, load_settings
 from core.egress.policy import EgressPolicy
 from core.errors import IntegrityError
+from core.storage.command_log import log_commands
 from core.storage.failures import is_backend_failure
 from core.storage.keyring import Keyring
 from core.storage.mongo import connect_async
@@ -203,6 +204,7 @@ def _log_attempt(claimed: ClaimedDelivery, attempt: Attempt, status: DeliverySta
 async def dispatch(settings: Settings) -> None:
     """Run one dispatcher until SIGTERM or SIGINT."""
     owner = f"dispatcher:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    log_commands(settings.mongo_command_log)
     database = connect_async(settings.mongo_url)
     # longer than any request can take, so that a living dispatcher keeps what it claimed
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
