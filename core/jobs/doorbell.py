@@ -30,6 +30,8 @@ class Doorbell:
         self._url = broker_url
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        # a connection that was open raises the driver's own exceptions, which kombu names but does not wrap
+        self._broker_away = (OperationalError, *Connection(broker_url).recoverable_connection_errors)
 
     def ring(self, job_id: str, namespace_id: str, request_id: str = "") -> bool:
         """Say that a job may be due. False when the broker is away: the sweeper will ring instead."""
@@ -52,7 +54,7 @@ class Doorbell:
                     delivery_mode=2,
                     retry=False,
                 )
-        except (OperationalError, OSError) as error:
+        except self._broker_away as error:
             # the job is recorded; a lost doorbell costs the sweeper's interval
             log.warning("doorbell.not_rung", job_id=job_id, error=type(error).__name__)
             self._forget_connection()
@@ -65,7 +67,7 @@ class Doorbell:
             with self._lock:
                 channel = self._connect().default_channel
                 return int(JOBS_QUEUE(channel).queue_declare(passive=False).message_count)
-        except (OperationalError, OSError):
+        except self._broker_away:
             self._forget_connection()
             return None
 
