@@ -84,7 +84,7 @@ class JobDriver:
         if job.is_final:
             self._announce(lease, job.events)
             return "announced"
-        entries = self._services.ledger.entries_of(job.scope, job.job_id)
+        entries = self._services.ledger.entries_of(job.scope, job.hold_id)
         decision = job.decision
         if job.state is JobState.RUNNING:
             outcome = self._outcome(lease, entries)

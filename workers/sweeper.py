@@ -74,8 +74,8 @@ class Sweeper:
         end = self._services.clock.now() - _ORPHAN_AFTER
         start = self._holds_checked_until or end - _ORPHAN_WINDOW
         holds = self._services.ledger.holds_between(start, end, _ORPHAN_PAGE)
-        recorded = self._services.queue.existing([hold.hold_id for hold in holds if hold.hold_id])
-        orphans = [hold for hold in holds if hold.hold_id not in recorded]
+        owned = self._services.queue.holds_of([hold.job_id for hold in holds if hold.job_id])
+        orphans = [hold for hold in holds if hold.hold_id not in owned]
         for hold in orphans:
             entries = self._services.ledger.entries_of(OrganizationScope(hold.internal_id), str(hold.hold_id))
             if not any(entry.closes_hold for entry in entries):

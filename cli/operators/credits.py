@@ -78,7 +78,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "at": entry.at,
         "kind": entry.kind.value,
         "credits": entry.amount / MILLI,
-        "job_id": entry.hold_id,
+        "job_id": entry.job_id,
         "posted_after": entry.posted_after / MILLI,
         "held_after": entry.held_after / MILLI,
     }

@@ -39,7 +39,7 @@ def show_job(job_id: str) -> None:
         job = services.queue.find(job_id)
         if job is None:
             raise NotFoundError(f"There is no job {job_id}.")
-        entries = services.ledger.entries_of(job.scope, job.job_id)
+        entries = services.ledger.entries_of(job.scope, job.hold_id)
         print_json(
             {
                 **_row(job),

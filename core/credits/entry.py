@@ -38,7 +38,7 @@ class Entry:
     kind: EntryKind
     amount: int
     hold_id: str | None
-    """the job whose hold this opens or closes"""
+    """the hold that this opens or closes: a job's id, or the id and a number when its first hold was released"""
     posted_after: int
     held_after: int
     price_version: str
@@ -50,6 +50,11 @@ class Entry:
     def available_after(self) -> int:
         """What could still be held after this entry."""
         return self.posted_after - self.held_after
+
+    @property
+    def job_id(self) -> str | None:
+        """The job that the hold is for."""
+        return self.hold_id.partition(".")[0] if self.hold_id else None
 
     @property
     def closes_hold(self) -> bool:
@@ -75,6 +80,11 @@ class Entry:
         """Read what `to_document` wrote."""
         fields = {name: document[name] for name in Entry.__dataclass_fields__}
         return Entry(**{**fields, "kind": EntryKind(document["kind"])})
+
+
+def hold_id_of(job_id: str, number: int) -> str:
+    """The name of a job's hold: the job's own id, and a number from the second hold on."""
+    return job_id if number == 1 else f"{job_id}.{number}"
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,9 @@ class Ledger:
             raise ValueError("a grant must be above 0 milli-credits")
         return self._append(scope, op_id, lambda head: _next(head, scope, op_id, EntryKind.GRANT, amount, None))
 
-    def hold(self, scope: OrganizationScope, job_id: str, amount: int) -> Entry:
-        """Reserve `amount` for a job, once. Raises InsufficientCreditsError when less is available."""
-        op_id = f"hold:{job_id}"
+    def hold(self, scope: OrganizationScope, hold_id: str, amount: int) -> Entry:
+        """Reserve `amount`, once. Raises InsufficientCreditsError, and ConflictError when this hold has ended."""
+        op_id = f"hold:{hold_id}"
 
         def entry(head: Entry | None) -> Entry:
             available = head.available_after if head else 0
@@ -52,7 +52,7 @@ class Ledger:
                 raise InsufficientCreditsError(
                     required=whole_credits(amount + 999), available=whole_credits(available), retryable=False
                 )
-            return _next(head, scope, op_id, EntryKind.HOLD, amount, job_id)
+            return _next(head, scope, op_id, EntryKind.HOLD, amount, hold_id)
 
         return self._append(scope, op_id, entry)
 
@@ -75,9 +75,9 @@ class Ledger:
         """Give a whole hold back, once. Raises ConflictError when it was captured."""
         return self.capture(scope, hold, 0)
 
-    def entries_of(self, scope: OrganizationScope, job_id: str) -> list[Entry]:
-        """A job's hold and, when there is one, the entry that closed it."""
-        op_ids = [f"{step}:{job_id}" for step in ("hold", "cap", "rel")]
+    def entries_of(self, scope: OrganizationScope, hold_id: str) -> list[Entry]:
+        """A hold and, when there is one, the entry that closed it."""
+        op_ids = [f"{step}:{hold_id}" for step in ("hold", "cap", "rel")]
         found = self._handles.organization(scope)["ledger"].find({"op_id": {"$in": op_ids}})
         return sorted(map(Entry.from_document, found), key=lambda entry: entry.seq)
 
@@ -110,9 +110,8 @@ class Ledger:
             entry = make(head)
         except InsufficientCreditsError:
             # the operation may be the very one that used the credits up
-            done = ledger.find_one({"op_id": op_id})
-            if done:
-                return Entry.from_document(done)
+            if done := self._done(scope, op_id):
+                return done
             raise
         try:
             ledger.insert_one(entry.to_document())
@@ -124,15 +123,22 @@ class Ledger:
     def _resolve_collision(self, scope: OrganizationScope, entry: Entry, error: DuplicateKeyError) -> Entry:
         """Tell "done already" from "another writer was first" from "the hold has ended otherwise"."""
         ledger = self._handles.organization(scope)["ledger"]
-        done = ledger.find_one({"op_id": entry.op_id})
-        if done:
-            stored = Entry.from_document(done)
+        if stored := self._done(scope, entry.op_id):
             if (stored.kind, stored.amount, stored.hold_id) != (entry.kind, entry.amount, entry.hold_id):
                 raise IntegrityError(f"ledger operation {entry.op_id} was tried again with other amounts")
             return stored
         if entry.closes_hold and ledger.find_one({"hold_id": entry.hold_id, "terminal": True}):
             raise ConflictError(f"the hold of {entry.hold_id} has ended already") from error
         raise _HeadMovedError from error
+
+    def _done(self, scope: OrganizationScope, op_id: str) -> Entry | None:
+        """What this operation wrote when it was made before. Raises ConflictError for a hold that has ended since."""
+        ledger = self._handles.organization(scope)["ledger"]
+        found = ledger.find_one({"op_id": op_id})
+        done = Entry.from_document(found) if found else None
+        if done and done.kind is EntryKind.HOLD and ledger.find_one({"hold_id": done.hold_id, "terminal": True}):
+            raise ConflictError(f"the hold {done.hold_id} has ended already")
+        return done
 
     def _head(self, scope: OrganizationScope) -> Entry | None:
         known = self._known.get(scope.internal_id) or self._read_hint(scope)

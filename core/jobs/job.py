@@ -130,6 +130,8 @@ class Job:
     state: JobState
     spec: Mapping[str, Any]
     hold: int
+    hold_id: str
+    """the hold in the ledger"""
     fence: int
     """grows with every claim; a writer with an older one is refused"""
     attempts: int
@@ -170,6 +172,7 @@ def job_from_document(found: Mapping[str, Any]) -> Job:
         state=JobState(found["state"]),
         spec=found["spec"],
         hold=found["hold"],
+        hold_id=found["hold_id"],
         fence=found["fence"],
         attempts=found["attempts"],
         owner=found.get("owner"),

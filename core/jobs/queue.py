@@ -75,10 +75,10 @@ class JobQueue:
         due = [DueJob(item["_id"], item["namespace_id"], item["due_at"]) for item in found]
         return sorted(due, key=lambda job: job.due_at)
 
-    def existing(self, job_ids: list[str]) -> set[str]:
-        """Which of these jobs were recorded."""
-        found = self._handles.system["jobs"].find({"_id": {"$in": job_ids}}, {"_id": 1})
-        return {item["_id"] for item in found}
+    def holds_of(self, job_ids: list[str]) -> set[str]:
+        """The holds that these jobs, as far as they were recorded, stand on."""
+        found = self._handles.system["jobs"].find({"_id": {"$in": job_ids}}, {"hold_id": 1})
+        return {item["hold_id"] for item in found}
 
     def find(self, job_id: str) -> Job | None:
         """A job by id alone, for operators."""

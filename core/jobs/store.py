@@ -32,10 +32,10 @@ class JobStore:
         self._handles = handles
         self._clock = clock
 
-    def create(self, scope: NamespaceScope, new: NewJob) -> Job:
-        """Record a job, queued and due at once. The same job id again gives the job that stands there."""
+    def create(self, scope: NamespaceScope, new: NewJob, hold_id: str) -> Job:
+        """Record a job, queued and due at once, on a hold that was taken for it. The same job id again gives the job that stands there."""
         moment = self._clock.now()
-        document = _document(new, moment)
+        document = _document(new, hold_id, moment)
         try:
             self._handles.namespace(scope)["jobs"].insert_one(document)
         except DuplicateKeyError:
@@ -115,13 +115,14 @@ def _narrowed(states: Iterable[JobState], kinds: Iterable[JobKind]) -> dict[str,
     return query
 
 
-def _document(new: NewJob, moment: datetime) -> Document:
+def _document(new: NewJob, hold_id: str, moment: datetime) -> Document:
     return {
         "_id": new.job_id,
         "kind": new.kind.value,
         "state": JobState.QUEUED.value,
         "spec": dict(new.spec),
         "hold": new.hold,
+        "hold_id": hold_id,
         "fence": 0,
         "attempts": 0,
         "due_at": moment,

@@ -1,6 +1,8 @@
 """Submitting and cancelling jobs: hold, record, ring. In this order, so that no recorded job lacks a hold."""
 
+from core.credits.entry import hold_id_of
 from core.credits.ledger import Ledger
+from core.errors import ConflictError
 from core.jobs.doorbell import Doorbell
 from core.jobs.job import Job, NewJob
 from core.jobs.store import JobStore
@@ -19,12 +21,21 @@ class Submission:
         """Accept a job. The same job id again changes nothing and gives the job that stands there.
 
         Raises InsufficientCreditsError before anything is recorded. A crash between hold and record leaves an
-        orphan hold, which the sweeper releases.
+        orphan hold, which the sweeper releases; the job that is submitted again then gets the next one.
         """
-        self._ledger.hold(scope, new.job_id, new.hold)
-        job = self._jobs.create(scope, new)
+        job = self._recorded(scope, new)
         self._doorbell.ring(job.job_id, scope.namespace_id, new.request_id)
         return job
+
+    def _recorded(self, scope: NamespaceScope, new: NewJob, number: int = 1) -> Job:
+        hold_id = hold_id_of(new.job_id, number)
+        try:
+            self._ledger.hold(scope, hold_id, new.hold)
+        except ConflictError:
+            # it ended with the job, or as an orphan of a job that was never recorded
+            standing = self._jobs.find_many(scope, [new.job_id]).get(new.job_id)
+            return standing or self._recorded(scope, new, number + 1)
+        return self._jobs.create(scope, new, hold_id)
 
     def cancel(self, scope: OrganizationScope, job_id: str) -> None:
         """Ask a job to stop. Unknown, foreign or ended: nothing happens.

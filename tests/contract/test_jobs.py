@@ -55,7 +55,7 @@ def claim(queue: JobQueue, job_id: str, owner: str) -> Lease:
 
 
 def test_of_many_claimers_one_gets_the_lease(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     with ThreadPoolExecutor(8) as pool:
         leases = list(pool.map(lambda number: queue.claim(job.job_id, f"owner {number}"), range(16)))
     won = [lease for lease in leases if lease]
@@ -66,15 +66,15 @@ def test_creating_the_same_job_again_gives_the_one_that_stands(
     jobs: JobStore, queue: JobQueue, scope: NamespaceScope
 ) -> None:
     new = new_job()
-    jobs.create(scope, new)
+    jobs.create(scope, new, "task_1")
     claim(queue, new.job_id, "owner")
-    assert jobs.create(scope, new).state is JobState.RUNNING
+    assert jobs.create(scope, new, "task_1").state is JobState.RUNNING
 
 
 def test_a_writer_with_an_old_fence_is_refused_at_every_write(
     jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
 ) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     old = claim(forgetful_queue, job.job_id, "old")
     new = claim(forgetful_queue, job.job_id, "new")
     assert new.job.fence == old.job.fence + 1
@@ -93,7 +93,7 @@ def test_a_writer_with_an_old_fence_is_refused_at_every_write(
 
 
 def test_a_checkpoint_survives_the_worker(jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     claim(forgetful_queue, job.job_id, "first").checkpoint(["a", "b"], {"documents_written": 7})
     retried = claim(forgetful_queue, job.job_id, "second").job
     assert retried.done == {"a", "b"}
@@ -101,7 +101,7 @@ def test_a_checkpoint_survives_the_worker(jobs: JobStore, forgetful_queue: JobQu
 
 
 def test_the_end_and_its_events_are_one_write(jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     lease = claim(forgetful_queue, job.job_id, "worker")
     lease.decide(DONE)
     events = events_of(job, DONE, job.created_at)
@@ -114,7 +114,7 @@ def test_the_end_and_its_events_are_one_write(jobs: JobStore, forgetful_queue: J
 def test_a_job_whose_announcement_died_is_claimed_to_announce_only(
     jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
 ) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     lease = claim(forgetful_queue, job.job_id, "first")
     lease.decide(DONE)
     lease.finish(DONE, events_of(job, DONE, job.created_at))
@@ -129,20 +129,20 @@ def test_a_job_whose_announcement_died_is_claimed_to_announce_only(
 def test_a_decided_job_is_claimed_with_its_decision_and_costs_no_attempt(
     jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
 ) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     claim(forgetful_queue, job.job_id, "first").decide(DONE)
     again = claim(forgetful_queue, job.job_id, "second").job
     assert (again.state, again.decision, again.attempts) == (JobState.FINISHING, DONE, 1)
 
 
 def test_cancelling_a_queued_job_decides_it(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     assert jobs.request_cancel(scope.organization, job.job_id)
     assert claim(queue, job.job_id, "worker").job.decision == Decision(JobState.CANCELLED)
 
 
 def test_cancelling_a_running_job_reaches_its_heartbeat(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     lease = claim(queue, job.job_id, "worker")
     assert lease.heartbeat()
     assert jobs.request_cancel(scope, job.job_id)
@@ -151,7 +151,7 @@ def test_cancelling_a_running_job_reaches_its_heartbeat(jobs: JobStore, queue: J
 
 
 def test_another_tenant_neither_sees_nor_stops_a_job(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     other = NamespaceScope(random_id(Prefix.INTERNAL), scope.namespace_id)
     with pytest.raises(NotFoundError):
         jobs.get(other, job.job_id)
@@ -162,7 +162,7 @@ def test_another_tenant_neither_sees_nor_stops_a_job(jobs: JobStore, queue: JobQ
 
 
 def test_a_job_handed_back_uncounted_is_due_again(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
-    job = jobs.create(scope, new_job())
+    job = jobs.create(scope, new_job(), "task_1")
     claim(queue, job.job_id, "first").hand_back(timedelta(), count_attempt=False)
     again = claim(queue, job.job_id, "second").job
     assert (again.fence, again.attempts) == (2, 1)

@@ -306,7 +306,7 @@ def _ledger(services: Services, tenant: Tenant) -> tuple[int, int, int]:
     """(captures beyond the first of a job, problems, milli-credits still held)."""
     scope = services.tenancy.find_organization(tenant.organization_id).scope
     entries = services.ledger.statement(scope, limit=100_000)
-    captures = Counter(entry.hold_id for entry in entries if entry.kind is EntryKind.CAPTURE)
+    captures = Counter(entry.job_id for entry in entries if entry.kind is EntryKind.CAPTURE)
     summary = reconcile(entries)
     return sum(count - 1 for count in captures.values()), len(summary.problems), summary.held
 

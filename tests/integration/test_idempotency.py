@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.credits.entry import Balance, EntryKind, hold_id_of
 from core.idempotency.record import MAX_BODY_BYTES, Claimed, InProgress, SavedResponse, request_fingerprint
 from core.ids import Prefix, SeededIds
 from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
@@ -148,6 +149,35 @@ def test_an_execution_that_crashed_anywhere_on_its_way_is_one_job_with_one_hold(
     assert raw(tenant, EXECUTE, body).get_json()["task_id"] == job_id
     assert tenant.post("/v1/tasks/list").get_json()["total"] == 1
     assert tenant.services.ledger.balance(tenant.scope).held == 100
+
+
+def test_a_job_whose_first_hold_was_released_as_an_orphan_is_recorded_on_a_fresh_one(tenant: Tenant) -> None:
+    tenant.created("/v1/retrievers", retriever_body())
+    body = b'{"inputs": {"query": "?"}}'
+    job_id = crashed(tenant, "retrievers.execute", EXECUTE, body)(Prefix.TASK)
+    ledger = tenant.services.ledger
+    for number in (1, 2):
+        # died between hold and record, again and again; each time the sweeper came before the retry
+        ledger.release(tenant.scope, ledger.hold(tenant.scope, hold_id_of(job_id, number), 100))
+    expire_leases(tenant)
+    assert raw(tenant, EXECUTE, body).get_json()["task_id"] == job_id
+    job = tenant.services.jobs.get(tenant.scope, job_id)
+    assert [entry.kind for entry in ledger.entries_of(tenant.scope, job.hold_id)] == [EntryKind.HOLD]
+    assert tenant.services.queue.holds_of([job_id]) == {hold_id_of(job_id, 3)}
+    assert ledger.balance(tenant.scope).held == 100
+
+
+def test_a_submission_that_is_repeated_after_its_job_ended_takes_no_second_hold(tenant: Tenant) -> None:
+    tenant.created("/v1/retrievers", retriever_body())
+    first = tenant.post(EXECUTE, QUESTION, Idempotency_Key="k").get_json()
+    ledger, scope = tenant.services.ledger, tenant.scope
+    (hold,) = ledger.entries_of(scope, tenant.services.jobs.get(scope, first["task_id"]).hold_id)
+    ledger.capture(scope, hold, 60)
+    # died between record and answer
+    tenant.services.handles.organization(scope)["idempotency"].update_many({}, {"$set": {"state": "running"}})
+    expire_leases(tenant)
+    assert tenant.post(EXECUTE, QUESTION, Idempotency_Key="k").get_json()["task_id"] == first["task_id"]
+    assert ledger.balance(scope) == Balance(1_000_000 - 60, 0)
 
 
 def test_a_submission_that_crashed_after_its_job_was_recorded_is_not_taken_for_a_second_one(tenant: Tenant) -> None:
