@@ -33,7 +33,10 @@ class JobStore:
         self._clock = clock
 
     def create(self, scope: NamespaceScope, new: NewJob, hold_id: str) -> Job:
-        """Record a job, queued and due at once, on a hold that was taken for it. The same job id again gives the job that stands there."""
+        """Record a job, queued and due at once, on the hold that was taken for it.
+
+        The same job id again gives the job that stands there.
+        """
         moment = self._clock.now()
         document = _document(new, hold_id, moment)
         try:
