@@ -27,6 +27,8 @@ from core.storage.failures import is_backend_failure
 log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_SECONDS = 1
+_PROBLEMS_SHOWN = 100
+"""Bad fields that one answer names: a body may have half a million."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _details(error: KeystageError) -> dict[str, Any]:
     return {
         "validation_errors": [
             {"type": problem.kind, "location": list(problem.location), "message": problem.message}
-            for problem in error.problems
+            for problem in error.problems[:_PROBLEMS_SHOWN]
         ]
     }
 

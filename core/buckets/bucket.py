@@ -29,6 +29,9 @@ class FieldType(StrEnum):
     EXCEL = "excel"
 
 
+_PROPERTIES_NAMED = 20
+"""Properties of a schema that an error names."""
+
 BINARY_TYPES = frozenset({FieldType.IMAGE, FieldType.AUDIO, FieldType.VIDEO, FieldType.PDF, FieldType.EXCEL})
 """Types whose `data` is base64."""
 TEXT_TYPES = frozenset({FieldType.STRING, FieldType.TEXT, FieldType.DATE, FieldType.DATETIME})
@@ -107,7 +110,7 @@ def schema_problems(bucket: Bucket, blobs: list[tuple[str, FieldType]], data: Ma
     for index, (name, field_type) in enumerate(blobs):
         declared = bucket.properties.get(name)
         if declared is None:
-            accepted = ", ".join(sorted(bucket.properties))
+            accepted = ", ".join(sorted(bucket.properties)[:_PROPERTIES_NAMED])
             problems.append(FieldProblem(("blobs", index, "property"), f"the bucket's schema has: {accepted}"))
         elif declared["type"] != field_type.value:
             problems.append(

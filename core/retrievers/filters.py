@@ -4,6 +4,7 @@ Pure. `matches` says exactly what a filter means; `narrowed` only saves work, an
 """
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -141,9 +142,9 @@ def _parse_condition(raw: Mapping[str, Any], templates: bool, where: str) -> Con
     if not isinstance(field, str) or not field:
         raise ValueError(f"{where}field: a field name is needed")
     name = raw.get("operator", Operator.EQ)
-    name = {"not_in": "nin"}.get(name, name)
+    name = "nin" if name == "not_in" else name
     if name not in [operator.value for operator in Operator]:
-        raise ValueError(f"{where}operator: {name!r} is not one of {', '.join(Operator)}")
+        raise ValueError(f"{where}operator: {reprlib.repr(name)} is not one of {', '.join(Operator)}")
     operator = Operator(name)
     value = raw.get("value")
     if templates and is_templated(value):

@@ -4,6 +4,7 @@ A stage of the catalogue that does not exist here yet is accepted, its parameter
 """
 
 import difflib
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from core.retrievers.catalogue import CATALOGUE, OLDER_NAMES, StageCategory
 from core.retrievers.parameters import check_parameters, unknown_parameters
 
 _MOST_STAGES = 50
+_LONGEST_NAME = 200
 _OPTIONS = ("description", "batch_size", "output_alias")
 """Fields of shape B that are kept and given back."""
 
@@ -100,6 +102,7 @@ class _Reading:
         """The stage, or None when problems were found."""
         before = len(self._problems)
         stage_id = self._stage_id()
+        stage_name = self._stage_name()
         parameters = self._parameters(stage_id)
         stage_type = self._stage_type(stage_id)
         on_error = self._item.get("on_error") or "error"
@@ -111,7 +114,7 @@ class _Reading:
         if len(self._problems) > before:
             return None
         return StageSpec(
-            stage_name=_unique(str(self._item.get("stage_name") or stage_id), taken),
+            stage_name=_unique(stage_name or stage_id, taken),
             stage_type=stage_type,
             stage_id=stage_id,
             parameters=parameters,
@@ -125,8 +128,15 @@ class _Reading:
         if stage_id not in CATALOGUE:
             alike = difflib.get_close_matches(stage_id, CATALOGUE, n=1)
             wanted = f"did you mean {alike[0]}?" if alike else f"use one of {', '.join(CATALOGUE)}"
-            self._refuse((*self._inner, "stage_id"), f"{given!r} is no stage; {wanted}")
+            self._refuse((*self._inner, "stage_id"), f"{reprlib.repr(given)} is no stage; {wanted}")
         return stage_id
+
+    def _stage_name(self) -> str:
+        given = self._item.get("stage_name") or ""
+        if not isinstance(given, str) or len(given) > _LONGEST_NAME:
+            self._refuse(("stage_name",), f"must be text of at most {_LONGEST_NAME} characters")
+            return ""
+        return given
 
     def _parameters(self, stage_id: str) -> Mapping[str, Any]:
         parameters = self._config.get("parameters")

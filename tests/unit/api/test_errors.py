@@ -57,5 +57,12 @@ def test_every_bad_field_is_listed_as_published() -> None:
     }
 
 
+def test_an_answer_names_so_many_bad_fields_and_no_more() -> None:
+    problems = [errors.FieldProblem(("object_ids", index), "must be text") for index in range(10_000)]
+    reply = error_reply(errors.ValidationFailedError(problems), "req_1")
+    assert isinstance(reply.body, dict)
+    assert len(reply.body["error"]["details"]["validation_errors"]) == 100
+
+
 def test_a_refused_method_names_the_ones_that_work() -> None:
     assert error_reply(MethodNotAllowed(["POST", "GET"]), "req_1").headers == {"Allow": "GET, POST"}

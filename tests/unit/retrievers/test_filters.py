@@ -99,6 +99,8 @@ def test_groups_join() -> None:
         ({"field": "a", "operator": "in", "value": "x"}, "value: in needs a list"),
         ({"field": "a", "operator": "text", "value": 1}, "value: text needs text"),
         ({"field": "a", "operator": "exists", "value": "x"}, "needs true or false"),
+        ({"field": "a", "operator": ["eq"]}, r"operator: \['eq'\] is not one of"),
+        ({"field": "a", "operator": {}}, "operator: {} is not one of"),
         ({"AND": []}, "AND: needs at least one"),
         ({"OR": [{"field": "a"}, {"NOT": {"field": ""}}]}, r"OR\[1\].NOT\[0\].field"),
         ({"AND": [{"field": "a"}], "field": "b"}, "cannot stand beside"),
@@ -108,6 +110,12 @@ def test_groups_join() -> None:
 def test_what_is_no_filter_is_refused_with_its_place(raw: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_filter(raw)
+
+
+def test_an_error_does_not_repeat_all_that_was_sent() -> None:
+    with pytest.raises(ValueError, match="is not one of") as refused:
+        parse_filter({"field": "a", "operator": "x" * 100_000})
+    assert len(str(refused.value)) < 300
 
 
 def test_nesting_is_bounded() -> None:

@@ -87,6 +87,8 @@ def test_two_stages_of_one_kind_have_two_names() -> None:
         (["limit"], ("stages", 0), "an object"),
         ([{"stage_id": "feature_serch"}], ("stages", 0, "stage_id"), "did you mean feature_search"),
         ([{"config": {"stage_id": "zzzz"}}], ("stages", 0, "config", "stage_id"), "use one of feature_search"),
+        ([{"stage_id": "limit", "stage_name": {"a": 1}}], ("stages", 0, "stage_name"), "must be text"),
+        ([{"stage_id": "limit", "stage_name": "x" * 201}], ("stages", 0, "stage_name"), "at most 200"),
         ([{"stage_id": 7}], ("stages", 0, "stage_id"), "is no stage"),
         ([feature_search(final_top_k=0)], ("stages", 0, "parameters", "final_top_k"), "greater than or equal to 1"),
         ([feature_search(final_top_k="ten")], ("stages", 0, "parameters", "final_top_k"), "valid integer"),
@@ -139,6 +141,11 @@ def test_what_is_wrong_is_named_with_its_place(stages: object, location: tuple[s
     found = problems_of(stages)
     assert found.keys() == {location}
     assert message in found[location]
+
+
+def test_an_error_does_not_repeat_all_that_was_sent() -> None:
+    (message,) = problems_of([{"stage_id": "x" * 100_000}]).values()
+    assert len(message) < 1000
 
 
 def test_all_problems_are_told_at_once() -> None:
