@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Body, ShortText
 from core.webhooks.delivery import Delivery, DeliveryStatus
-from core.webhooks.endpoint import Endpoint, EndpointSettings
+from core.webhooks.endpoint import REDACTED, Endpoint, EndpointSettings
 from core.webhooks.event import EventType
 
 
@@ -88,7 +88,7 @@ def show_webhook(endpoint: Endpoint) -> dict[str, Any]:
                     "url": settings.url,
                     "headers": dict(settings.headers),
                     "timeout": settings.timeout_seconds,
-                    "signing_secret": "redacted" if endpoint.has_secret else None,
+                    "signing_secret": REDACTED if endpoint.has_secret else None,
                 },
             }
         ],

@@ -12,6 +12,8 @@ from core.vault.cipher import SecretRecord
 from core.webhooks.event import Event, EventType
 from core.webhooks.signature import is_usable_secret
 
+REDACTED = "redacted"
+"""What reads show instead of a secret, and what leaves it as it is when it is sent back."""
 _HEADERS_MAX = 20
 _HEADER_VALUE_MAX = 4096
 _URL_MAX = 2048
@@ -80,7 +82,9 @@ def secret_record(internal_id: str, webhook_id: str) -> SecretRecord:
 def require_valid(settings: EndpointSettings, secret: str | None) -> None:
     """Raises ValidationFailedError, naming each bad field."""
     problems = settings.problems()
-    if secret and not is_usable_secret(secret):
+    if secret == REDACTED:
+        problems.append(FieldProblem(("signing_secret",), f"{REDACTED!r} stands for a secret and is none"))
+    elif secret and not is_usable_secret(secret):
         problems.append(
             FieldProblem(("signing_secret",), "give at least 8 bytes; after whsec_ there must be valid base64")
         )

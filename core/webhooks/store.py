@@ -16,13 +16,11 @@ from core.storage.redis import wake_dispatcher
 from core.storage.scope import OrganizationScope
 from core.vault.cipher import Cipher
 from core.webhooks.delivery import REPLAYABLE, Delivery, DeliveryStatus
-from core.webhooks.endpoint import DeliveryHealth, Endpoint, EndpointSettings, require_valid, secret_record
+from core.webhooks.endpoint import REDACTED, DeliveryHealth, Endpoint, EndpointSettings, require_valid, secret_record
 from core.webhooks.event import EventType
 
 _ENDPOINTS_MAX = 100
 """Endpoints of one organization: each event is matched with all of them."""
-_KEEP = "redacted"
-"""What reads show instead of a secret; sent back, it means "leave it as it is"."""
 
 
 class WebhookStore:
@@ -79,7 +77,7 @@ class WebhookStore:
 
         Switching the endpoint on forgets its failures. Raises NotFoundError, ValidationFailedError.
         """
-        keeps_secret = secret is None or secret == _KEEP
+        keeps_secret = secret is None or secret == REDACTED
         require_valid(settings, None if keeps_secret else secret)
         changes: dict[str, Any] = {**_settings_document(settings), "updated_at": now()}
         if not keeps_secret:

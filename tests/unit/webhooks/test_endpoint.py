@@ -102,3 +102,7 @@ def test_an_endpoint_gets_the_events_that_it_asked_for(changes: dict[str, Any], 
     subject, metadata = Subject("retriever", "ret_1"), {"resource_type": "batch"}
     event = Event("evt_1", EventType.RESOURCE_EXECUTED, NOW, "ns_1", subject, metadata)
     assert listens_to(stored, event) is listens
+
+
+def test_the_word_that_stands_for_a_secret_is_never_taken_for_one() -> None:
+    assert location(GOOD, "redacted") == ("signing_secret",)
