@@ -31,7 +31,7 @@ MAX_BLOBS = 100
 
 _WireType = Annotated[FieldType, Field(strict=False)]
 _URL = re.compile(r"(https?|s3|gs)://\S+", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(;[\w=-]+)*;base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]{0,100})(;[\w=-]{1,100}){0,10};base64,", re.ASCII)
 _CONTENT_TYPES: Mapping[FieldType, str] = {
     FieldType.PDF: "application/pdf",
     FieldType.EXCEL: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",

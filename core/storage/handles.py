@@ -5,14 +5,17 @@ opens a closed list of collections, a system handle opens the closed list of rec
 own id before a tenant is known. None of them can be built, or asked to step, outside its scope.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from pymongo import ReplaceOne
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.database import Database
+from pymongo.errors import DocumentTooLarge
 
+from core.errors import PayloadTooLargeError
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope, OrganizationScope
 
@@ -52,12 +55,14 @@ class ScopedCollection:
         return self._collection.count_documents(self._inside(query))
 
     def insert_one(self, document: Mapping[str, Any]) -> None:
-        """Store one document, tagged. Raises pymongo's DuplicateKeyError."""
-        self._collection.insert_one(self._tagged(document))
+        """Store one document, tagged. Raises pymongo's DuplicateKeyError, and PayloadTooLargeError."""
+        with _size_refused():
+            self._collection.insert_one(self._tagged(document))
 
     def insert_many(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Store several, tagged, going on past duplicates. Raises pymongo's BulkWriteError."""
-        self._collection.insert_many([self._tagged(document) for document in documents], ordered=False)
+        """Store several, tagged, going on past duplicates. Raises BulkWriteError, PayloadTooLargeError."""
+        with _size_refused():
+            self._collection.insert_many([self._tagged(document) for document in documents], ordered=False)
 
     def update_one(self, query: Mapping[str, Any], update: Update) -> bool:
         """Change the one match inside the scope; False when nothing matched."""
@@ -70,13 +75,14 @@ class ScopedCollection:
         return self._collection.update_many(self._inside(query), update).matched_count
 
     def replace_many(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Store documents under their `_id`, overwriting what stands there, in one command."""
+        """Store documents under their `_id`, overwriting what stands there. Raises PayloadTooLargeError."""
         writes = [
             ReplaceOne(self._inside({"_id": document["_id"]}), self._tagged(document), upsert=True)
             for document in documents
         ]
         if writes:
-            self._collection.bulk_write(writes, ordered=False)
+            with _size_refused():
+                self._collection.bulk_write(writes, ordered=False)
 
     def delete_one(self, query: Mapping[str, Any]) -> bool:
         """Remove the one match inside the scope; False when there was none."""
@@ -110,6 +116,15 @@ class ScopedCollection:
                 touched = {fields} if isinstance(fields, str) else set(fields)
                 if touched & self._scope.keys() or operator in {"$replaceRoot", "$replaceWith"}:
                     raise ValueError("an update may not move a document to another scope")
+
+
+@contextmanager
+def _size_refused() -> Iterator[None]:
+    """MongoDB's limit of 16 MiB for a document, as an error of ours."""
+    try:
+        yield
+    except DocumentTooLarge as error:
+        raise PayloadTooLargeError("The record is larger than can be stored.") from error
 
 
 class NamespaceData:

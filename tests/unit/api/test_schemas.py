@@ -47,6 +47,7 @@ def test_data_becomes_bytes_as_its_type_says(fields: dict[str, Any], content_typ
         {"type": "text", "data": " https://example.com/a.txt "},
         {"type": "pdf", "data": "s3://bucket/a.pdf"},
         {"type": "hologram", "data": "x"},
+        {"type": "pdf", "data": f"data:{'a' * 1000};base64,AAAA"},
         {"type": "number", "data": None},
     ],
 )
