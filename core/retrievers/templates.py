@@ -7,6 +7,8 @@ from typing import Any
 
 from core.errors import StageError
 
+MOST_CHARACTERS = 256 * 1024
+"""What placeholders inside texts may come to in one stage."""
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _INPUT = re.compile(r"(?:input|inputs)\.([A-Za-z_]\w*(?:\.\w+)*)", re.IGNORECASE)
 
@@ -24,18 +26,34 @@ def unknown_placeholders(value: object) -> list[str]:
 def render(value: Any, inputs: Mapping[str, Any]) -> Any:
     """The parameter with its placeholders filled in; one that is the whole text keeps the input's own type.
 
-    Raises StageError for an input that was not given and for what is no input.
+    Raises StageError for an input that was not given, for what is no input, and for more text than a stage may have.
     """
-    if isinstance(value, Mapping):
-        return {name: render(part, inputs) for name, part in value.items()}
-    if isinstance(value, list):
-        return [render(part, inputs) for part in value]
-    if not isinstance(value, str):
-        return value
-    whole = _PLACEHOLDER.fullmatch(value.strip())
-    if whole:
-        return _look_up(whole.group(1), inputs)
-    return _PLACEHOLDER.sub(lambda found: _as_text(_look_up(found.group(1), inputs)), value)
+    return _Filling(inputs).fill(value)
+
+
+class _Filling:
+    """One parameter while it is filled in. Placeholders multiply an input, so what they make is counted."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self._inputs = inputs
+        self._characters = 0
+
+    def fill(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: self.fill(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self.fill(part) for part in value]
+        if not isinstance(value, str):
+            return value
+        whole = _PLACEHOLDER.fullmatch(value.strip())
+        return _look_up(whole.group(1), self._inputs) if whole else _PLACEHOLDER.sub(self._text_for, value)
+
+    def _text_for(self, placeholder: re.Match[str]) -> str:
+        text = _as_text(_look_up(placeholder.group(1), self._inputs))
+        self._characters += len(text)
+        if self._characters > MOST_CHARACTERS:
+            raise StageError(f"The inputs fill a stage's parameters with more than {MOST_CHARACTERS} characters")
+        return text
 
 
 def _expressions(value: object) -> Iterator[str]:

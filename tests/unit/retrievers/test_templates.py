@@ -63,3 +63,11 @@ def test_only_text_can_be_a_template() -> None:
     assert is_templated("a {{INPUT.b}}")
     assert not is_templated("plain")
     assert not is_templated(["{{INPUT.b}}"])
+
+
+@pytest.mark.parametrize(
+    "value", ["{{INPUT.long}} " * 30, ["a {{INPUT.long}}"] * 30, {"a": {"b": "{{INPUT.long}}," * 30}}]
+)
+def test_a_short_parameter_and_a_short_input_do_not_make_a_text_of_any_length(value: Any) -> None:
+    with pytest.raises(StageError, match="more than 262144 characters"):
+        render(value, {"long": "x" * 10_000})
