@@ -20,7 +20,9 @@ def page_request(call: Call) -> PageRequest:
     query = call.query
     limit = _number(query, ("limit", "page_size"), _DEFAULT_LIMIT, 1, MAX_LIMIT)
     page = _number(query, ("page",), 1, 1, MAX_OFFSET)
-    offset = _number(query, ("offset",), min((page - 1) * limit, MAX_OFFSET), 0, MAX_OFFSET)
+    if (page - 1) * limit > MAX_OFFSET:
+        raise ValidationFailedError([FieldProblem(("page",), f"lies beyond {MAX_OFFSET} records: follow next_cursor")])
+    offset = _number(query, ("offset",), (page - 1) * limit, 0, MAX_OFFSET)
     cursor = next((query[name] for name in ("cursor", "next_cursor", "after") if query.get(name)), None)
     return PageRequest(limit, offset, cursor, query.get("include_total", "").lower() in {"true", "1"})
 
