@@ -5,15 +5,16 @@ opens a closed list of collections, a system handle opens the closed list of rec
 own id before a tenant is known. None of them can be built, or asked to step, outside its scope.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from pymongo import ReplaceOne
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.database import Database
-from pymongo.errors import DocumentTooLarge
+from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from core.errors import PayloadTooLargeError
 from core.storage.mongo import Document
@@ -32,47 +33,56 @@ SYSTEM_COLLECTIONS: Final = frozenset(
 )
 """Collections that are reached by primary key, or by due time, before the tenant is known."""
 
+_TOO_LARGE = "The record is larger than can be stored."
+_TOO_LARGE_CODES = frozenset({10334, 17419, 17420})
+"""What MongoDB calls a document of more than 16 MiB, by the kind of write."""
+
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class ScopedCollection:
     """One collection, seen through a scope: the scope's fields join every filter and every insert."""
 
-    def __init__(self, collection: Collection[Document], scope: Mapping[str, str]) -> None:
+    def __init__(
+        self, collection: Collection[Document], scope: Mapping[str, str], session: ClientSession | None = None
+    ) -> None:
         self._collection = collection
         self._scope = dict(scope)
+        self._session = session
 
     def find_one(self, query: Mapping[str, Any], projection: Mapping[str, Any] | None = None) -> Document | None:
         """The first match inside the scope."""
-        return self._collection.find_one(self._inside(query), projection)
+        return self._collection.find_one(self._inside(query), projection, session=self._session)
 
     def find(self, query: Mapping[str, Any], projection: Mapping[str, Any] | None = None) -> Cursor[Document]:
         """All matches inside the scope; bound them with a window and a limit."""
-        return self._collection.find(self._inside(query), projection)
+        return self._collection.find(self._inside(query), projection, session=self._session)
 
     def count(self, query: Mapping[str, Any]) -> int:
         """How many match inside the scope."""
-        return self._collection.count_documents(self._inside(query))
+        return self._collection.count_documents(self._inside(query), session=self._session)
 
     def insert_one(self, document: Mapping[str, Any]) -> None:
         """Store one document, tagged. Raises pymongo's DuplicateKeyError, and PayloadTooLargeError."""
         with _size_refused():
-            self._collection.insert_one(self._tagged(document))
+            self._collection.insert_one(self._tagged(document), session=self._session)
 
     def insert_many(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Store several, tagged, going on past duplicates. Raises BulkWriteError, PayloadTooLargeError."""
         with _size_refused():
-            self._collection.insert_many([self._tagged(document) for document in documents], ordered=False)
+            self._collection.insert_many(
+                [self._tagged(document) for document in documents], ordered=False, session=self._session
+            )
 
     def update_one(self, query: Mapping[str, Any], update: Update) -> bool:
         """Change the one match inside the scope; False when nothing matched."""
         self._refuse_scope_change(update)
-        return self._collection.update_one(self._inside(query), update).matched_count == 1
+        return self._collection.update_one(self._inside(query), update, session=self._session).matched_count == 1
 
     def update_many(self, query: Mapping[str, Any], update: Update) -> int:
         """Change all matches inside the scope; how many matched."""
         self._refuse_scope_change(update)
-        return self._collection.update_many(self._inside(query), update).matched_count
+        return self._collection.update_many(self._inside(query), update, session=self._session).matched_count
 
     def replace_many(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Store documents under their `_id`, overwriting what stands there. Raises PayloadTooLargeError."""
@@ -82,15 +92,15 @@ class ScopedCollection:
         ]
         if writes:
             with _size_refused():
-                self._collection.bulk_write(writes, ordered=False)
+                self._collection.bulk_write(writes, ordered=False, session=self._session)
 
     def delete_one(self, query: Mapping[str, Any]) -> bool:
         """Remove the one match inside the scope; False when there was none."""
-        return self._collection.delete_one(self._inside(query)).deleted_count == 1
+        return self._collection.delete_one(self._inside(query), session=self._session).deleted_count == 1
 
     def delete_many(self, query: Mapping[str, Any]) -> int:
         """Remove all matches inside the scope; how many there were."""
-        return self._collection.delete_many(self._inside(query)).deleted_count
+        return self._collection.delete_many(self._inside(query), session=self._session).deleted_count
 
     def explain(self, query: Mapping[str, Any]) -> Document:
         """The plan of a find, for the test that no query scans a collection."""
@@ -123,22 +133,37 @@ def _size_refused() -> Iterator[None]:
     """MongoDB's limit of 16 MiB for a document, as an error of ours."""
     try:
         yield
-    except DocumentTooLarge as error:
-        raise PayloadTooLargeError("The record is larger than can be stored.") from error
+    except DocumentTooLarge:
+        raise PayloadTooLargeError(_TOO_LARGE) from None
+    except BulkWriteError as error:
+        if any(failed["code"] in _TOO_LARGE_CODES for failed in error.details["writeErrors"]):
+            # its text repeats the whole document
+            raise PayloadTooLargeError(_TOO_LARGE) from None
+        raise
 
 
 class NamespaceData:
     """The data of one namespace. Any collection; both ids on every filter and insert."""
 
-    def __init__(self, database: Database[Document], scope: NamespaceScope) -> None:
+    def __init__(
+        self, database: Database[Document], scope: NamespaceScope, session: ClientSession | None = None
+    ) -> None:
         if not isinstance(scope, NamespaceScope):
             raise TypeError("NamespaceData needs a NamespaceScope")
         self._database = database
+        self._session = session
         self.scope = scope
 
     def __getitem__(self, name: str) -> ScopedCollection:
         scope = {"internal_id": self.scope.internal_id, "namespace_id": self.scope.namespace_id}
-        return ScopedCollection(self._database[name], scope)
+        return ScopedCollection(self._database[name], scope, self._session)
+
+    def all_or_nothing(self, writes: Callable[["NamespaceData"], None]) -> None:
+        """Make several writes in one transaction. `writes` is called again when it met another transaction."""
+        with self._database.client.start_session() as session:
+            session.with_transaction(
+                lambda open_session: writes(NamespaceData(self._database, self.scope, open_session))
+            )
 
 
 class OrganizationData:

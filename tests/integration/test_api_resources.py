@@ -36,7 +36,7 @@ def test_deleting_an_object_removes_its_bytes_and_a_second_time_is_404(tenant: T
     deleted = tenant.call("DELETE", path)
     assert (deleted.status_code, deleted.data) == (204, b"")
     assert tenant.call("DELETE", path).status_code == 404
-    assert not list((tenant.services.settings.data / "blobs").rglob(f"*{ids['object_id']}*/0"))
+    assert not list((tenant.services.settings.data / "blobs").rglob(f"*{ids['object_id']}*/0-*"))
 
 
 def test_an_object_is_found_in_its_own_bucket_only(tenant: Tenant) -> None:
@@ -100,14 +100,6 @@ def test_a_list_is_paged_to_its_end_without_a_gap_or_a_repetition(tenant: Tenant
 def test_a_page_number_beyond_what_can_be_reached_is_refused_and_not_another_page(tenant: Tenant) -> None:
     assert tenant.get("/v1/buckets?limit=1000&page=11").status_code == 200
     assert tenant.get("/v1/buckets?limit=1000&page=12").status_code == 422
-
-
-def test_a_record_that_cannot_be_stored_for_its_size_is_413(tenant: Tenant) -> None:
-    ids = corpus(tenant)
-    # each blob is within its bounds; all of them are more than a document holds
-    blobs = [{"property": "content", "type": "text", "data": "x", "metadata": {"a": "x" * 261_950}}] * 64
-    path = f"/v1/buckets/{ids['bucket_id']}/objects"
-    assert tenant.post(path, {"blobs": blobs}).status_code == 413
 
 
 def test_names_are_taken_once_in_a_namespace(tenant: Tenant) -> None:
