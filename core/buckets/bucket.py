@@ -49,7 +49,7 @@ class Bucket:
     """the schema: name → {"type", "required", "description", …}; empty accepts any property"""
     metadata: Mapping[str, Any]
     object_count: int
-    """kept beside the objects; a process that dies between the two writes leaves it one off"""
+    """kept beside the objects, in the same transaction"""
     total_size_bytes: int
     created_at: datetime
     updated_at: datetime

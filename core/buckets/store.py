@@ -2,17 +2,16 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from core.buckets.bucket import Bucket, FieldType, NewBlob, NewObject, StoredBlob, StoredObject
 from core.clock import now
 from core.errors import AlreadyExistsError, NotFoundError
 from core.storage.blobs import BlobStore
-from core.storage.failures import insert_missing
-from core.storage.handles import Handles, ScopedCollection
+from core.storage.failures import is_duplicate
+from core.storage.handles import Handles, NamespaceData, ScopedCollection
 from core.storage.mongo import Document
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
@@ -81,12 +80,12 @@ class BucketStore:
         self, scope: NamespaceScope, bucket_id: str, objects: Sequence[NewObject]
     ) -> Sequence[StoredObject]:
         """Store objects, bytes first, so that no object lacks its bytes. An object id that stands is left as it is."""
-        moment = now()
         stored = {item.object_id: item for item in self._standing(scope, bucket_id, objects)}
         fresh = {new.object_id: new for new in reversed(objects) if new.object_id not in stored}
-        documents = [self._write_blobs(scope, bucket_id, new, moment) for new in fresh.values()]
-        insert_missing(self._objects(scope), documents)
-        self._count(scope, bucket_id, documents, sign=1)
+        documents = [self._write_blobs(scope, bucket_id, new) for new in fresh.values()]
+        if not self._insert_counted(scope, bucket_id, documents):
+            # another request has just stored one of them, which stands now
+            return self.add_objects(scope, bucket_id, objects)
         stored |= {document["_id"]: _object(document) for document in documents}
         return [stored[new.object_id] for new in objects]
 
@@ -104,11 +103,17 @@ class BucketStore:
     def delete_object(self, scope: NamespaceScope, bucket_id: str, object_id: str) -> None:
         """Remove an object, then its bytes. Documents made of it stay. Raises NotFoundError."""
         stored = self._objects(scope).find_one({"_id": object_id, "bucket_id": bucket_id})
-        if stored is None or not self._objects(scope).delete_one({"_id": object_id}):
+        if stored is None:
             raise NotFoundError("The object was not found.")
+
+        def remove(data: NamespaceData) -> None:
+            _count(data, bucket_id, [stored], sign=-1)
+            if not data["objects"].delete_one({"_id": object_id}):
+                raise NotFoundError("The object was not found.")
+
+        self._handles.namespace(scope).all_or_nothing(remove)
         for blob in stored["blobs"]:
             self._blobs.delete(blob["blob_key"])
-        self._count(scope, bucket_id, [stored], sign=-1)
 
     def object_references(
         self, scope: NamespaceScope, bucket_id: str, object_ids: Iterable[str]
@@ -129,12 +134,33 @@ class BucketStore:
 
     # Inside -----------------------------------------------------------------------------------------
 
-    def _write_blobs(self, scope: NamespaceScope, bucket_id: str, new: NewObject, moment: datetime) -> Document:
+    def _insert_counted(self, scope: NamespaceScope, bucket_id: str, documents: Sequence[Document]) -> bool:
+        """Insert objects and count them, both or neither. False when one of them stands already."""
+        if not documents:
+            return True
+
+        def insert(data: NamespaceData) -> None:
+            # first what two requests meet at, so that the later one has nothing to undo
+            _count(data, bucket_id, documents, sign=1)
+            data["objects"].insert_many(documents)
+
+        try:
+            self._handles.namespace(scope).all_or_nothing(insert)
+        except BulkWriteError as error:
+            if not is_duplicate(error):
+                raise
+            return False
+        return True
+
+    def _write_blobs(self, scope: NamespaceScope, bucket_id: str, new: NewObject) -> Document:
+        moment = now()
         blobs = []
         for number, blob in enumerate(new.blobs):
-            key = f"{scope.namespace_id}/{bucket_id}/{new.object_id}/{number}"
+            sha256 = hashlib.sha256(blob.content).hexdigest()
+            # named by its content, so that of two requests with one object id each writes its own bytes
+            key = f"{scope.namespace_id}/{bucket_id}/{new.object_id}/{number}-{sha256}"
             self._blobs.put(key, blob.content)
-            blobs.append(_blob_document(blob, key))
+            blobs.append(_blob_document(blob, key, sha256))
         return {
             "_id": new.object_id,
             "bucket_id": bucket_id,
@@ -144,12 +170,6 @@ class BucketStore:
             "created_at": moment,
             "updated_at": moment,
         }
-
-    def _count(self, scope: NamespaceScope, bucket_id: str, documents: Sequence[Document], sign: int) -> None:
-        if documents:
-            size = sum(blob["size_bytes"] for document in documents for blob in document["blobs"])
-            change = {"object_count": sign * len(documents), "total_size_bytes": sign * size}
-            self._buckets(scope).update_one({"_id": bucket_id}, {"$inc": change, "$set": {"updated_at": now()}})
 
     def _standing(self, scope: NamespaceScope, bucket_id: str, objects: Sequence[NewObject]) -> Sequence[StoredObject]:
         return self.object_references(scope, bucket_id, [new.object_id for new in objects])[0]
@@ -161,14 +181,20 @@ class BucketStore:
         return self._handles.namespace(scope)["objects"]
 
 
-def _blob_document(blob: NewBlob, key: str) -> Document:
+def _count(data: NamespaceData, bucket_id: str, documents: Sequence[Document], sign: int) -> None:
+    size = sum(blob["size_bytes"] for document in documents for blob in document["blobs"])
+    change = {"object_count": sign * len(documents), "total_size_bytes": sign * size}
+    data["buckets"].update_one({"_id": bucket_id}, {"$inc": change, "$set": {"updated_at": now()}})
+
+
+def _blob_document(blob: NewBlob, key: str, sha256: str) -> Document:
     return {
         "property": blob.property,
         "type": blob.type.value,
         "blob_key": key,
         "content_type": blob.content_type,
         "size_bytes": len(blob.content),
-        "sha256": hashlib.sha256(blob.content).hexdigest(),
+        "sha256": sha256,
         "metadata": dict(blob.metadata),
     }
 

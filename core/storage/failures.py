@@ -26,6 +26,11 @@ def is_backend_failure(error: BaseException) -> bool:
     return isinstance(error, _BACKEND_FAILURES)
 
 
+def is_duplicate(error: BulkWriteError) -> bool:
+    """Whether nothing but unique indexes stood in the way of some inserts."""
+    return all(failed["code"] == _DUPLICATE_KEY for failed in error.details["writeErrors"])
+
+
 def insert_missing(collection: ScopedCollection, documents: Sequence[Mapping[str, Any]]) -> None:
     """Insert the documents whose `_id` is not taken yet, in one command. Raises what is not a duplicate."""
     if not documents:
@@ -33,5 +38,5 @@ def insert_missing(collection: ScopedCollection, documents: Sequence[Mapping[str
     try:
         collection.insert_many(documents)
     except BulkWriteError as error:
-        if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+        if not is_duplicate(error):
             raise
