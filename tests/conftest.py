@@ -28,8 +28,10 @@ def command_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         log_commands(directory)
     yield directory
     outside = violations(directory)
+    if not (judged := len(logged(directory))):
+        return
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\nshapes of MongoDB commands: {len(logged(directory))}, outside their tenant: {len(outside)}")
+        print(f"\nshapes of MongoDB commands: {judged}, outside their tenant: {len(outside)}")
     assert not outside, "commands outside their tenant:\n" + "\n".join(map(str, outside))
 
 
