@@ -1,7 +1,6 @@
 """`keystage credits`: an organization's statement, and whether it adds up."""
 
 import sys
-from dataclasses import asdict
 
 import click
 
@@ -56,7 +55,7 @@ def reconcile_ledgers(organization_id: str | None, as_json: bool) -> None:
         rows = [
             {
                 "organization_id": organization.organization_id,
-                **asdict(reconcile(whole_ledger(services.ledger, organization.scope))),
+                **_totals(whole_ledger(services.ledger, organization.scope)),
             }
             for organization in found
         ]
@@ -70,6 +69,18 @@ def whole_ledger(ledger: Ledger, scope: OrganizationScope) -> list[Entry]:
     while page := ledger.statement(scope, after_seq=len(entries), limit=_PAGE):
         entries += page
     return entries
+
+
+def _totals(entries: list[Entry]) -> dict[str, object]:
+    found = reconcile(entries)
+    return {
+        "entries": found.entries,
+        "granted": found.granted / MILLI,
+        "captured": found.captured / MILLI,
+        "held": found.held / MILLI,
+        "posted": found.posted / MILLI,
+        "problems": found.problems,
+    }
 
 
 def _row(entry: Entry) -> dict[str, object]:
