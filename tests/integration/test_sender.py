@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -142,14 +143,14 @@ def test_a_mapped_private_address_is_blocked_at_the_moment_of_connecting() -> No
 
 
 def test_a_name_with_one_bad_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def two_answers(_host: str, port: int, *_options: Any) -> list[tuple[Any, ...]]:
+    def two_answers(_host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
         addresses = ["93.184.216.34", "10.0.0.1"]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", two_answers)
 
     async def resolve() -> None:
-        await GuardedResolver(EgressPolicy()).resolve("mixed.example.com", 443)
+        await GuardedResolver(EgressPolicy(), threads=1).resolve("mixed.example.com", 443)
 
     with pytest.raises(EgressDeniedError):
         asyncio.run(resolve())
@@ -161,3 +162,32 @@ def test_a_name_that_nobody_has_and_a_port_where_nobody_listens_are_told_apart()
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         attempts = send("http://name.invalid/", closed)
     assert [attempt.error for attempt in attempts] == ["dns_failed", "connect_failed"]
+
+
+def test_names_that_nobody_answers_for_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, released = socket.getaddrinfo, threading.Event()
+
+    def some_hang(host: Any, *arguments: Any, **named: Any) -> Any:
+        if str(host).startswith("hanging"):
+            released.wait()
+        return look_up("localhost", *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", some_hang)
+
+    async def send_beside_hanging_names(url: str) -> Attempt:
+        sender = Sender(LOOPBACK, 30.0, slots=64)
+        stuck = [
+            asyncio.create_task(sender.send(f"http://hanging{number}.example/", {}, b"{}", 30.0))
+            for number in range(40)
+        ]
+        await asyncio.sleep(0)
+        try:
+            return await sender.send(url, {}, b"{}", 10.0)
+        finally:
+            released.set()
+            await asyncio.gather(*stuck)
+            await sender.close()
+
+    with receiver() as endpoint:
+        attempt = asyncio.run(send_beside_hanging_names(endpoint.url.replace("127.0.0.1", "quick.example")))
+    assert attempt.result is AttemptResult.DELIVERED
