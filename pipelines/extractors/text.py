@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from core.buckets.bucket import StoredObject
 from core.collections.collection import ExtractorConfig
@@ -21,6 +22,8 @@ from pipelines.extractors.splitting import split
 _PIECES_AT_ONCE = 32
 """Pieces embedded between two looks at whether the call was cancelled."""
 _MOST_PIECES = 5000
+_MOST_CARRIED_BYTES = 32 * 1024 * 1024
+"""What all documents of an object may repeat of its fields, as JSON."""
 
 SYSTEM_FIELDS: Final = frozenset(
     {
@@ -43,8 +46,14 @@ def extract_text(source: StoredObject, context: ExtractionContext) -> Extraction
         return ObjectFailure(source.object_id, "empty_text", "The object has no text.")
     if len(pieces) > _MOST_PIECES:
         return ObjectFailure(source.object_id, "too_large", f"The object makes more than {_MOST_PIECES} documents.")
+    carried = _carried_fields(source.data, context.collection.extractor)
+    if len(pieces) * len(orjson.dumps(carried)) > _MOST_CARRIED_BYTES:
+        message = (
+            f"Its {len(pieces)} documents would carry more than {_MOST_CARRIED_BYTES} bytes of the object's fields."
+        )
+        return ObjectFailure(source.object_id, "too_large", message)
     vectors = _embed(pieces, context)
-    documents = [_document(source, context, index, piece) for index, piece in enumerate(pieces)]
+    documents = [_document(source, context, carried, index, piece) for index, piece in enumerate(pieces)]
     points = [_point(context.namespace_id, *pair) for pair in zip(documents, vectors, strict=True)]
     return Extraction(source.object_id, tuple(documents), tuple(points))
 
@@ -78,11 +87,13 @@ def _embed(pieces: list[str], context: ExtractionContext) -> Vectors:
     return np.concatenate(parts)
 
 
-def _document(source: StoredObject, context: ExtractionContext, index: int, piece: str) -> dict[str, Any]:
+def _document(
+    source: StoredObject, context: ExtractionContext, carried: Mapping[str, Any], index: int, piece: str
+) -> dict[str, Any]:
     collection_id = context.collection.collection_id
     identity = (context.namespace_id, collection_id, source.object_id, index)
     return {
-        **_carried_fields(source.data, context.collection.extractor),
+        **carried,
         "document_id": derived_id(Prefix.DOCUMENT, *identity),
         "collection_id": collection_id,
         "chunk_index": index,

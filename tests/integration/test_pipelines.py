@@ -170,6 +170,19 @@ def test_documents_carry_the_fields_that_the_collection_wants(
     assert document.keys() & {"year", "topic"} == expected
 
 
+def test_an_object_whose_documents_would_repeat_a_large_field_too_often_fails_alone(world: World) -> None:
+    config = replace(
+        world.collection.extractor,
+        include_all_source_fields=True,
+        parameters={"split_by": "characters", "chunk_size": 50, "chunk_overlap": 0},
+    )
+    wide = world.stored("obj_wide", ("word " * 2000, "text/plain"), notes="x" * 250_000)
+    narrow = world.stored("obj_narrow", (KEYS, "text/plain"), notes="x")
+    result = world.ingest(wide, narrow, collection=replace(world.collection, extractor=config))
+    assert [(failed.object_id, failed.code) for failed in result.failures] == [("obj_wide", "too_large")]
+    assert set(result.document_counts) == {"obj_narrow"}
+
+
 def test_a_repeat_overwrites_and_a_shorter_version_leaves_nothing_behind(world: World) -> None:
     long = world.stored("obj_1", ("\n\n".join([KEYS, BREAD, QUEUES]), "text/plain"))
     other = world.stored("obj_2", ("\n\n".join([KEYS, BREAD]), "text/plain"))
