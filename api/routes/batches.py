@@ -5,7 +5,7 @@ from api.compat import created_status
 from api.pagination import list_request, listing
 from api.route import Route
 from api.routes.buckets import bucket_of
-from api.schemas.tasks import BatchBody, show_batch, show_task
+from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, show_batch, show_task
 from core.audit.actions import AuditAction
 from core.batches.batch import Batch
 from core.credits.prices import ingestion_price
@@ -25,12 +25,16 @@ def create_batch(call: Call) -> Reply:
     object_ids = list(dict.fromkeys(body.object_ids))
     if missing := call.services.buckets.missing_objects(call.scope, bucket_id, object_ids):
         raise refuse("object_ids", f"not in this bucket: {', '.join(missing[:_NAMED])}")
+    collection_ids = _collection_ids(call, bucket_id, body.collection_ids)
+    if len(object_ids) * len(collection_ids) > MAX_BATCH_PAIRS:
+        pairs = f"{len(object_ids)} objects through {len(collection_ids)} collections"
+        raise refuse("object_ids", f"{pairs} are more than {MAX_BATCH_PAIRS} extractions: make several batches")
     batch = call.services.batches.create(
         call.scope,
         call.new_id(Prefix.BATCH),
         bucket_id,
         object_ids=object_ids,
-        collection_ids=_collection_ids(call, bucket_id, body.collection_ids),
+        collection_ids=collection_ids,
         batch_name=body.batch_name,
         metadata=body.metadata,
     )

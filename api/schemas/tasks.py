@@ -12,6 +12,8 @@ from core.jobs.job import Job, JobKind, JobState
 from core.jobs.wire import TASK_TYPES, states_with_status, wire_status
 
 MAX_BATCH_OBJECTS = 10_000
+MAX_BATCH_PAIRS = 20_000
+"""Objects times collections of one batch: a job's record, which holds 16 MiB, notes each one that is done."""
 _SHOWN_OBJECTS = 5
 _CREDIT_USD = 0.001
 _SPEC_IDS = ("batch_id", "bucket_id", "retriever_id", "execution_id", "collection_ids")

@@ -173,6 +173,18 @@ def test_a_batch_is_a_draft_until_it_is_submitted_once(tenant: Tenant) -> None:
     assert tenant.get(f"{path}/{batch['batch_id']}").get_json()["status"] == "PROCESSING"
 
 
+def test_a_batch_of_more_extractions_than_a_job_can_note_is_refused(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = corpus(tenant)
+    path = f"/v1/buckets/{ids['bucket_id']}/batches"
+    monkeypatch.setattr("api.routes.batches.MAX_BATCH_PAIRS", 1)
+    assert tenant.post(path, {"object_ids": [ids["object_id"]]}).status_code == 200
+    other = {"blobs": [{"property": "content", "type": "text", "data": "More."}]}
+    second = tenant.created(f"/v1/buckets/{ids['bucket_id']}/objects", other)["object_id"]
+    assert tenant.post(path, {"object_ids": [ids["object_id"], second]}).status_code == 422
+
+
 def test_a_batch_names_what_is_missing(tenant: Tenant) -> None:
     ids = corpus(tenant)
     path = f"/v1/buckets/{ids['bucket_id']}/batches"
