@@ -3,16 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from core.clock import now
-from core.errors import StageError
+from core.errors import PayloadTooLargeError, StageError
 from core.ids import Prefix
 from core.storage.handles import Handles
 from core.storage.scope import NamespaceScope
-
-MAX_RESULT_BYTES = 12 * 1024 * 1024
-"""A MongoDB document holds 16 MiB."""
 
 
 def execution_id_of(job_id: str) -> str:
@@ -36,10 +31,11 @@ class ExecutionStore:
 
         Raises StageError when it is too large to keep.
         """
-        if len(orjson.dumps(execution)) > MAX_RESULT_BYTES:
-            raise StageError(f"The result is larger than {MAX_RESULT_BYTES} bytes: ask for fewer documents.")
         document = {**execution, "_id": execution_doc_id, "created_at": now()}
-        self._handles.namespace(scope)["executions"].replace_many([document])
+        try:
+            self._handles.namespace(scope)["executions"].replace_many([document])
+        except PayloadTooLargeError:
+            raise StageError("The result is larger than can be stored: ask for fewer documents.") from None
 
     def get(self, scope: NamespaceScope, execution_doc_id: str) -> dict[str, Any] | None:
         """A stored result, or None when it is gone."""
