@@ -84,8 +84,12 @@ class BucketStore:
         fresh = {new.object_id: new for new in reversed(objects) if new.object_id not in stored}
         documents = [self._write_blobs(scope, bucket_id, new) for new in fresh.values()]
         if not self._insert_counted(scope, bucket_id, documents):
-            # another request has just stored one of them, which stands now
-            return self.add_objects(scope, bucket_id, objects)
+            # another request has just stored one of them, which stands now with the bytes that it wrote
+            standing = self.add_objects(scope, bucket_id, objects)
+            kept = {blob.blob_key for item in standing for blob in item.blobs}
+            for key in {blob["blob_key"] for document in documents for blob in document["blobs"]} - kept:
+                self._blobs.delete(key)
+            return standing
         stored |= {document["_id"]: _object(document) for document in documents}
         return [stored[new.object_id] for new in objects]
 

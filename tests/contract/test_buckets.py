@@ -61,7 +61,7 @@ def test_of_two_that_remove_an_object_one_is_counted(buckets: BucketStore, scope
 
 
 def test_of_many_that_store_one_object_id_one_wins_with_its_own_bytes_and_is_counted(
-    buckets: BucketStore, blobs: BlobStore, scope: NamespaceScope
+    buckets: BucketStore, blobs: BlobStore, scope: NamespaceScope, tmp_path: Path
 ) -> None:
     texts = ["x" * length for length in range(1, 9)]
     with ThreadPoolExecutor(len(texts)) as pool:
@@ -70,3 +70,4 @@ def test_of_many_that_store_one_object_id_one_wins_with_its_own_bytes_and_is_cou
     assert {answer.blobs[0].sha256 for answer in answers} == {blob.sha256}
     assert hashlib.sha256(blobs.get(blob.blob_key)).hexdigest() == blob.sha256
     assert counts(buckets, scope) == (1, blob.size_bytes)
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == 1, "the others' bytes are removed"
