@@ -56,13 +56,12 @@ class JobStore:
         self,
         scope: OrganizationScope,
         *,
-        since: datetime,
-        before: datetime,
+        days: int = 30,
         states: Iterable[JobState] = (),
         limit: int = 100,
     ) -> list[Job]:
-        """Jobs created in [since, before), newest first."""
-        query = {"created_at": {"$gte": since, "$lt": before}, **_narrowed(states, ())}
+        """Jobs of the last `days`, newest first."""
+        query = {"created_at": {"$gte": self._clock.now() - timedelta(days=days)}, **_narrowed(states, ())}
         found = self._jobs(scope).find(query).sort("created_at", -1).hint(_by_age(scope)).limit(limit)
         return [job_from_document(item) for item in found]
 
@@ -137,9 +136,3 @@ def _document(new: NewJob, hold_id: str, moment: datetime) -> Document:
         "events": [],
         "created_at": moment,
     }
-
-
-def default_window(clock: DatabaseClock) -> tuple[datetime, datetime]:
-    """The last thirty days, up to now."""
-    end = clock.now() + timedelta(seconds=1)
-    return end - timedelta(days=30), end

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -100,12 +100,10 @@ class WebhookStore:
         webhook_id: str,
         *,
         status: DeliveryStatus | None = None,
-        before: datetime | None = None,
         limit: int = 100,
     ) -> list[Delivery]:
-        """Deliveries to an endpoint, newest first: the last 90 days before `before`."""
-        end = before or now() + timedelta(minutes=1)
-        query: dict[str, Any] = {"webhook_id": webhook_id, "created_at": {"$gte": end - timedelta(days=90), "$lt": end}}
+        """Deliveries to an endpoint in the last 90 days, newest first."""
+        query: dict[str, Any] = {"webhook_id": webhook_id, "created_at": {"$gte": now() - timedelta(days=90)}}
         if status:
             query["status"] = status.value
         found = self._deliveries(scope).find(query).sort("created_at", -1).limit(limit)

@@ -22,7 +22,6 @@ from core.ids import Prefix, random_id, webhook_id
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, JobKind, JobState, NewJob
 from core.jobs.leadership import Leadership
-from core.jobs.store import default_window
 from core.storage.mongo import Document, connect_async
 from core.storage.scope import NamespaceScope
 from core.tenancy.tenant import Permission
@@ -149,10 +148,9 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     new = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, {"retriever_id": "ret_1", "execution_id": "e"}, 10, "req")
     services.submission.submit(scope, new)
     services.submission.submit(scope, new)
-    since, before = default_window(services.clock)
-    services.jobs.list(scope, since=since, before=before, states=[JobState.QUEUED])
-    services.jobs.list(scope.organization, since=since, before=before, states=[JobState.QUEUED])
-    services.jobs.list(scope.organization, since=since, before=before)
+    services.jobs.list(scope, states=[JobState.QUEUED])
+    services.jobs.list(scope.organization, states=[JobState.QUEUED])
+    services.jobs.list(scope.organization)
     services.jobs.get(scope.organization, new.job_id)
     services.queue.due(10)
     services.queue.holds_of([new.job_id])
