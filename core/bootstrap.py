@@ -69,7 +69,7 @@ def build_services(settings: Settings) -> Services:
     create_schema(database)
     handles = Handles(database)
     clock = database_clock(database)
-    ledger = Ledger(handles)
+    ledger = Ledger(handles, clock)
     jobs = JobStore(handles, clock)
     doorbell = Doorbell(settings.broker)
     blobs = BlobStore(settings.blobs)

@@ -43,9 +43,10 @@ class IngestionExecutor:
 
     def _chunks(self, job: Job, watched: Watched, tally: _Tally) -> Iterator[tuple[str, ChunkResult]]:
         call = CallContext(job.scope.namespace_id, job.job_id, job.request_id)
+        done = tally.done.union(job.spec.get("done_before", ()))
         for collection_id in job.spec["collection_ids"]:
             collection = self._services.collections.get(job.scope, collection_id)
-            pending = [name for name in job.spec["object_ids"] if _piece(collection_id, name) not in tally.done]
+            pending = [name for name in job.spec["object_ids"] if _piece(collection_id, name) not in done]
             objects, missing = self._services.buckets.object_references(job.scope, job.spec["bucket_id"], pending)
             for object_id in missing:
                 tally.failures.append(_failure(collection_id, object_id, "object_missing", "The object was deleted."))

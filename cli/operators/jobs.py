@@ -3,9 +3,8 @@
 import click
 
 from cli.operators.session import json_option, operator_session, print_json, show
-from core.errors import ConflictError, NotFoundError
-from core.ids import Prefix, random_id
-from core.jobs.job import FINAL_STATES, Job, JobState, NewJob
+from core.errors import NotFoundError
+from core.jobs.job import Job, JobState
 
 
 @click.group()
@@ -53,16 +52,12 @@ def show_job(job_id: str) -> None:
 @jobs.command()
 @click.argument("job_id")
 def retry(job_id: str) -> None:
-    """Submit an ended job again, as a new job with a hold of its own."""
+    """Submit an ended job again, as a new job. What a partial one has done is not repeated."""
     with operator_session() as services:
         job = services.queue.find(job_id)
         if job is None:
             raise NotFoundError(f"There is no job {job_id}.")
-        if job.state not in FINAL_STATES or job.state is JobState.SUCCEEDED:
-            raise ConflictError(f"The job is {job.state}: only a failed, partial or cancelled one is run again.")
-        new = NewJob(random_id(Prefix.TASK), job.kind, {**job.spec, "retry_of": job_id}, job.hold, job.request_id)
-        services.submission.submit(job.scope, new)
-        print_json({"job_id": new.job_id, "retry_of": job_id})
+        print_json({"job_id": services.submission.retry(job).job_id, "retry_of": job_id})
 
 
 def _row(job: Job) -> dict[str, object]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pymongo.errors import DuplicateKeyError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from core.clock import now
+from core.clock import DatabaseClock
 from core.credits.entry import Balance, Entry, EntryKind
 from core.credits.prices import PRICE_VERSION, whole_credits
 from core.errors import ConflictError, InsufficientCreditsError, IntegrityError
@@ -31,8 +31,9 @@ class _HeadMovedError(Exception):
 class Ledger:
     """The credits of every organization."""
 
-    def __init__(self, handles: Handles) -> None:
+    def __init__(self, handles: Handles, clock: DatabaseClock) -> None:
         self._handles = handles
+        self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, int] = {}
 
@@ -40,7 +41,7 @@ class Ledger:
         """Add credits. `op_id` makes it happen once. An operator's act."""
         if amount <= 0:
             raise ValueError("a grant must be above 0 milli-credits")
-        return self._append(scope, op_id, lambda head: _next(head, scope, op_id, EntryKind.GRANT, amount, None))
+        return self._append(scope, op_id, lambda head: self._next(head, scope, op_id, EntryKind.GRANT, amount, None))
 
     def hold(self, scope: OrganizationScope, hold_id: str, amount: int) -> Entry:
         """Reserve `amount`, once. Raises InsufficientCreditsError, and ConflictError when this hold has ended."""
@@ -52,7 +53,7 @@ class Ledger:
                 raise InsufficientCreditsError(
                     required=whole_credits(amount + 999), available=whole_credits(available), retryable=False
                 )
-            return _next(head, scope, op_id, EntryKind.HOLD, amount, hold_id)
+            return self._next(head, scope, op_id, EntryKind.HOLD, amount, hold_id)
 
         return self._append(scope, op_id, entry)
 
@@ -67,7 +68,7 @@ class Ledger:
         op_id = f"{'cap' if amount else 'rel'}:{hold.hold_id}"
 
         def entry(head: Entry | None) -> Entry:
-            return _next(head, scope, op_id, kind, amount or hold.amount, hold.hold_id, releases=hold.amount)
+            return self._next(head, scope, op_id, kind, amount or hold.amount, hold.hold_id, releases=hold.amount)
 
         return self._append(scope, op_id, entry)
 
@@ -95,7 +96,8 @@ class Ledger:
     def holds_between(self, start: datetime, end: datetime, limit: int) -> list[Entry]:
         """Holds of all organizations made in [start, end): what the sweeper looks through for orphans."""
         query = {"kind": EntryKind.HOLD.value, "at": {"$gte": start, "$lt": end}}
-        return [Entry.from_document(found) for found in self._handles.system["ledger"].find(query).limit(limit)]
+        found = self._handles.system["ledger"].find(query).sort("at", 1).limit(limit)
+        return list(map(Entry.from_document, found))
 
     @retry(
         retry=retry_if_exception_type(_HeadMovedError),
@@ -160,30 +162,30 @@ class Ledger:
         found = self._handles.organization(scope)["credit_accounts"].find_one({"_id": scope.internal_id})
         return int(found["seq"]) if found else 0
 
-
-def _next(
-    head: Entry | None,
-    scope: OrganizationScope,
-    op_id: str,
-    kind: EntryKind,
-    amount: int,
-    hold_id: str | None,
-    releases: int = 0,
-) -> Entry:
-    """The entry after `head`. `releases` is what a closing entry takes from the held sum."""
-    posted, held = (head.posted_after, head.held_after) if head else (0, 0)
-    posted_change = {EntryKind.GRANT: amount, EntryKind.CAPTURE: -amount}.get(kind, 0)
-    held_change = amount if kind is EntryKind.HOLD else -releases
-    return Entry(
-        internal_id=scope.internal_id,
-        seq=head.seq + 1 if head else 1,
-        op_id=op_id,
-        kind=kind,
-        amount=amount,
-        hold_id=hold_id,
-        posted_after=posted + posted_change,
-        held_after=held + held_change,
-        price_version=PRICE_VERSION,
-        at=now(),
-        prev_hash=head.hash if head else "",
-    ).sealed()
+    def _next(
+        self,
+        head: Entry | None,
+        scope: OrganizationScope,
+        op_id: str,
+        kind: EntryKind,
+        amount: int,
+        hold_id: str | None,
+        releases: int = 0,
+    ) -> Entry:
+        """The entry after `head`. `releases` is what a closing entry takes from the held sum."""
+        posted, held = (head.posted_after, head.held_after) if head else (0, 0)
+        posted_change = {EntryKind.GRANT: amount, EntryKind.CAPTURE: -amount}.get(kind, 0)
+        held_change = amount if kind is EntryKind.HOLD else -releases
+        return Entry(
+            internal_id=scope.internal_id,
+            seq=head.seq + 1 if head else 1,
+            op_id=op_id,
+            kind=kind,
+            amount=amount,
+            hold_id=hold_id,
+            posted_after=posted + posted_change,
+            held_after=held + held_change,
+            price_version=PRICE_VERSION,
+            at=self._clock.now(),
+            prev_hash=head.hash if head else "",
+        ).sealed()

@@ -3,8 +3,9 @@
 from core.credits.entry import hold_id_of
 from core.credits.ledger import Ledger
 from core.errors import ConflictError
+from core.ids import Prefix, random_id
 from core.jobs.doorbell import Doorbell
-from core.jobs.job import Job, NewJob
+from core.jobs.job import FINAL_STATES, Job, JobState, NewJob
 from core.jobs.store import JobStore
 from core.storage.scope import NamespaceScope, OrganizationScope
 
@@ -36,6 +37,18 @@ class Submission:
             standing = self._jobs.find_many(scope, [new.job_id]).get(new.job_id)
             return standing or self._recorded(scope, new, number + 1)
         return self._jobs.create(scope, new, hold_id)
+
+    def retry(self, job: Job) -> Job:
+        """Submit an ended job again, as a new one with a hold of its own.
+
+        What a partial job has done was charged: it is neither repeated nor charged again.
+        Raises ConflictError for a job that runs or succeeded, InsufficientCreditsError.
+        """
+        if job.state not in FINAL_STATES or job.state is JobState.SUCCEEDED:
+            raise ConflictError(f"The job is {job.state}: only a failed, partial or cancelled one is run again.")
+        charged = sorted(job.done) if job.state is JobState.PARTIAL else []
+        spec = {**job.spec, "retry_of": job.job_id, "done_before": [*job.spec.get("done_before", []), *charged]}
+        return self.submit(job.scope, NewJob(random_id(Prefix.TASK), job.kind, spec, job.hold, job.request_id))
 
     def cancel(self, scope: OrganizationScope, job_id: str) -> None:
         """Ask a job to stop. Unknown, foreign or ended: nothing happens.

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from core.clock import DatabaseClock, now
 from core.credits.entry import Balance, EntryKind
 from core.credits.ledger import Ledger
 from core.errors import ConflictError, InsufficientCreditsError, IntegrityError
@@ -14,7 +15,7 @@ from core.storage.scope import NamespaceScope
 
 @pytest.fixture
 def ledger(handles: Handles, scope: NamespaceScope) -> Ledger:
-    ledger = Ledger(handles)
+    ledger = Ledger(handles, DatabaseClock(now))
     ledger.grant(scope, "grant:first", 10_000)
     return ledger
 
@@ -66,7 +67,7 @@ def test_concurrent_holds_never_take_more_than_there_is(
     def hold(number: int) -> bool:
         try:
             # a ledger of its own, as another process would have
-            Ledger(handles).hold(scope, f"task_{number}", 1_000)
+            Ledger(handles, DatabaseClock(now)).hold(scope, f"task_{number}", 1_000)
         except InsufficientCreditsError:
             return False
         return True
@@ -89,7 +90,7 @@ def test_the_chain_has_no_gap_and_every_hash_holds(ledger: Ledger, scope: Namesp
 def test_a_new_process_finds_the_head_from_the_hint(ledger: Ledger, handles: Handles, scope: NamespaceScope) -> None:
     for number in range(60):
         ledger.hold(scope, f"task_{number}", 1)
-    assert Ledger(handles).balance(scope) == Balance(posted=10_000, held=60)
+    assert Ledger(handles, DatabaseClock(now)).balance(scope) == Balance(posted=10_000, held=60)
 
 
 def test_organizations_do_not_see_one_another(ledger: Ledger, handles: Handles, scope: NamespaceScope) -> None:

@@ -15,8 +15,9 @@ from redis import Redis
 from api.app import build_app
 from config.settings import Settings
 from core.bootstrap import Services, build_services
+from core.credits.prices import OBJECT_EXTRACTED
 from core.ids import Prefix, random_id
-from core.jobs.job import JobKind
+from core.jobs.job import JobKind, JobState
 from core.storage import mongo
 from core.tenancy.tenant import Permission
 from pipelines.runner import Runner
@@ -112,12 +113,9 @@ def _tenant(services: Services) -> Tenant:
 def test_what_one_batch_and_one_retriever_job_cost(counted: Counted, capsys: pytest.CaptureFixture[str]) -> None:
     tenant = counted.tenant
     bucket = tenant.created("/v1/buckets", {"bucket_name": "b", "bucket_schema": {"properties": {}}})["bucket_id"]
-    extractor = {"feature_extractor_name": "text_extractor", "version": "v1"}
-    source = {"type": "bucket", "bucket_ids": [bucket]}
-    collection = tenant.created(
-        "/v1/collections", {"collection_name": "col", "source": source, "feature_extractor": extractor}
-    )["collection_id"]
-    batch_task = _submit_batch(tenant, bucket)
+    collection = _create_collection(tenant, bucket, "notes")
+    notes = [{"blobs": [{"property": "text", "type": "text", "data": f"note {n}"}]} for n in range(OBJECTS)]
+    batch_task = _submit_batch(tenant, bucket, notes)
     redis_before = counted.redis_calls()
     batch_commands = counted.drive(batch_task)
     batch_redis = counted.redis_calls() - redis_before
@@ -143,8 +141,32 @@ def test_what_one_batch_and_one_retriever_job_cost(counted: Counted, capsys: pyt
     assert len(_before_announcement(commands)) <= WORKER_BUDGET
 
 
-def _submit_batch(tenant: Tenant, bucket: str) -> str:
-    objects = [{"blobs": [{"property": "text", "type": "text", "data": f"note {n}"}]} for n in range(OBJECTS)]
+def test_the_retry_of_a_partial_batch_costs_what_is_done_again(counted: Counted) -> None:
+    tenant, services = counted.tenant, counted.tenant.services
+    bucket = tenant.created("/v1/buckets", {"bucket_name": "mixed", "bucket_schema": {"properties": {}}})["bucket_id"]
+    _create_collection(tenant, bucket, "mixed")
+    picture = {"blobs": [{"property": "p", "type": "image", "data": "data:image/png;base64,iVBORw0KGgo="}]}
+    note = {"blobs": [{"property": "text", "type": "text", "data": "note"}]}
+    first = _submit_batch(tenant, bucket, [note, picture])
+    counted.drive(first)
+    partial = services.jobs.get(tenant.scope, first)
+    assert partial.decision
+    assert (partial.state, partial.decision.charge) == (JobState.PARTIAL, OBJECT_EXTRACTED)
+    again = services.submission.retry(partial)
+    counted.drive(again.job_id)
+    ended = services.jobs.get(tenant.scope, again.job_id)
+    assert ended.decision
+    assert (ended.state, ended.decision.charge, ended.decision.result["objects_failed"]) == (JobState.FAILED, 0, 1)
+
+
+def _create_collection(tenant: Tenant, bucket: str, name: str) -> str:
+    extractor = {"feature_extractor_name": "text_extractor", "version": "v1"}
+    source = {"type": "bucket", "bucket_ids": [bucket]}
+    body = {"collection_name": name, "source": source, "feature_extractor": extractor}
+    return str(tenant.created("/v1/collections", body)["collection_id"])
+
+
+def _submit_batch(tenant: Tenant, bucket: str, objects: list[dict[str, Any]]) -> str:
     stored = tenant.created(f"/v1/buckets/{bucket}/objects/batch", {"objects": objects})["succeeded"]
     ids = [item["object_id"] for item in stored]
     batch = tenant.created(f"/v1/buckets/{bucket}/batches", {"object_ids": ids})["batch_id"]
