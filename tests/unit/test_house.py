@@ -26,4 +26,4 @@ def test_no_lock_names_an_index_or_a_folder_of_a_machine() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         text = lock.read_text()
         assert "file:" not in text
-        assert "--index-url" not in text
+        assert "index-url" not in text
