@@ -89,19 +89,10 @@ class Event:
 
     def body(self) -> bytes:
         """The published envelope, serialised once: these bytes are stored, signed and sent."""
-        return orjson.dumps(
-            {
-                "event_id": self.event_id,
-                "event_type": self.event_type.value,
-                "occurred_at": self.occurred_at,
-                "namespace_id": self.namespace_id,
-                "subject": {"type": self.subject.type, "id": self.subject.id},
-                "metadata": dict(self.metadata),
-            }
-        )
+        return orjson.dumps(self.to_document())
 
     def to_document(self) -> dict[str, Any]:
-        """As a job's outbox stores it."""
+        """The envelope's fields, as a job's outbox stores them."""
         return {
             "event_id": self.event_id,
             "event_type": self.event_type.value,
