@@ -1,12 +1,17 @@
-"""A route as data: all that the one dispatcher enforces before a handler runs."""
+"""A route as data: all that the one dispatcher enforces before a handler runs, and all that OpenAPI says of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
+
+from pydantic import BaseModel
 
 from api.call import Call, Reply
 from core.audit.actions import AuditAction
-from core.tenancy.tenant import Permission
+from core.credits.prices import PriceClass
+from core.limits.policy import RateClass
+from core.tenancy.permissions import OPERATION_OF, Operation, Permission, ResourceType
 
 MEBIBYTE = 1024 * 1024
 
@@ -23,6 +28,17 @@ class NamespaceMode(Enum):
 
 
 @dataclass(frozen=True)
+class Resource:
+    """What a route is about: a type and the path parameters that name one of it, from the inside out."""
+
+    type: ResourceType
+    parameter: str | None = None
+    """the path parameter with its id or name; None for lists and creates"""
+    parent: "Resource | None" = None
+    """a scope on the bucket covers its objects"""
+
+
+@dataclass(frozen=True)
 class Route:
     """One method on one path."""
 
@@ -33,8 +49,48 @@ class Route:
     handler: Callable[[Call], Reply]
     permission: Permission | None
     """what the key must allow; None needs no key at all"""
+    resource: Resource | None = None
+    """what a key's scopes are compared with; None only for what needs no key"""
+    operation: Operation | None = None
+    """what a scope must allow, where the permission does not say it"""
+    rate: RateClass = RateClass.METADATA
+    price: PriceClass = PriceClass.FREE
     namespace: NamespaceMode = NamespaceMode.REQUIRED
     audit: AuditAction | None = None
     idempotent: bool = False
     """whether an Idempotency-Key is honoured: every POST that creates or starts something"""
     max_body_bytes: int = MEBIBYTE
+    body: type[BaseModel] | None = None
+    """the request body, for OpenAPI; the handler parses it"""
+    query: type[BaseModel] | None = None
+    """the query parameters, for OpenAPI; the handler parses them"""
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    """successful answers by status; None has no body"""
+
+    @property
+    def operation_needed(self) -> Operation:
+        """What a scope must allow."""
+        if self.operation or self.permission is None:
+            return self.operation or Operation.READ_DATA
+        return OPERATION_OF[self.permission]
+
+
+ORGANIZATION: Final = Resource(ResourceType.ORGANIZATION)
+NAMESPACES: Final = Resource(ResourceType.NAMESPACE)
+NAMESPACE: Final = Resource(ResourceType.NAMESPACE, "namespace_id")
+BUCKETS: Final = Resource(ResourceType.BUCKET)
+BUCKET: Final = Resource(ResourceType.BUCKET, "bucket_id")
+COLLECTIONS: Final = Resource(ResourceType.COLLECTION)
+COLLECTION: Final = Resource(ResourceType.COLLECTION, "collection_id")
+DOCUMENTS: Final = Resource(ResourceType.DOCUMENT, parent=COLLECTION)
+DOCUMENT: Final = Resource(ResourceType.DOCUMENT, "document_id", COLLECTION)
+RETRIEVERS: Final = Resource(ResourceType.RETRIEVER)
+RETRIEVER: Final = Resource(ResourceType.RETRIEVER, "retriever_id")
+TASKS: Final = Resource(ResourceType.TASK)
+TASK: Final = Resource(ResourceType.TASK, "task_id")
+WEBHOOKS: Final = Resource(ResourceType.WEBHOOK)
+WEBHOOK: Final = Resource(ResourceType.WEBHOOK, "webhook_id")
+USERS: Final = Resource(ResourceType.USER)
+USER: Final = Resource(ResourceType.USER, "user_email")
+API_KEYS: Final = Resource(ResourceType.API_KEY, parent=USER)
+API_KEY: Final = Resource(ResourceType.API_KEY, "key_name", USER)

@@ -3,16 +3,17 @@
 from api.call import Call, Reply, refuse
 from api.compat import created_status
 from api.pagination import list_request, listing
-from api.route import Route
+from api.route import BUCKET, Route
 from api.routes.buckets import bucket_of
 from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, show_batch, show_task
 from core.audit.actions import AuditAction
 from core.batches.batch import Batch
-from core.credits.prices import ingestion_price
+from core.credits.prices import PriceClass, ingestion_price
 from core.errors import ConflictError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
-from core.tenancy.tenant import Permission
+from core.limits.policy import RateClass
+from core.tenancy.permissions import Operation, Permission
 
 _NAMED = 10
 """Missing ids that an error names."""
@@ -109,14 +110,30 @@ _BATCHES = "/v1/buckets/<bucket_id>/batches"
 
 ROUTES = (
     Route(
-        "POST", _BATCHES, "batches.create", create_batch, Permission.WRITE,
-        audit=AuditAction.BATCH_CREATED, idempotent=True,
+        "POST",
+        _BATCHES,
+        "batches.create",
+        create_batch,
+        Permission.WRITE,
+        BUCKET,
+        rate=RateClass.COMPUTE,
+        audit=AuditAction.BATCH_CREATED,
+        idempotent=True,
     ),
-    Route("POST", f"{_BATCHES}/list", "batches.list", list_batches, Permission.READ),
-    Route("GET", _BATCHES, "batches.list_by_get", list_batches, Permission.READ),
-    Route("GET", f"{_BATCHES}/<batch_id>", "batches.get", get_batch, Permission.READ),
+    Route("POST", f"{_BATCHES}/list", "batches.list", list_batches, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route("GET", _BATCHES, "batches.list_by_get", list_batches, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route("GET", f"{_BATCHES}/<batch_id>", "batches.get", get_batch, Permission.READ, BUCKET, rate=RateClass.DATA),
     Route(
-        "POST", f"{_BATCHES}/<batch_id>/submit", "batches.submit", submit_batch, Permission.WRITE,
-        audit=AuditAction.BATCH_SUBMITTED, idempotent=True,
+        "POST",
+        f"{_BATCHES}/<batch_id>/submit",
+        "batches.submit",
+        submit_batch,
+        Permission.WRITE,
+        BUCKET,
+        operation=Operation.EXECUTE_JOB,
+        rate=RateClass.COMPUTE,
+        price=PriceClass.EXTRACTION,
+        audit=AuditAction.BATCH_SUBMITTED,
+        idempotent=True,
     ),
-)  # fmt: skip
+)

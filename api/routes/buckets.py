@@ -5,13 +5,14 @@ from typing import Any
 from api.call import Call, Reply
 from api.compat import created_status
 from api.pagination import list_request, listing
-from api.route import MEBIBYTE, Route
+from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
 from api.schemas.buckets import BucketBody, ObjectsBody, new_object, show_bucket, show_object
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket, NewObject
 from core.errors import ValidationFailedError
 from core.ids import Prefix
-from core.tenancy.tenant import Permission
+from core.limits.policy import RateClass
+from core.tenancy.permissions import Permission
 
 
 def create_bucket(call: Call) -> Reply:
@@ -105,25 +106,53 @@ _OBJECTS = f"{_BUCKET}/objects"
 
 ROUTES = (
     Route(
-        "POST", "/v1/buckets", "buckets.create", create_bucket, Permission.WRITE,
-        audit=AuditAction.BUCKET_CREATED, idempotent=True,
+        "POST",
+        "/v1/buckets",
+        "buckets.create",
+        create_bucket,
+        Permission.WRITE,
+        BUCKETS,
+        audit=AuditAction.BUCKET_CREATED,
+        idempotent=True,
     ),
-    Route("GET", "/v1/buckets", "buckets.list_by_get", list_buckets, Permission.READ),
-    Route("POST", "/v1/buckets/list", "buckets.list", list_buckets, Permission.READ),
-    Route("GET", _BUCKET, "buckets.get", get_bucket, Permission.READ),
+    Route("GET", "/v1/buckets", "buckets.list_by_get", list_buckets, Permission.READ, BUCKETS),
+    Route("POST", "/v1/buckets/list", "buckets.list", list_buckets, Permission.READ, BUCKETS),
+    Route("GET", _BUCKET, "buckets.get", get_bucket, Permission.READ, BUCKET),
     Route(
-        "POST", _OBJECTS, "objects.create", create_object, Permission.WRITE,
-        audit=AuditAction.OBJECT_CREATED, idempotent=True, max_body_bytes=16 * MEBIBYTE,
+        "POST",
+        _OBJECTS,
+        "objects.create",
+        create_object,
+        Permission.WRITE,
+        BUCKET,
+        rate=RateClass.UPLOAD,
+        audit=AuditAction.OBJECT_CREATED,
+        idempotent=True,
+        max_body_bytes=16 * MEBIBYTE,
     ),
     Route(
-        "POST", f"{_OBJECTS}/batch", "objects.create_batch", create_objects, Permission.WRITE,
-        audit=AuditAction.OBJECT_CREATED, idempotent=True, max_body_bytes=16 * MEBIBYTE,
+        "POST",
+        f"{_OBJECTS}/batch",
+        "objects.create_batch",
+        create_objects,
+        Permission.WRITE,
+        BUCKET,
+        rate=RateClass.UPLOAD,
+        audit=AuditAction.OBJECT_CREATED,
+        idempotent=True,
+        max_body_bytes=16 * MEBIBYTE,
     ),
-    Route("GET", _OBJECTS, "objects.list_by_get", list_objects, Permission.READ),
-    Route("POST", f"{_OBJECTS}/list", "objects.list", list_objects, Permission.READ),
-    Route("GET", f"{_OBJECTS}/<object_id>", "objects.get", get_object, Permission.READ),
+    Route("GET", _OBJECTS, "objects.list_by_get", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route("POST", f"{_OBJECTS}/list", "objects.list", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route("GET", f"{_OBJECTS}/<object_id>", "objects.get", get_object, Permission.READ, BUCKET, rate=RateClass.DATA),
     Route(
-        "DELETE", f"{_OBJECTS}/<object_id>", "objects.delete", delete_object, Permission.DELETE,
+        "DELETE",
+        f"{_OBJECTS}/<object_id>",
+        "objects.delete",
+        delete_object,
+        Permission.DELETE,
+        BUCKET,
+        rate=RateClass.DATA,
         audit=AuditAction.OBJECT_DELETED,
     ),
-)  # fmt: skip
+)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from api.call import Call, Reply, refuse
 from api.compat import created_status
 from api.pagination import list_request, listing
-from api.route import Route
+from api.route import COLLECTION, COLLECTIONS, DOCUMENT, DOCUMENTS, Route
 from api.schemas.collections import CollectionBody, SourceBody, extractor_config, show_collection, show_document
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection
 from core.errors import NotFoundError
 from core.ids import Prefix
-from core.tenancy.tenant import Permission
+from core.limits.policy import RateClass
+from core.tenancy.permissions import Permission
 
 
 def create_collection(call: Call) -> Reply:
@@ -85,12 +86,28 @@ _DOCUMENTS = f"{_COLLECTION}/documents"
 
 ROUTES = (
     Route(
-        "POST", "/v1/collections", "collections.create", create_collection, Permission.WRITE,
-        audit=AuditAction.COLLECTION_CREATED, idempotent=True,
+        "POST",
+        "/v1/collections",
+        "collections.create",
+        create_collection,
+        Permission.WRITE,
+        COLLECTIONS,
+        audit=AuditAction.COLLECTION_CREATED,
+        idempotent=True,
     ),
-    Route("GET", "/v1/collections", "collections.list_by_get", list_collections, Permission.READ),
-    Route("POST", "/v1/collections/list", "collections.list", list_collections, Permission.READ),
-    Route("GET", _COLLECTION, "collections.get", get_collection, Permission.READ),
-    Route("POST", f"{_DOCUMENTS}/list", "documents.list", list_documents, Permission.READ),
-    Route("GET", f"{_DOCUMENTS}/<document_id>", "documents.get", get_document, Permission.READ),
-)  # fmt: skip
+    Route("GET", "/v1/collections", "collections.list_by_get", list_collections, Permission.READ, COLLECTIONS),
+    Route("POST", "/v1/collections/list", "collections.list", list_collections, Permission.READ, COLLECTIONS),
+    Route("GET", _COLLECTION, "collections.get", get_collection, Permission.READ, COLLECTION),
+    Route(
+        "POST", f"{_DOCUMENTS}/list", "documents.list", list_documents, Permission.READ, DOCUMENTS, rate=RateClass.DATA
+    ),
+    Route(
+        "GET",
+        f"{_DOCUMENTS}/<document_id>",
+        "documents.get",
+        get_document,
+        Permission.READ,
+        DOCUMENT,
+        rate=RateClass.DATA,
+    ),
+)

@@ -3,10 +3,10 @@
 from api.call import Call, Reply
 from api.compat import created_status
 from api.pagination import list_request, listing, whole_list_page
-from api.route import NamespaceMode, Route
+from api.route import NAMESPACE, NAMESPACES, ORGANIZATION, NamespaceMode, Route
 from api.schemas.namespaces import NamespaceBody, show_balance, show_namespace, show_organization
 from core.audit.actions import AuditAction
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 
 
 def create_namespace(call: Call) -> Reply:
@@ -45,17 +45,59 @@ _OPTIONAL = NamespaceMode.OPTIONAL
 
 ROUTES = (
     Route(
-        "POST", "/v1/namespaces", "namespaces.create", create_namespace, Permission.ADMIN,
-        namespace=_OPTIONAL, audit=AuditAction.NAMESPACE_CREATED, idempotent=True,
+        "POST",
+        "/v1/namespaces",
+        "namespaces.create",
+        create_namespace,
+        Permission.ADMIN,
+        NAMESPACES,
+        namespace=_OPTIONAL,
+        audit=AuditAction.NAMESPACE_CREATED,
+        idempotent=True,
     ),
-    Route("GET", "/v1/namespaces", "namespaces.list_by_get", list_namespaces, Permission.READ, namespace=_OPTIONAL),
-    Route("POST", "/v1/namespaces/list", "namespaces.list", list_namespaces, Permission.READ, namespace=_OPTIONAL),
     Route(
-        "GET", "/v1/namespaces/<namespace_id>", "namespaces.get", get_namespace, Permission.READ, namespace=_OPTIONAL
-    ),
-    Route("GET", "/v1/organizations", "organizations.get", get_organization, Permission.READ, namespace=_OPTIONAL),
-    Route(
-        "GET", "/v1/organizations/billing/balance", "billing.balance", get_balance, Permission.READ,
+        "GET",
+        "/v1/namespaces",
+        "namespaces.list_by_get",
+        list_namespaces,
+        Permission.READ,
+        NAMESPACES,
         namespace=_OPTIONAL,
     ),
-)  # fmt: skip
+    Route(
+        "POST",
+        "/v1/namespaces/list",
+        "namespaces.list",
+        list_namespaces,
+        Permission.READ,
+        NAMESPACES,
+        namespace=_OPTIONAL,
+    ),
+    Route(
+        "GET",
+        "/v1/namespaces/<namespace_id>",
+        "namespaces.get",
+        get_namespace,
+        Permission.READ,
+        NAMESPACE,
+        namespace=_OPTIONAL,
+    ),
+    Route(
+        "GET",
+        "/v1/organizations",
+        "organizations.get",
+        get_organization,
+        Permission.READ,
+        ORGANIZATION,
+        namespace=_OPTIONAL,
+    ),
+    Route(
+        "GET",
+        "/v1/organizations/billing/balance",
+        "billing.balance",
+        get_balance,
+        Permission.READ,
+        ORGANIZATION,
+        namespace=_OPTIONAL,
+    ),
+)

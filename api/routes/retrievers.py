@@ -3,19 +3,20 @@
 from api.call import Call, Reply, refuse
 from api.compat import created_status
 from api.pagination import list_request, listing
-from api.route import Route
+from api.route import RETRIEVER, RETRIEVERS, Route
 from api.schemas.retrievers import ExecuteBody, RetrieverBody, show_execution, show_retriever
 from api.schemas.tasks import show_task
 from core.audit.actions import AuditAction
-from core.credits.prices import execution_price
+from core.credits.prices import PriceClass, execution_price
 from core.errors import NotFoundError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.jobs.waiting import wait_for_end
+from core.limits.policy import RateClass
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.stages import ignored_parameters, parse_stages
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Operation, Permission
 
 _NAMED = 10
 """Missing collections that an error names."""
@@ -115,15 +116,39 @@ _RETRIEVER = "/v1/retrievers/<retriever_id>"
 
 ROUTES = (
     Route(
-        "POST", "/v1/retrievers", "retrievers.create", create_retriever, Permission.WRITE,
-        audit=AuditAction.RETRIEVER_CREATED, idempotent=True,
+        "POST",
+        "/v1/retrievers",
+        "retrievers.create",
+        create_retriever,
+        Permission.WRITE,
+        RETRIEVERS,
+        operation=Operation.CREATE_RETRIEVER,
+        audit=AuditAction.RETRIEVER_CREATED,
+        idempotent=True,
     ),
-    Route("GET", "/v1/retrievers", "retrievers.list_by_get", list_retrievers, Permission.READ),
-    Route("POST", "/v1/retrievers/list", "retrievers.list", list_retrievers, Permission.READ),
-    Route("GET", _RETRIEVER, "retrievers.get", get_retriever, Permission.READ),
+    Route("GET", "/v1/retrievers", "retrievers.list_by_get", list_retrievers, Permission.READ, RETRIEVERS),
+    Route("POST", "/v1/retrievers/list", "retrievers.list", list_retrievers, Permission.READ, RETRIEVERS),
+    Route("GET", _RETRIEVER, "retrievers.get", get_retriever, Permission.READ, RETRIEVER),
     Route(
-        "POST", f"{_RETRIEVER}/execute", "retrievers.execute", execute_retriever, Permission.READ,
-        audit=AuditAction.RETRIEVER_EXECUTED, idempotent=True,
+        "POST",
+        f"{_RETRIEVER}/execute",
+        "retrievers.execute",
+        execute_retriever,
+        Permission.READ,
+        RETRIEVER,
+        operation=Operation.EXECUTE_RETRIEVER,
+        rate=RateClass.SEARCH,
+        price=PriceClass.EXECUTION,
+        audit=AuditAction.RETRIEVER_EXECUTED,
+        idempotent=True,
     ),
-    Route("GET", f"{_RETRIEVER}/executions/<execution_id>", "executions.get", get_execution, Permission.READ),
-)  # fmt: skip
+    Route(
+        "GET",
+        f"{_RETRIEVER}/executions/<execution_id>",
+        "executions.get",
+        get_execution,
+        Permission.READ,
+        RETRIEVER,
+        rate=RateClass.DATA,
+    ),
+)

@@ -2,10 +2,11 @@
 
 from api.call import Call, Reply
 from api.pagination import listing, page_request
-from api.route import NamespaceMode, Route
+from api.route import TASK, TASKS, NamespaceMode, Route
 from api.schemas.tasks import TaskFilter, show_task
 from core.audit.actions import AuditAction
-from core.tenancy.tenant import Permission
+from core.limits.policy import RateClass
+from core.tenancy.permissions import Operation, Permission
 
 
 def get_task(call: Call) -> Reply:
@@ -29,10 +30,22 @@ def cancel_task(call: Call) -> Reply:
 _ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
-    Route("GET", "/v1/tasks/<task_id>", "tasks.get", get_task, Permission.READ, namespace=_ANY),
-    Route("POST", "/v1/tasks/list", "tasks.list", list_tasks, Permission.READ, namespace=_ANY),
     Route(
-        "DELETE", "/v1/tasks/<task_id>", "tasks.cancel", cancel_task, Permission.DELETE,
-        namespace=_ANY, audit=AuditAction.TASK_CANCELLED,
+        "GET", "/v1/tasks/<task_id>", "tasks.get", get_task, Permission.READ, TASK, rate=RateClass.DATA, namespace=_ANY
     ),
-)  # fmt: skip
+    Route(
+        "POST", "/v1/tasks/list", "tasks.list", list_tasks, Permission.READ, TASKS, rate=RateClass.DATA, namespace=_ANY
+    ),
+    Route(
+        "DELETE",
+        "/v1/tasks/<task_id>",
+        "tasks.cancel",
+        cancel_task,
+        Permission.DELETE,
+        TASK,
+        operation=Operation.CANCEL_JOB,
+        rate=RateClass.DATA,
+        namespace=_ANY,
+        audit=AuditAction.TASK_CANCELLED,
+    ),
+)

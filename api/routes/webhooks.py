@@ -5,7 +5,7 @@ import hashlib
 from api.call import Call, Reply, validated
 from api.compat import created_status
 from api.pagination import listing, page_request, whole_list_page
-from api.route import NamespaceMode, Route
+from api.route import WEBHOOK, WEBHOOKS, NamespaceMode, Route
 from api.schemas.webhooks import (
     DeliveryFilter,
     WebhookBody,
@@ -17,7 +17,8 @@ from api.schemas.webhooks import (
 from core.audit.actions import AuditAction
 from core.errors import NotFoundError
 from core.ids import Prefix, webhook_id
-from core.tenancy.tenant import Permission
+from core.limits.policy import RateClass
+from core.tenancy.permissions import Permission
 from core.webhooks.endpoint import Endpoint
 from core.webhooks.signature import generate_secret
 
@@ -123,27 +124,72 @@ _ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
     Route(
-        "POST", _WEBHOOKS, "webhooks.create", create_webhook, Permission.WRITE,
-        namespace=_ANY, audit=AuditAction.WEBHOOK_CREATED, idempotent=True,
+        "POST",
+        _WEBHOOKS,
+        "webhooks.create",
+        create_webhook,
+        Permission.WRITE,
+        WEBHOOKS,
+        namespace=_ANY,
+        audit=AuditAction.WEBHOOK_CREATED,
+        idempotent=True,
     ),
     Route(
-        "POST", f"{_WEBHOOKS}/", "webhooks.create_201", create_webhook_201, Permission.WRITE,
-        namespace=_ANY, audit=AuditAction.WEBHOOK_CREATED, idempotent=True,
+        "POST",
+        f"{_WEBHOOKS}/",
+        "webhooks.create_201",
+        create_webhook_201,
+        Permission.WRITE,
+        WEBHOOKS,
+        namespace=_ANY,
+        audit=AuditAction.WEBHOOK_CREATED,
+        idempotent=True,
     ),
-    Route("POST", f"{_WEBHOOKS}/list", "webhooks.list", list_webhooks, Permission.READ, namespace=_ANY),
-    Route("GET", _WEBHOOK, "webhooks.get", get_webhook, Permission.READ, namespace=_ANY),
+    Route("POST", f"{_WEBHOOKS}/list", "webhooks.list", list_webhooks, Permission.READ, WEBHOOKS, namespace=_ANY),
+    Route("GET", _WEBHOOK, "webhooks.get", get_webhook, Permission.READ, WEBHOOK, namespace=_ANY),
     Route(
-        "PUT", _WEBHOOK, "webhooks.update", update_webhook, Permission.WRITE,
-        namespace=_ANY, audit=AuditAction.WEBHOOK_UPDATED,
+        "PUT",
+        _WEBHOOK,
+        "webhooks.update",
+        update_webhook,
+        Permission.WRITE,
+        WEBHOOK,
+        namespace=_ANY,
+        audit=AuditAction.WEBHOOK_UPDATED,
     ),
     Route(
-        "DELETE", _WEBHOOK, "webhooks.delete", delete_webhook, Permission.DELETE,
-        namespace=_ANY, audit=AuditAction.WEBHOOK_DELETED,
+        "DELETE",
+        _WEBHOOK,
+        "webhooks.delete",
+        delete_webhook,
+        Permission.DELETE,
+        WEBHOOK,
+        namespace=_ANY,
+        audit=AuditAction.WEBHOOK_DELETED,
     ),
-    Route("GET", f"{_WEBHOOK}/deliveries", "deliveries.list", list_deliveries, Permission.READ, namespace=_ANY),
-    Route("GET", _DELIVERY, "deliveries.get", get_delivery, Permission.READ, namespace=_ANY),
     Route(
-        "POST", f"{_DELIVERY}/replay", "deliveries.replay", replay_delivery, Permission.WRITE,
-        namespace=_ANY, audit=AuditAction.DELIVERY_REPLAYED, idempotent=True,
+        "GET",
+        f"{_WEBHOOK}/deliveries",
+        "deliveries.list",
+        list_deliveries,
+        Permission.READ,
+        WEBHOOK,
+        rate=RateClass.DATA,
+        namespace=_ANY,
     ),
-)  # fmt: skip
+    Route(
+        "GET", _DELIVERY, "deliveries.get", get_delivery, Permission.READ, WEBHOOK, rate=RateClass.DATA, namespace=_ANY
+    ),
+    Route(
+        "POST",
+        f"{_DELIVERY}/replay",
+        "deliveries.replay",
+        replay_delivery,
+        Permission.WRITE,
+        WEBHOOK,
+        rate=RateClass.DATA,
+        namespace=_ANY,
+        audit=AuditAction.DELIVERY_REPLAYED,
+        idempotent=True,
+    ),
+)

@@ -4,7 +4,7 @@ import click
 
 from cli.operators.session import json_option, operator_session, print_json, show
 from core.credits.prices import MILLI, whole_credits
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 
 _FIRST_NAMESPACE = "default"
 

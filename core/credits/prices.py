@@ -1,12 +1,24 @@
 """What work costs, in milli-credits: one flat table for now, versioned so that any entry can be recomputed. Pure."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 PRICE_VERSION = "2026-11"
 """Written on each ledger entry."""
 
 MILLI = 1000
 """Milli-credits in one credit."""
+
+
+class PriceClass(StrEnum):
+    """What a route's price goes by."""
+
+    FREE = "free"
+    EXTRACTION = "extraction"
+    """one credit for an object through an extractor"""
+    EXECUTION = "execution"
+    """the sum of the retriever's stages"""
+
 
 OBJECT_EXTRACTED = 1000
 """One object through one extractor."""

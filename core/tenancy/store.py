@@ -21,7 +21,8 @@ from core.storage.handles import Handles
 from core.storage.mongo import Document
 from core.storage.scope import OrganizationScope
 from core.tenancy.keys import KeyVerifier, PresentedKey, mint_key, parse_key
-from core.tenancy.tenant import ApiKey, Caller, Namespace, Organization, Permission
+from core.tenancy.permissions import Permission
+from core.tenancy.tenant import ApiKey, Caller, Namespace, Organization
 
 _NAMESPACE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NAMESPACE_CACHE_SECONDS = 30.0

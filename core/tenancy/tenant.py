@@ -2,23 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from core.storage.scope import NamespaceScope, OrganizationScope
-
-
-class Permission(StrEnum):
-    """What a key may do. Each contains the ones before it."""
-
-    READ = "read"
-    WRITE = "write"
-    DELETE = "delete"
-    ADMIN = "admin"
-
-    def allows(self, needed: "Permission") -> bool:
-        """Whether a holder of this permission may do what `needed` guards."""
-        order = list(Permission)
-        return order.index(self) >= order.index(needed)
+from core.tenancy.permissions import Permission
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from config.settings import Settings
 from core.bootstrap import Services, build_services
 from core.ids import Prefix, random_id
 from core.storage.scope import NamespaceScope
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 
 _names = itertools.count()
 

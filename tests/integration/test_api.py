@@ -11,7 +11,7 @@ from api.app import build_app
 from api.registry import ROUTES, require_registered
 from core.bootstrap import Services, build_services
 from core.storage import mongo
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
 

@@ -24,7 +24,7 @@ from core.jobs.job import Decision, JobKind, JobState, NewJob
 from core.jobs.leadership import Leadership
 from core.storage.mongo import Document, connect_async
 from core.storage.scope import NamespaceScope
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import DeliveryQueue
 from core.webhooks.endpoint import EndpointSettings

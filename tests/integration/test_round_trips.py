@@ -19,7 +19,7 @@ from core.credits.prices import OBJECT_EXTRACTED
 from core.ids import Prefix, random_id
 from core.jobs.job import JobKind, JobState
 from core.storage import mongo
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
 from tests.integration.conftest import Tenant
 from tests.ray_cluster import ray_head

@@ -20,7 +20,7 @@ from cli.stack.locate import stack_settings
 from cli.stack.readiness import StackDatabase
 from config.settings import Settings
 from core.bootstrap import build_services
-from core.tenancy.tenant import Permission
+from core.tenancy.permissions import Permission
 from tests.security_page import LLM_STAGE
 from tests.stack import RunningStack, processes_of, running_stack, start_up, stderr_file, stdout_file, wait_until
 
