@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from api.call import Call, Reply
 from api.errors import error_reply
+from api.perform import perform
 from api.route import Route
 from api.wire import encode
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
@@ -25,7 +26,7 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
     """
     key = call.headers.get(HEADER)
     if not route.idempotent or key is None:
-        return _handle(route, call)
+        return perform(route, call)
     if not _SHAPE.fullmatch(key):
         raise InvalidRequestError(f"{HEADER} must be 1 to 255 visible ASCII characters.")
     namespace_id = call.namespace.namespace_id if call.namespace else None
@@ -45,15 +46,11 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
 
 def _run(route: Route, call: Call, key: str) -> Reply:
     try:
-        reply = _handle(route, call)
+        reply = perform(route, call)
     except Exception as error:
         reply = error_reply(error, call.request_id)
     _settle(route, call, key, reply)
     return reply
-
-
-def _handle(route: Route, call: Call) -> Reply:
-    return route.handler(call).with_warnings(call.warnings)
 
 
 def _settle(route: Route, call: Call, key: str, reply: Reply) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from api.call import Call
 from core.errors import FieldProblem, ValidationFailedError
 from core.storage.paging import MAX_LIMIT, MAX_OFFSET, Page, PageRequest
@@ -57,9 +59,13 @@ def pagination(page: Page[Any]) -> dict[str, Any]:
     }
 
 
-def listing(page: Page[Record], show: Callable[[Record], Mapping[str, Any]], count_key: str | None) -> dict[str, Any]:
+def listing(
+    page: Page[Record], show: Callable[[Record], BaseModel | Mapping[str, Any]], count_key: str | None
+) -> dict[str, Any]:
     """A list response. `count_key` is the published name of the count: a lower bound until the end is reached."""
-    body: dict[str, Any] = {"results": [show(record) for record in page.records], "pagination": pagination(page)}
+    shown = [show(record) for record in page.records]
+    results = [one.model_dump(exclude_unset=True) if isinstance(one, BaseModel) else one for one in shown]
+    body: dict[str, Any] = {"results": results, "pagination": pagination(page)}
     return body | ({count_key: page.known_count} if count_key else {})
 
 

@@ -52,7 +52,7 @@ def get_collection(call: Call) -> Reply:
 
 def list_collections(call: Call) -> Reply:
     """Collections, newest first."""
-    page = call.services.collections.list(call.scope, list_request(call))
+    page = call.services.collections.list(call.scope, list_request(call), call.visible)
     buckets = _buckets_of(call, page.records)
     return Reply(listing(page, lambda collection: show_collection(collection, buckets), "total_count"))
 

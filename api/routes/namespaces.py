@@ -1,103 +1,102 @@
-"""Namespaces, the organization itself, and its credits."""
+"""Namespaces of the organization."""
 
 from api.call import Call, Reply
 from api.compat import created_status
 from api.pagination import list_request, listing, whole_list_page
-from api.route import NAMESPACE, NAMESPACES, ORGANIZATION, NamespaceMode, Route
-from api.schemas.namespaces import NamespaceBody, show_balance, show_namespace, show_organization
+from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
+from api.schemas.namespaces import NamespaceBody, NamespaceChanges, show_namespace
 from core.audit.actions import AuditAction
+from core.errors import PermissionDeniedError
 from core.tenancy.permissions import Permission
+from core.tenancy.tenant import Environment, Namespace
 
 
 def create_namespace(call: Call) -> Reply:
     """A new namespace of the caller's organization."""
     body = call.parse(NamespaceBody)
-    namespace = call.services.tenancy.create_namespace(
-        call.organization, body.namespace_name, body.description, call.new_id
+    _require_environment(call, body.environment)
+    namespace = call.services.namespaces.create(
+        call.organization, body.namespace_name, body.description, call.new_id, body.environment
     )
-    return Reply(show_namespace(namespace), created_status(call))
+    call.services.tenants.changed(call.organization)
+    return Reply(show_namespace(namespace), created_status(call), resource_id=namespace.namespace_id)
 
 
 def get_namespace(call: Call) -> Reply:
     """One namespace, by id or name."""
-    return Reply(show_namespace(call.services.tenancy.resolve_namespace(call.organization, call.path["namespace_id"])))
+    return Reply(show_namespace(namespace_of(call)))
+
+
+def update_namespace(call: Call) -> Reply:
+    """Change a namespace's name, description or environment."""
+    namespace, body = namespace_of(call), call.parse(NamespaceChanges)
+    if "environment" in body.model_fields_set:
+        _require_environment(call, body.environment)
+    updated = call.services.namespaces.update(call.organization, namespace.namespace_id, body.changes())
+    call.services.tenants.changed(call.organization)
+    old, new = show_namespace(namespace), show_namespace(updated)
+    return Reply(new, resource_id=namespace.namespace_id, changes=call.changed(old, new))
 
 
 def list_namespaces(call: Call) -> Reply:
     """The organization's namespaces, newest first: few enough to be read whole."""
-    every = call.services.tenancy.list_namespaces(call.organization)
+    bound = call.known_caller.key.grant.environment
+    every = call.services.namespaces.list(call.organization, call.visible, bound)
     return Reply(listing(whole_list_page(every, list_request(call)), show_namespace, "total_count"))
 
 
-def get_organization(call: Call) -> Reply:
-    """The caller's organization."""
-    organization = call.services.tenancy.get_organization(call.organization)
-    return Reply(show_organization(organization, call.services.ledger.balance(call.organization)))
+def namespace_of(call: Call) -> Namespace:
+    """The namespace that the path names. Raises NotFoundError, and PermissionDeniedError for a key bound elsewhere."""
+    namespace = call.services.namespaces.get(call.organization, call.path["namespace_id"])
+    _require_environment(call, namespace.environment)
+    return namespace
 
 
-def get_balance(call: Call) -> Reply:
-    """The organization's credits."""
-    organization = call.services.tenancy.get_organization(call.organization)
-    return Reply(show_balance(organization, call.services.ledger.balance(call.organization)))
+def _require_environment(call: Call, environment: Environment | None) -> None:
+    bound = call.known_caller.key.grant.environment
+    if bound and environment is not bound:
+        raise PermissionDeniedError(f"This API key is bound to the environment {bound!r}.", environment=bound.value)
 
 
-_OPTIONAL = NamespaceMode.OPTIONAL
+_NAMESPACES = "/v1/namespaces"
+_NAMESPACE = f"{_NAMESPACES}/<namespace_id>"
+_ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
     Route(
         "POST",
-        "/v1/namespaces",
+        _NAMESPACES,
         "namespaces.create",
         create_namespace,
         Permission.ADMIN,
         NAMESPACES,
-        namespace=_OPTIONAL,
+        namespace=_ANY,
         audit=AuditAction.NAMESPACE_CREATED,
         idempotent=True,
     ),
+    Route("GET", _NAMESPACES, "namespaces.list_by_get", list_namespaces, Permission.READ, NAMESPACES, namespace=_ANY),
     Route(
-        "GET",
-        "/v1/namespaces",
-        "namespaces.list_by_get",
-        list_namespaces,
-        Permission.READ,
-        NAMESPACES,
-        namespace=_OPTIONAL,
+        "POST", f"{_NAMESPACES}/list", "namespaces.list", list_namespaces, Permission.READ, NAMESPACES, namespace=_ANY
     ),
+    Route("GET", _NAMESPACE, "namespaces.get", get_namespace, Permission.READ, NAMESPACE, namespace=_ANY),
     Route(
-        "POST",
-        "/v1/namespaces/list",
-        "namespaces.list",
-        list_namespaces,
-        Permission.READ,
-        NAMESPACES,
-        namespace=_OPTIONAL,
-    ),
-    Route(
-        "GET",
-        "/v1/namespaces/<namespace_id>",
-        "namespaces.get",
-        get_namespace,
-        Permission.READ,
+        "PATCH",
+        _NAMESPACE,
+        "namespaces.update",
+        update_namespace,
+        Permission.ADMIN,
         NAMESPACE,
-        namespace=_OPTIONAL,
+        namespace=_ANY,
+        audit=AuditAction.NAMESPACE_UPDATED,
     ),
     Route(
-        "GET",
-        "/v1/organizations",
-        "organizations.get",
-        get_organization,
-        Permission.READ,
-        ORGANIZATION,
-        namespace=_OPTIONAL,
-    ),
-    Route(
-        "GET",
-        "/v1/organizations/billing/balance",
-        "billing.balance",
-        get_balance,
-        Permission.READ,
-        ORGANIZATION,
-        namespace=_OPTIONAL,
+        "PUT",
+        _NAMESPACE,
+        "namespaces.replace",
+        update_namespace,
+        Permission.ADMIN,
+        NAMESPACE,
+        namespace=_ANY,
+        audit=AuditAction.NAMESPACE_UPDATED,
     ),
 )

@@ -54,7 +54,7 @@ def get_retriever(call: Call) -> Reply:
 
 def list_retrievers(call: Call) -> Reply:
     """Retrievers, newest first."""
-    page = call.services.retrievers.list(call.scope, list_request(call))
+    page = call.services.retrievers.list(call.scope, list_request(call), call.visible)
     return Reply(listing(page, show_retriever, "total"))
 
 

@@ -84,7 +84,9 @@ def delete_webhook(call: Call) -> Reply:
 def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
     asked, wanted = page_request(call), call.parse(WebhookFilter)
-    endpoints = [one for one in call.services.webhooks.list_endpoints(call.organization) if wanted.keeps(one)]
+    endpoints = [
+        one for one in call.services.webhooks.list_endpoints(call.organization, call.visible) if wanted.keeps(one)
+    ]
     return Reply(listing(whole_list_page(endpoints, asked), show_webhook, "total"))
 
 

@@ -1,64 +1,70 @@
-"""Namespaces and the organization on the wire."""
+"""Namespaces on the wire."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Body, Description
-from core.credits.entry import Balance
-from core.credits.prices import MILLI, whole_credits
-from core.tenancy.tenant import Namespace, Organization
+from api.schemas.fields import Answer, Body, Description
+from core.tenancy.tenant import Environment, Namespace
 
-_ACCOUNT_TYPES = frozenset({"build", "scale", "enterprise", "free", "pro", "team"})
-"""The published plans; a plan of the operator's own is shown as `enterprise`."""
+_Name = Annotated[str, StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+_EnvironmentField = Annotated[Environment, Field(strict=False)]
 
 
 class NamespaceBody(Body):
     """POST /v1/namespaces"""
 
-    namespace_name: Annotated[str, StringConstraints(min_length=3, max_length=63)]
+    namespace_name: _Name
     description: Description | None = None
+    environment: _EnvironmentField | None = None
+    """What it is used for; keys that are bound to an environment reach only its namespaces."""
 
 
-def show_namespace(namespace: Namespace) -> dict[str, Any]:
+class NamespaceChanges(Body):
+    """PATCH and PUT of a namespace: what is left out stays."""
+
+    namespace_name: _Name | None = None
+    description: Description | None = None
+    environment: _EnvironmentField | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent, as the store names them."""
+        sent = self.model_dump(mode="json", exclude_unset=True)
+        name = sent.pop("namespace_name", None)
+        return sent | ({"name": name} if name else {})
+
+
+class NamespaceView(Answer):
     """The published NamespaceModel."""
-    return {
-        "object": "namespace",
-        "namespace_id": namespace.namespace_id,
-        "namespace_name": namespace.name,
-        "description": namespace.description,
-        "namespace_ready": True,
-        "created_at": namespace.created_at,
-        "updated_at": namespace.created_at,
-    }
+
+    object: Literal["namespace"]
+    """The published name of the kind."""
+    namespace_id: str
+    """Send it, or the name, as X-Namespace."""
+    namespace_name: str
+    """Unique in the organization."""
+    description: str | None
+    """What it is for."""
+    environment: Environment | None
+    """What it is used for."""
+    namespace_ready: bool
+    """Whether it takes requests."""
+    created_at: datetime
+    """When it was made."""
+    updated_at: datetime
+    """When it was changed last."""
 
 
-def show_organization(organization: Organization, balance: Balance) -> dict[str, Any]:
-    """The published OrganizationModelResponse. No limits are enforced yet, so it names none."""
-    return {
-        "organization_id": organization.organization_id,
-        "organization_name": organization.name,
-        "account_type": account_type(organization),
-        "credit_count": whole_credits(max(balance.available, 0)),
-        "rate_limits": {},
-        "created_at": organization.created_at,
-        "updated_at": organization.created_at,
-    }
-
-
-def show_balance(organization: Organization, balance: Balance) -> dict[str, Any]:
-    """The published CreditBalanceResponse; `pending_*` carry what whole credits cannot."""
-    return {
-        "organization_id": organization.organization_id,
-        "credit_balance": whole_credits(balance.posted),
-        "account_tier": account_type(organization),
-        "credits_held": whole_credits(balance.held),
-        "credits_available": whole_credits(balance.available),
-        "pending_credit_balance": balance.posted % MILLI / MILLI,
-        "pending_credits_held": balance.held % MILLI / MILLI,
-    }
-
-
-def account_type(organization: Organization) -> str:
-    """The plan, as a published client can read it."""
-    return organization.plan if organization.plan in _ACCOUNT_TYPES else "enterprise"
+def show_namespace(namespace: Namespace) -> NamespaceView:
+    """A namespace as its organization sees it."""
+    return NamespaceView(
+        object="namespace",
+        namespace_id=namespace.namespace_id,
+        namespace_name=namespace.name,
+        description=namespace.description,
+        environment=namespace.environment,
+        namespace_ready=True,
+        created_at=namespace.created_at,
+        updated_at=namespace.updated_at,
+    )

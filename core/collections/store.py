@@ -13,6 +13,7 @@ from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document as Found
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
+from core.storage.selection import Selection, narrowed
 
 _MOST_PER_BUCKET = 1000
 """Collections that one batch goes through at most."""
@@ -64,9 +65,9 @@ class CollectionStore:
             raise NotFoundError("The collection was not found.")
         return _collection(found)
 
-    def list(self, scope: NamespaceScope, request: PageRequest) -> Page[Collection]:
-        """Collections, newest first."""
-        return read_page(self._collections(scope), {}, request).map(_collection)
+    def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Collection]:
+        """Collections, newest first, as far as `only` includes them."""
+        return read_page(self._collections(scope), narrowed(only, "_id", "collection_name"), request).map(_collection)
 
     def resolve(self, scope: NamespaceScope, ids_or_names: Sequence[str]) -> tuple[Sequence[Collection], Sequence[str]]:
         """The collections that these ids or names mean, in that order, and the ones that mean nothing."""

@@ -14,6 +14,7 @@ from core.storage.handles import Handles, ScopedCollection
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.redis import wake_dispatcher
 from core.storage.scope import OrganizationScope
+from core.storage.selection import Selection, narrowed
 from core.vault.cipher import Cipher
 from core.webhooks.delivery import REPLAYABLE, Delivery, DeliveryStatus
 from core.webhooks.endpoint import REDACTED, DeliveryHealth, Endpoint, EndpointSettings, require_valid, secret_record
@@ -65,9 +66,9 @@ class WebhookStore:
             raise NotFoundError("The webhook was not found.")
         return _endpoint(found)
 
-    def list_endpoints(self, scope: OrganizationScope) -> list[Endpoint]:
-        """The organization's endpoints, newest first."""
-        endpoints = [_endpoint(found) for found in self._webhooks(scope).find({})]
+    def list_endpoints(self, scope: OrganizationScope, only: Selection | None = None) -> list[Endpoint]:
+        """The organization's endpoints, newest first, as far as `only` includes them."""
+        endpoints = [_endpoint(found) for found in self._webhooks(scope).find(narrowed(only, "_id"))]
         return sorted(endpoints, key=lambda endpoint: endpoint.created_at, reverse=True)
 
     def update(

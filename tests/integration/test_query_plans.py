@@ -17,7 +17,6 @@ from config.settings import Settings
 from core.bootstrap import Services, build_services
 from core.clock import now
 from core.errors import NotFoundError
-from core.health import Heartbeats
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, JobKind, JobState, NewJob
@@ -30,6 +29,7 @@ from core.webhooks.delivery_queue import DeliveryQueue
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from core.webhooks.relay import relay_events
+from tests.tenants import new_key
 
 DOCUMENTS = 20_000
 FILLED = {"jobs": DOCUMENTS, "ledger": DOCUMENTS, "deliveries": 2_000, "documents": 2_000, "objects": 2_000}
@@ -128,15 +128,15 @@ def _scans(database: Database[Document], collection: str, query: Mapping[str, An
 
 
 def _tenant(services: Services) -> NamespaceScope:
-    organization = services.tenancy.create_organization("A", "a@example.com", "enterprise")
-    services.tenancy.find_organization(organization.organization_id)
-    services.tenancy.get_organization(organization.scope)
-    key = services.tenancy.create_key(organization.scope, "k", Permission.ADMIN)
-    services.tenancy.authenticate(key.text)
-    namespace = services.tenancy.create_namespace(organization.scope, "default")
-    services.tenancy.resolve_namespace(organization.scope, namespace.namespace_id)
-    services.tenancy.resolve_namespace(organization.scope, "default")
-    services.tenancy.list_namespaces(organization.scope)
+    organization = services.organizations.create("A", "a@example.com", "enterprise")
+    services.organizations.find(organization.organization_id)
+    services.organizations.get(organization.scope)
+    key = new_key(services, organization.scope, Permission.ADMIN, "k")
+    services.authenticator.authenticate(key.text, "127.0.0.1")
+    namespace = services.namespaces.create(organization.scope, "default")
+    services.namespaces.get(organization.scope, namespace.namespace_id)
+    services.namespaces.get(organization.scope, "default")
+    services.namespaces.list(organization.scope)
     return namespace.scope
 
 
@@ -176,7 +176,7 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.webhooks.find_delivery(scope, delivery.delivery_id)
     services.webhooks.attempts_of(scope, delivery.delivery_id)
     Leadership(services.handles, services.clock, "plans", "me").hold()
-    Heartbeats(services.handles, services.clock).fresh("worker")
+    services.heartbeats.fresh("worker")
     for read in (services.buckets.get, services.collections.get, services.retrievers.get):
         for name in ("bkt_none", "col_none", "ret_none", "a name"):
             with pytest.raises(NotFoundError):
@@ -194,7 +194,7 @@ async def _use_delivery_queue(services: Services) -> None:
     await queue.note_health(claimed, "http_500")
     await queue.settle(claimed, DeliveryStatus.PENDING, "http_500", timedelta())
     await queue.claim(due.delivery_id)
-    await queue.beat(under_way=0)
+    await queue.beat(under_way=0, attempts={"delivered": 1})
     await database.client.close()
 
 

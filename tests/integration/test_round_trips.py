@@ -23,6 +23,7 @@ from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
 from tests.integration.conftest import Tenant
 from tests.ray_cluster import ray_head
+from tests.tenants import new_key
 from workers.drive_job import Executor, JobDriver
 from workers.execution import RetrieverExecutor
 from workers.ingestion import IngestionExecutor
@@ -101,10 +102,10 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
 
 
 def _tenant(services: Services) -> Tenant:
-    organization = services.tenancy.create_organization("Counted", "owner@example.com", "free")
+    organization = services.organizations.create("Counted", "owner@example.com", "free")
     services.ledger.grant(organization.scope, "grant:start", 1_000_000)
-    namespace = services.tenancy.create_namespace(organization.scope, "default")
-    key = services.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
+    namespace = services.namespaces.create(organization.scope, "default")
+    key = new_key(services, organization.scope, Permission.ADMIN, "test").text
     headers = {"Authorization": f"Bearer {key}", "X-Namespace": namespace.namespace_id}
     client = build_app(services).test_client()
     return Tenant(client, services, namespace.scope, organization.organization_id, key, headers)

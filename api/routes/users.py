@@ -1,0 +1,89 @@
+"""Users of the organization."""
+
+from api.call import Call, Reply
+from api.compat import created_status
+from api.pagination import list_request, listing, whole_list_page
+from api.route import USER, USERS, NamespaceMode, Route
+from api.schemas.users import UserBody, UserChanges, show_user
+from core.audit.actions import AuditAction
+from core.tenancy.permissions import Permission
+from core.tenancy.user import User, UserStatus
+
+
+def create_user(call: Call) -> Reply:
+    """A new user. Keys are made for them separately."""
+    body = call.parse(UserBody)
+    user = call.services.users.create(
+        call.organization,
+        body.email,
+        body.user_name,
+        body.role,
+        call.new_id,
+        status=body.status.value,
+        avatar_url=body.avatar_url,
+        metadata=body.metadata,
+    )
+    return Reply(show_user(user), created_status(call), resource_id=user.user_id)
+
+
+def list_users(call: Call) -> Reply:
+    """Users, newest first: few enough to be read whole."""
+    users = call.services.users.list(call.organization, call.visible)
+    return Reply(listing(whole_list_page(users, list_request(call)), show_user, "total"))
+
+
+def get_user(call: Call) -> Reply:
+    """One user, by email."""
+    return Reply(show_user(user_of(call)))
+
+
+def update_user(call: Call) -> Reply:
+    """Change a user. Their keys follow: a lower role caps them, and those of a suspended user do not work.
+
+    Raises ConflictError when no full admin key would be left.
+    """
+    user, changes = user_of(call), call.parse(UserChanges)
+    keys, scope = call.services.keys, call.organization
+    if changes.status and changes.status is not user.status:
+        keys.suspend(scope, user, suspended=changes.status is not UserStatus.ACTIVE)
+    if changes.role and changes.role is not user.role:
+        keys.cap(scope, user, changes.role.highest_permission)
+    updated = call.services.users.update(scope, user, changes.changes())
+    return Reply(show_user(updated), changes=call.changed(show_user(user), show_user(updated)))
+
+
+def delete_user(call: Call) -> Reply:
+    """Remove a user and end their keys. Raises ConflictError when no full admin key would be left."""
+    user = user_of(call)
+    call.services.keys.revoke_all_of(call.organization, user)
+    call.services.users.delete(call.organization, user)
+    return Reply(status=204)
+
+
+def user_of(call: Call) -> User:
+    """The user that the path names. Raises NotFoundError."""
+    return call.services.users.get(call.organization, call.path["user_email"])
+
+
+_USERS = "/v1/organizations/users"
+_USER = f"{_USERS}/<user_email>"
+_ANY = NamespaceMode.OPTIONAL
+_ADMIN = Permission.ADMIN
+
+ROUTES = (
+    Route(
+        "POST",
+        _USERS,
+        "users.create",
+        create_user,
+        _ADMIN,
+        USERS,
+        namespace=_ANY,
+        audit=AuditAction.USER_CREATED,
+        idempotent=True,
+    ),
+    Route("GET", _USERS, "users.list", list_users, Permission.READ, USERS, namespace=_ANY),
+    Route("GET", _USER, "users.get", get_user, Permission.READ, USER, namespace=_ANY),
+    Route("PATCH", _USER, "users.update", update_user, _ADMIN, USER, namespace=_ANY, audit=AuditAction.USER_UPDATED),
+    Route("DELETE", _USER, "users.delete", delete_user, _ADMIN, USER, namespace=_ANY, audit=AuditAction.USER_DELETED),
+)
