@@ -13,7 +13,7 @@ from core.collections.collection import Collection
 from core.errors import NotFoundError
 from core.ids import Prefix
 from core.limits.policy import RateClass
-from core.tenancy.permissions import Permission
+from core.tenancy.permissions import Permission, ResourceType
 
 
 def create_collection(call: Call) -> Reply:
@@ -39,9 +39,12 @@ def _source_buckets(call: Call, source: SourceBody) -> list[Bucket]:
     if not source.buckets:
         raise refuse("source", "name at least one bucket in bucket_ids")
     try:
-        return [call.services.buckets.get(call.scope, name) for name in source.buckets]
+        buckets = [call.services.buckets.get(call.scope, name) for name in source.buckets]
     except NotFoundError:
         raise refuse("source", "a bucket in bucket_ids was not found in this namespace") from None
+    for bucket in buckets:
+        call.require_readable(ResourceType.BUCKET, bucket.bucket_id, bucket.bucket_name)
+    return buckets
 
 
 def get_collection(call: Call) -> Reply:

@@ -16,7 +16,7 @@ from core.limits.policy import RateClass
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.stages import ignored_parameters, parse_stages
-from core.tenancy.permissions import Operation, Permission
+from core.tenancy.permissions import Operation, Permission, ResourceType
 
 _NAMED = 10
 """Missing collections that an error names."""
@@ -30,6 +30,8 @@ def create_retriever(call: Call) -> Reply:
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
     if missing:
         raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
+    for collection in collections:
+        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
     retriever = call.services.retrievers.create(
         call.scope,
         call.new_id(Prefix.RETRIEVER),

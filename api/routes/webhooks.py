@@ -96,11 +96,10 @@ def list_deliveries(call: Call) -> Reply:
     wanted = validated(DeliveryFilter, {"status": status or None})
     endpoint = call.services.webhooks.get(call.organization, call.path["webhook_id"])
     page = call.services.webhooks.page_deliveries(
-        call.organization,
+        call.narrowest_scope,
         endpoint.webhook_id,
         page_request(call),
         status=wanted.status,
-        namespace_id=call.namespace.namespace_id if call.namespace else None,
     )
     return Reply(listing(page, show_delivery, "total"))
 
@@ -108,14 +107,14 @@ def list_deliveries(call: Call) -> Reply:
 def get_delivery(call: Call) -> Reply:
     """One delivery, with its attempts."""
     webhooks = call.services.webhooks
-    delivery = webhooks.get_delivery(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    delivery = webhooks.get_delivery(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     attempts = webhooks.attempts_of(call.organization, delivery.delivery_id)
     return Reply({**show_delivery(delivery), "attempt_history": [show_attempt(attempt) for attempt in attempts]})
 
 
 def replay_delivery(call: Call) -> Reply:
     """Send a delivery again, from the start of its schedule. Raises ConflictError while it is under way."""
-    delivery = call.services.webhooks.replay(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    delivery = call.services.webhooks.replay(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     return Reply(show_delivery(delivery))
 
 

@@ -13,7 +13,7 @@ from core.errors import ConflictError, NotFoundError
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.redis import wake_dispatcher
-from core.storage.scope import OrganizationScope
+from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
 from core.vault.cipher import Cipher
 from core.webhooks.delivery import REPLAYABLE, Delivery, DeliveryStatus
@@ -117,16 +117,14 @@ class WebhookStore:
         request: PageRequest,
         *,
         status: DeliveryStatus | None = None,
-        namespace_id: str | None = None,
     ) -> Page[Delivery]:
-        """Deliveries to an endpoint, newest first, a page at a time."""
+        """Deliveries to an endpoint, newest first, a page at a time; of one namespace when `scope` names one."""
         query = {"webhook_id": webhook_id}
         query |= {"status": status.value} if status else {}
-        query |= {"namespace_id": namespace_id} if namespace_id else {}
         return read_page(self._deliveries(scope), query, request).map(Delivery.from_document)
 
     def get_delivery(self, scope: OrganizationScope, webhook_id: str, delivery_id: str) -> Delivery:
-        """One delivery of an endpoint. Raises NotFoundError."""
+        """One delivery of an endpoint, in the namespace that `scope` may name. Raises NotFoundError."""
         return self._delivery(scope, {"_id": delivery_id, "webhook_id": webhook_id})
 
     def find_delivery(self, scope: OrganizationScope, delivery_id: str) -> Delivery:
@@ -178,6 +176,8 @@ class WebhookStore:
         return self._handles.organization(scope)["webhooks"]
 
     def _deliveries(self, scope: OrganizationScope) -> ScopedCollection:
+        if isinstance(scope, NamespaceScope):
+            return self._handles.namespace(scope)["deliveries"]
         return self._handles.organization(scope)["deliveries"]
 
 
