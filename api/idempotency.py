@@ -9,7 +9,7 @@ from api.perform import perform
 from api.route import Route
 from api.wire import encode
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
-from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_fingerprint
+from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_digest
 from core.ids import SeededIds
 
 HEADER = "Idempotency-Key"
@@ -30,8 +30,8 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
     if not _SHAPE.fullmatch(key):
         raise InvalidRequestError(f"{HEADER} must be 1 to 255 visible ASCII characters.")
     namespace_id = call.namespace.namespace_id if call.namespace else None
-    fingerprint = request_fingerprint(route.method, path, query, body, namespace_id)
-    match call.services.idempotency.claim(call.organization, route.name, key, fingerprint):
+    digest = request_digest(route.method, path, query, body, namespace_id)
+    match call.services.idempotency.claim(call.organization, route.name, key, digest):
         case Replay(response):
             return Reply(response.body or None, response.status, {**response.headers, "Idempotent-Replayed": "true"})
         case InProgress():

@@ -114,9 +114,9 @@ def build_services(settings: Settings) -> Services:
     handles = Handles(database)
     clock = database_clock(database)
     organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles)
-    peppers = KeyVerifier(Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers))
+    peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
     unused_for = timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
-    keys = KeyStore(handles, clock, peppers, unused_for)
+    keys = KeyStore(handles, clock, KeyVerifier(peppers), unused_for)
     key_use = KeyUse(keys, clock)
     limits_redis = connect_redis_impatiently(settings.redis_url)
     auth_failures = AuthFailureLimiter(limits_redis, _failure_policies(settings))
@@ -148,7 +148,7 @@ def build_services(settings: Settings) -> Services:
         queue=JobQueue(handles, clock, settings.job_lease_seconds),
         doorbell=doorbell,
         submission=Submission(ledger, jobs, doorbell),
-        idempotency=IdempotencyStore(handles, clock),
+        idempotency=IdempotencyStore(handles, clock, peppers),
         blobs=blobs,
         buckets=BucketStore(handles, blobs),
         collections=CollectionStore(handles),

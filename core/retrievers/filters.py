@@ -147,9 +147,7 @@ def _parse_group(joining: Joining, parts: Any, templates: bool, where: str, dept
         raise ValueError(f"{where}{joining}: needs at least one condition")
     return Group(
         joining,
-        tuple(
-            _parse(item, templates, f"{where}{joining}[{index}].", depth + 1) for index, item in enumerate(items)
-        ),
+        tuple(_parse(item, templates, f"{where}{joining}[{index}].", depth + 1) for index, item in enumerate(items)),
     )
 
 
@@ -165,15 +163,20 @@ def _parse_condition(raw: Mapping[str, Any], templates: bool, where: str) -> Con
     value = raw.get("value")
     if templates and is_templated(value):
         return Condition(field, operator, value)
-    if operator in (Operator.IN, Operator.NIN) and not isinstance(value, list):
-        raise ValueError(f"{where}value: {operator} needs a list")
-    if operator in (Operator.IN, Operator.NIN) and len(value) > MAX_CHOICES:
-        raise ValueError(f"{where}value: {operator} takes at most {MAX_CHOICES} values")
+    if operator in (Operator.IN, Operator.NIN):
+        _check_choices(operator, value, where)
     if operator in _TEXT_OPERATORS and not isinstance(value, str):
         raise ValueError(f"{where}value: {operator} needs text")
     if operator in (Operator.EXISTS, Operator.IS_NULL) and not isinstance(value, bool | None):
         raise ValueError(f"{where}value: {operator} needs true or false")
     return Condition(field, operator, value)
+
+
+def _check_choices(operator: Operator, value: object, where: str) -> None:
+    if not isinstance(value, list):
+        raise ValueError(f"{where}value: {operator} needs a list")
+    if len(value) > MAX_CHOICES:
+        raise ValueError(f"{where}value: {operator} takes at most {MAX_CHOICES} values")
 
 
 _TEXT_OPERATORS: Final = (Operator.STARTS_WITH, Operator.ENDS_WITH, Operator.TEXT)
