@@ -5,11 +5,14 @@ project reads the environment.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from config.plans import PlanLimits, over_published, published_plans
 
 _DEFAULT_RETRY_SCHEDULE = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
@@ -51,6 +54,20 @@ class Settings(BaseSettings):
     api_port: int = 8080
     api_threads: int = Field(default=48, ge=1)
     """Threads that handle requests; a synchronous execution holds one while it waits."""
+
+    api_processes: int = Field(default=1, ge=1)
+    """API processes that share each plan: while Redis is away, one process allows this fraction of it."""
+
+    plans: dict[str, PlanLimits] = Field(default_factory=published_plans)
+    """Limits by plan, as JSON, laid over the published ones: `{"free": {"burst": 40}}` changes one figure."""
+    auth_failures_per_source_per_minute: int = Field(default=10, gt=0)
+    """Failed authentications a minute from one address, IPv6 by its /64 network."""
+    auth_failures_source_burst: int = Field(default=20, gt=0)
+    """Failed authentications at once from one address."""
+    auth_failures_per_key_per_minute: int = Field(default=60, gt=0)
+    """Failed authentications a minute that name one key id, wherever they come from."""
+    auth_failures_key_burst: int = Field(default=100, gt=0)
+    """Failed authentications at once that name one key id."""
 
     vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Key-encryption keys, newest first, each `<id>:<32 bytes as urlsafe base64>`."""
@@ -97,6 +114,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_seconds(cls, value: object) -> object:
         return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("plans", mode="before")
+    @classmethod
+    def _merge_plans(cls, value: object) -> object:
+        return over_published(value) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _schedule_is_positive(self) -> Self:

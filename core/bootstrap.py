@@ -16,6 +16,9 @@ from core.jobs.doorbell import Doorbell
 from core.jobs.queue import JobQueue
 from core.jobs.store import JobStore
 from core.jobs.submission import Submission
+from core.limits.auth_failures import AuthFailureLimiter, FailurePolicies
+from core.limits.limiter import Limiter
+from core.limits.policy import Policy
 from core.retrievers.executions import ExecutionStore
 from core.retrievers.store import RetrieverStore
 from core.storage.blobs import BlobStore
@@ -23,7 +26,7 @@ from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document, connect, database_clock
-from core.storage.redis import connect_redis
+from core.storage.redis import connect_redis, connect_redis_impatiently
 from core.storage.schema import create_schema
 from core.tenancy.keys import KeyVerifier
 from core.tenancy.store import TenancyStore
@@ -38,6 +41,8 @@ class Services:
     settings: Settings
     database: Database[Document]
     redis: Redis
+    limits_redis: Redis
+    """for the two limiters: it gives up early"""
     handles: Handles
     clock: DatabaseClock
     tenancy: TenancyStore
@@ -54,11 +59,14 @@ class Services:
     retrievers: RetrieverStore
     executions: ExecutionStore
     webhooks: WebhookStore
+    limiter: Limiter
+    auth_failures: AuthFailureLimiter
 
     def close(self) -> None:
         """Close the connections."""
         self.doorbell.close()
         self.redis.close()
+        self.limits_redis.close()
         self.database.client.close()
 
 
@@ -74,10 +82,12 @@ def build_services(settings: Settings) -> Services:
     doorbell = Doorbell(settings.broker)
     blobs = BlobStore(settings.blobs)
     redis = connect_redis(settings.redis_url)
+    limits_redis = connect_redis_impatiently(settings.redis_url)
     return Services(
         settings=settings,
         database=database,
         redis=redis,
+        limits_redis=limits_redis,
         handles=handles,
         clock=clock,
         tenancy=TenancyStore(handles, KeyVerifier(Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers))),
@@ -94,4 +104,15 @@ def build_services(settings: Settings) -> Services:
         retrievers=RetrieverStore(handles),
         executions=ExecutionStore(handles),
         webhooks=WebhookStore(handles, Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)), redis),
+        limiter=Limiter(limits_redis, settings.plans, settings.api_processes),
+        auth_failures=AuthFailureLimiter(limits_redis, _failure_policies(settings)),
+    )
+
+
+def _failure_policies(settings: Settings) -> FailurePolicies:
+    per_source, source_burst = settings.auth_failures_per_source_per_minute, settings.auth_failures_source_burst
+    per_key, key_burst = settings.auth_failures_per_key_per_minute, settings.auth_failures_key_burst
+    return FailurePolicies(
+        source=Policy("auth-failures-source", per_source, 60, source_burst),
+        key=Policy("auth-failures-key", per_key, 60, key_burst),
     )

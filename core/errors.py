@@ -9,6 +9,7 @@ KeystageError
 ├── NotFoundError              absent, or another tenant's: never told apart
 ├── AlreadyExistsError         the name is taken
 ├── ConflictError              not now: another one is doing it, or the state forbids it
+├── TooManyRequestsError       over a rate, or too much under way
 ├── PayloadTooLargeError       over a stated cap
 ├── UnsupportedMediaError      a type nobody here can read
 ├── EgressDeniedError          an address that may not be called from here
@@ -98,6 +99,12 @@ class ConflictError(KeystageError):
     """The resource is in a state that does not allow this."""
 
     code = "conflict"
+
+
+class TooManyRequestsError(KeystageError):
+    """Too many requests: wait as long as Retry-After says, then try again."""
+
+    code = "rate_limited"
 
 
 class PayloadTooLargeError(KeystageError):
