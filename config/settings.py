@@ -58,6 +58,14 @@ class Settings(BaseSettings):
     """API-key peppers, newest first, in the same form."""
     audit_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Audit keys, newest first, in the same form."""
+    audit_signing_key: SecretStr | None = None
+    """The Ed25519 key that signs audit checkpoints, in the same form. For the sweeper alone."""
+    audit_verify_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """Its public key and those of earlier signing keys, in the same form: not secret."""
+    audit_checkpoint_entries: int = Field(default=1000, ge=1)
+    """New entries after which an organization's audit log gets a signed checkpoint."""
+    audit_checkpoint_seconds: float = Field(default=3600.0, ge=1)
+    """Age of the last checkpoint after which new entries, however few, get one."""
 
     egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
     """Address ranges that webhooks may reach although they are not public, on every port."""
@@ -88,10 +96,18 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
-    @field_validator("vault_keys", "key_peppers", "audit_keys", "egress_allow_cidrs", mode="before")
+    @field_validator(
+        "vault_keys", "key_peppers", "audit_keys", "audit_verify_keys", "egress_allow_cidrs", mode="before"
+    )
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("audit_signing_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # a variable cannot be unset for one process where a .env file sets it, but it can be emptied
+        return value or None
 
     @field_validator("webhook_retry_schedule", mode="before")
     @classmethod

@@ -1,11 +1,18 @@
 """Builds the objects of one process from its settings: the one place where things are wired."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pymongo.database import Database
 from redis import Redis
 
 from config.settings import Settings
+from core.audit.checkpoint import Signer, Verifier
+from core.audit.checkpoint_store import CheckpointStore
+from core.audit.checkpointer import Checkpointer, Schedule
+from core.audit.examination import Auditor
+from core.audit.recorder import Recorder
+from core.audit.trail import AuditTrail
 from core.batches.store import BatchStore
 from core.buckets.store import BucketStore
 from core.clock import DatabaseClock
@@ -54,9 +61,14 @@ class Services:
     retrievers: RetrieverStore
     executions: ExecutionStore
     webhooks: WebhookStore
+    audit: AuditTrail
+    recorder: Recorder
+    checkpoints: CheckpointStore
+    auditor: Auditor
 
     def close(self) -> None:
-        """Close the connections."""
+        """Record what is still to be audited, and close the connections."""
+        self.recorder.close()
         self.doorbell.close()
         self.redis.close()
         self.database.client.close()
@@ -74,6 +86,9 @@ def build_services(settings: Settings) -> Services:
     doorbell = Doorbell(settings.broker)
     blobs = BlobStore(settings.blobs)
     redis = connect_redis(settings.redis_url)
+    audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
+    trail = AuditTrail(handles, clock, audit_keys)
+    checkpoints = CheckpointStore(handles, blobs)
     return Services(
         settings=settings,
         database=database,
@@ -94,4 +109,27 @@ def build_services(settings: Settings) -> Services:
         retrievers=RetrieverStore(handles),
         executions=ExecutionStore(handles),
         webhooks=WebhookStore(handles, Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)), redis),
+        audit=trail,
+        recorder=Recorder(trail),
+        checkpoints=checkpoints,
+        auditor=Auditor(trail, checkpoints, audit_keys, Verifier(settings.audit_verify_keys)),
+    )
+
+
+def build_checkpointer(services: Services) -> Checkpointer | None:
+    """What signs audit checkpoints, for the sweeper: the one process that is given the key. None without a key."""
+    settings = services.settings
+    if settings.audit_signing_key is None:
+        return None
+    signer = Signer(settings.audit_signing_key)
+    return Checkpointer(
+        services.audit,
+        services.checkpoints,
+        services.auditor,
+        services.tenancy,
+        services.clock,
+        signer,
+        # its own signatures count even where the operator forgot to publish its key
+        Verifier(tuple(dict.fromkeys([signer.public_key, *settings.audit_verify_keys]))),
+        Schedule(settings.audit_checkpoint_entries, timedelta(seconds=settings.audit_checkpoint_seconds)),
     )

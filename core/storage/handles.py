@@ -23,13 +23,13 @@ from core.storage.scope import NamespaceScope, OrganizationScope
 ORGANIZATION_COLLECTIONS: Final = frozenset(
     {
         "organizations", "namespaces", "api_keys", "ledger", "credit_accounts", "idempotency",
-        "webhooks", "events", "deliveries", "attempts", "jobs",
+        "webhooks", "events", "deliveries", "attempts", "jobs", "audit", "audit_heads", "audit_checkpoints",
     }
 )  # fmt: skip
 """Collections that belong to an organization as a whole."""
 
 SYSTEM_COLLECTIONS: Final = frozenset(
-    {"organizations", "api_keys", "ledger", "jobs", "events", "deliveries", "leases", "heartbeats"}
+    {"organizations", "api_keys", "ledger", "jobs", "events", "deliveries", "audit_heads", "leases", "heartbeats"}
 )
 """Collections that are reached by primary key, or by due time, before the tenant is known."""
 
@@ -58,9 +58,10 @@ class ScopedCollection:
         """All matches inside the scope; bound them with a window and a limit."""
         return self._collection.find(self._inside(query), projection, session=self._session)
 
-    def count(self, query: Mapping[str, Any]) -> int:
-        """How many match inside the scope."""
-        return self._collection.count_documents(self._inside(query), session=self._session)
+    def count(self, query: Mapping[str, Any], index: str | None = None) -> int:
+        """How many match inside the scope. `index` names the index to use, for a query with fields beyond it."""
+        hint = {"hint": index} if index else {}
+        return self._collection.count_documents(self._inside(query), session=self._session, **hint)
 
     def insert_one(self, document: Mapping[str, Any]) -> None:
         """Store one document, tagged. Raises pymongo's DuplicateKeyError, and PayloadTooLargeError."""

@@ -47,6 +47,19 @@ SCHEMA: dict[str, CollectionSchema] = {
         ],
     ),
     "credit_accounts": CollectionSchema(("internal_id",), [_index("internal_id", "_id")]),
+    "audit": CollectionSchema(
+        ("internal_id",),
+        [
+            _index("internal_id", "seq", unique=True),
+            _index("internal_id", "-at", "-seq"),
+            _index("internal_id", "resource_id", "-at", "-seq"),
+            _index("internal_id", "actor_id", "-at", "-seq"),
+            _index("internal_id", "action", "-at", "-seq"),
+            _index("internal_id", "resource_type", "-at", "-seq"),
+        ],
+    ),
+    "audit_heads": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("at")]),
+    "audit_checkpoints": CollectionSchema(("internal_id",), [_index("internal_id", "number", unique=True)]),
     "idempotency": CollectionSchema(
         ("internal_id",), [_index("internal_id", "_id"), _index("expires_at", expireAfterSeconds=0)]
     ),

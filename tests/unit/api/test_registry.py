@@ -27,7 +27,8 @@ def test_an_idempotency_key_is_honoured_wherever_something_is_created_or_started
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_whatever_changes_something_is_audited(route: Route) -> None:
-    reads = route.method == "GET" or route.rule.endswith("/list")
+    # an export carries the log away, so it is audited although it changes nothing
+    reads = route.name != "audit.export" and (route.method == "GET" or route.rule.endswith("/list"))
     assert (route.audit is None) is reads
 
 
