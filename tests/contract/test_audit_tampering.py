@@ -274,7 +274,7 @@ def log(handles: Handles, tmp_path: Path, database: Database[Document]) -> Log:
     return Log(database, world, (mine, other), old_head)
 
 
-def test_every_edit_of_a_log_is_found(log: Log) -> None:
+def test_every_edit_of_a_log_is_found(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     auditor, rng = log.world.auditor(), random.Random(SEED)
     assert _findings(auditor, log) == 0
     missed: Counter[str] = Counter()
@@ -286,7 +286,8 @@ def test_every_edit_of_a_log_is_found(log: Log) -> None:
         missed[edit.__name__] += not _findings(auditor, log)
         log.restore()
     assert _findings(auditor, log) == 0
-    print(f"\nedits {made.total()}, found {made.total() - missed.total()}")
+    with capsys.disabled():
+        print(f"\nedits {made.total()}, found {made.total() - missed.total()}")
     assert (made.total(), +missed) == (EDITS, Counter())
 
 
