@@ -77,20 +77,6 @@ class Settings(BaseSettings):
     auth_failures_key_burst: int = Field(default=100, gt=0)
     """Failed authentications at once that name one key id."""
 
-    api_processes: int = Field(default=1, ge=1)
-    """API processes that share each plan: while Redis is away, one process allows this fraction of it."""
-
-    plans: dict[str, PlanLimits] = Field(default_factory=published_plans)
-    """Limits by plan, as JSON, laid over the published ones: `{"free": {"burst": 40}}` changes one figure."""
-    auth_failures_per_source_per_minute: int = Field(default=10, gt=0)
-    """Failed authentications a minute from one address, IPv6 by its /64 network."""
-    auth_failures_source_burst: int = Field(default=20, gt=0)
-    """Failed authentications at once from one address."""
-    auth_failures_per_key_per_minute: int = Field(default=60, gt=0)
-    """Failed authentications a minute that name one key id, wherever they come from."""
-    auth_failures_key_burst: int = Field(default=100, gt=0)
-    """Failed authentications at once that name one key id."""
-
     vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Key-encryption keys, newest first, each `<id>:<32 bytes as urlsafe base64>`."""
     key_peppers: Annotated[tuple[SecretStr, ...], NoDecode] = ()

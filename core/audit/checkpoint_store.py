@@ -52,8 +52,11 @@ class CheckpointStore:
         """The fields of each checkpoint in the database, in order."""
         after = 0
         checkpoints = self._handles.organization(scope)["audit_checkpoints"]
-        while found := list(checkpoints.find({"number": {"$gt": after, "$lte": after + _PAGE}}).sort("number", 1)):
+        full = True
+        while full:
+            found = list(checkpoints.find({"number": {"$gt": after, "$lte": after + _PAGE}}).sort("number", 1))
             yield from found
+            full = len(found) == _PAGE
             after += _PAGE
 
     def count(self, scope: OrganizationScope) -> int:

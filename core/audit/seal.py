@@ -46,6 +46,8 @@ def encode(value: object) -> bytes:
 
 def _content(value: object) -> tuple[bytes, bytes]:
     match value:
+        case str():
+            return b"s", value.encode()
         case None:
             return b"n", b""
         case bool():
@@ -54,8 +56,6 @@ def _content(value: object) -> tuple[bytes, bytes]:
             return b"i", str(int(value)).encode()
         case float():
             return b"f", value.hex().encode()
-        case str():
-            return b"s", value.encode()
         case datetime():
             return b"t", str((value - _EPOCH) // timedelta(milliseconds=1)).encode()
         case list() | tuple():

@@ -119,13 +119,14 @@ class AuditTrail:
     def _catch_up(self, scope: OrganizationScope, tip: Tip) -> None:
         """Find the chain's end from a place on it."""
         entries = self._handles.organization(scope)["audit"]
-        while True:
+        full = True
+        while full:
             window = {"seq": {"$gt": tip.seq, "$lte": tip.seq + PAGE}}
             found = [row for row in entries.find(window, {"seq": 1, "mac": 1}) if isinstance(row["seq"], int)]
-            if not found:
-                break
-            newest = max(found, key=lambda row: int(row["seq"]))
-            tip = Tip(newest["seq"], str(newest.get("mac", "")))
+            full = len(found) == PAGE
+            if found:
+                newest = max(found, key=lambda row: int(row["seq"]))
+                tip = Tip(newest["seq"], str(newest.get("mac", "")))
         self._remember(scope, tip)
 
     def _remember(self, scope: OrganizationScope, tip: Tip) -> None:
@@ -159,7 +160,7 @@ class AuditTrail:
         """How many entries are stored."""
         asked = wanted or LogFilter()
         query = {**asked.query, **({"at": asked.between} if asked.between else {})}
-        return self._handles.organization(scope)["audit"].count(query)
+        return self._handles.organization(scope)["audit"].count(query, asked.index)
 
     # Evidence: what a check looks at, as it is stored -------------------------------------------------
 
@@ -168,13 +169,13 @@ class AuditTrail:
         return self._handles.organization(scope)["audit_heads"].find_one({"_id": scope.internal_id})
 
     def stored_entries(self, scope: OrganizationScope, after: int, until: int) -> Iterator[Document]:
-        """Entries in the order of their numbers: up to number `until`, and on until there is no further one."""
+        """Entries in the order of their numbers: up to number `until`, and on while pages are full."""
         entries = self._handles.organization(scope)["audit"]
         while True:
             found = list(entries.find({"seq": {"$gt": after, "$lte": after + PAGE}}).sort("seq", 1))
             yield from found
             after += PAGE
-            if not found and after >= until:
+            if len(found) < PAGE and after >= until:
                 return
 
     def heads_moved_between(self, start: datetime, end: datetime, limit: int) -> list[Document]:

@@ -14,7 +14,10 @@ from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
 from config.settings import Settings
-from core.bootstrap import Services, build_services
+from core.audit.entry import NOTHING
+from core.audit.pages import LogFilter
+from core.audit.trail import AuditSettings
+from core.bootstrap import Services, build_checkpointer, build_services
 from core.clock import now
 from core.errors import NotFoundError
 from core.ids import Prefix, random_id, webhook_id
@@ -29,10 +32,19 @@ from core.webhooks.delivery_queue import DeliveryQueue
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from core.webhooks.relay import relay_events
+from tests.audit_log import record
 from tests.tenants import new_key
 
 DOCUMENTS = 20_000
-FILLED = {"jobs": DOCUMENTS, "ledger": DOCUMENTS, "deliveries": 2_000, "documents": 2_000, "objects": 2_000}
+FILLED = {
+    "jobs": DOCUMENTS,
+    "ledger": DOCUMENTS,
+    "audit": DOCUMENTS,
+    "audit_checkpoints": 2_000,
+    "deliveries": 2_000,
+    "documents": 2_000,
+    "objects": 2_000,
+}
 """The plan does not change beyond a thousand; the embedded engine stores about a thousand documents a second."""
 KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
 SMALL = frozenset({"leases", "heartbeats", "organizations"})
@@ -93,7 +105,15 @@ def services(
 ) -> Iterator[Services]:
     url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
     data = Path(tmp_path_factory.mktemp("plans"))
-    settings = Settings(data=data, mongo_url=url, redis_url=redis_url, vault_keys=(KEY,), key_peppers=(KEY,))
+    settings = Settings(
+        data=data,
+        mongo_url=url,
+        redis_url=redis_url,
+        vault_keys=(KEY,),
+        key_peppers=(KEY,),
+        audit_keys=(KEY,),
+        audit_signing_key=KEY,
+    )
     services = build_services(settings)
     yield services
     services.close()
@@ -102,6 +122,7 @@ def services(
 def test_no_query_of_the_stores_scans_a_collection(wire: Wire, services: Services) -> None:
     scope = _tenant(services)
     _use_every_store(services, scope)
+    _use_audit_log(services, scope)
     asyncio.run(_use_delivery_queue(services))
     _fill(services.database, scope)
     scans = [
@@ -183,6 +204,32 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
                 read(scope, name)
 
 
+def _use_audit_log(services: Services, scope: NamespaceScope) -> None:
+    trail, organization = services.audit, scope.organization
+    entry = trail.append(organization, record())
+    trail.get(organization, entry.audit_id)
+    for wanted in (
+        LogFilter(),
+        LogFilter(start=entry.at),
+        LogFilter(resource_type="x"),
+        LogFilter(resource_id="x"),
+        LogFilter(actor_id="x"),
+        LogFilter(action="x"),
+        LogFilter(namespace_id="x"),
+    ):
+        trail.page(organization, wanted, skip=0, limit=1)
+        trail.count(organization, wanted)
+    trail.export(organization, LogFilter(actor_id="x", action="y", start=entry.at), 10)
+    trail.update_settings(organization, trail.settings(organization))
+    trail.update_settings(organization, AuditSettings())
+    # a process that does not know of the newest entry finds it from the collision
+    trail._catch_up(organization, NOTHING)
+    checkpointer = build_checkpointer(services)
+    assert checkpointer is not None
+    assert len(checkpointer.run()) == 1
+    services.auditor.examine(services.organizations.get(organization))
+
+
 async def _use_delivery_queue(services: Services) -> None:
     database = connect_async(services.settings.mongo_url)
     queue = DeliveryQueue(database, "dispatcher:test", 30)
@@ -209,8 +256,9 @@ def _fill(database: Database[Document], scope: NamespaceScope) -> None:
                 [
                     {
                         "_id": f"filler_{number}", **tenant, "created_at": moment + timedelta(seconds=number),
-                        "seq": 1_000_000 + number, "op_id": f"filler_{number}", "hold_id": f"filler_{number}",
-                        "kind": "hold", "at": moment, "webhook_id": "wh_filler", "collection_id": "col_filler",
+                        "seq": 1_000_000 + number, "number": 1_000_000 + number, "op_id": f"filler_{number}",
+                        "hold_id": f"filler_{number}", "kind": "hold", "at": moment, "webhook_id": "wh_filler",
+                        "collection_id": "col_filler", "actor_id": "key_filler", "action": "filler",
                     }
                     for number in numbers
                 ],

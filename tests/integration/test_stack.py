@@ -51,6 +51,7 @@ def test_keys_are_made_once_and_only_their_owner_may_read_them(small: RunningSta
     files = sorted((small.data / "keys").iterdir())
     assert [file.name for file in files] == [
         "keystage_audit_keys",
+        "keystage_audit_verify_keys",
         "keystage_key_peppers",
         "keystage_ray_auth_token",
         "keystage_vault_keys",

@@ -16,6 +16,7 @@ class Guard:
 
 _HANDLES = "core/storage/handles.py"
 _JOBS, _LEDGER = "tests/contract/test_jobs.py", "tests/contract/test_ledger.py"
+_AUDIT = "tests/unit/audit"
 _SCHEMA = "core/storage/schema.py"
 _ADMIT, _RATES, _FAILURES = "core/limits/admit.lua", "core/limits/rates.lua", "core/limits/failures.lua"
 _LIMITS, _LOCAL_LIMITS = "tests/contract/test_limits.py", "tests/unit/limits/test_local.py"
@@ -91,6 +92,48 @@ GUARDS = (
         '{"internal_id": self.scope.internal_id, "namespace_id": self.scope.namespace_id}',
         '{"internal_id": self.scope.internal_id}',
         _JOBS,
+    ),
+    Guard(
+        "audit: the seal covers the entry before",
+        "core/audit/entry.py",
+        'if name != "mac"}',
+        'if name not in {"mac", "prev_mac"}}',
+        _AUDIT,
+    ),
+    Guard(
+        "audit: the seal covers the number",
+        "core/audit/entry.py",
+        'if name != "mac"}',
+        'if name not in {"mac", "seq"}}',
+        _AUDIT,
+    ),
+    Guard(
+        "audit: an entry follows the one before it",
+        "core/audit/verification.py",
+        'follows and document.get("prev_mac") != self._previous.mac',
+        "False",
+        _AUDIT,
+    ),
+    Guard(
+        "audit: the head tells where the chain ends",
+        "core/audit/verification.py",
+        "if end > self._previous.seq:",
+        "if False:",
+        _AUDIT,
+    ),
+    Guard(
+        "audit: a head is believed under its seal only",
+        "core/audit/head.py",
+        'key is None or not is_sealed(key, Purpose.HEAD, unsealed, head.get("head_mac"))',
+        "key is None",
+        _AUDIT,
+    ),
+    Guard(
+        "audit: a forged log is not signed",
+        "core/audit/checkpointer.py",
+        "if findings or tip ==",
+        "if tip ==",
+        "tests/contract/test_audit.py",
     ),
     Guard(
         "claim: an attempt is counted when it begins",

@@ -56,8 +56,8 @@ def test_no_organization_limit_takes_from_one_key_what_its_plan_gives(rate_class
 
 
 def test_a_plan_without_an_entry_is_enterprise() -> None:
-    assert plan_of(PLANS, subject("bespoke")) == PLANS["enterprise"]
-    assert plan_of(PLANS, subject("free")) == FREE
+    assert plan_of(PLANS, "bespoke") == PLANS["enterprise"]
+    assert plan_of(PLANS, "free") == FREE
 
 
 def test_the_cap_has_no_window() -> None:
