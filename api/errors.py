@@ -8,6 +8,7 @@ import structlog
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from api.call import Reply
+from api.schemas.errors import ErrorDetailView, ErrorView
 from core.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -110,10 +111,6 @@ def _headers(wire: _Wire, error: KeystageError) -> dict[str, str]:
 def _reply(
     wire: _Wire, message: str, code: str, details: Mapping[str, Any], request_id: str, headers: Mapping[str, str]
 ) -> Reply:
-    body = {
-        "success": False,
-        "status": wire.status,
-        "error": {"message": message, "type": wire.type, "code": code, "details": dict(details)},
-        "request_id": request_id,
-    }
+    error = ErrorDetailView(message=message, type=wire.type, code=code, details=dict(details))
+    body = ErrorView(success=False, status=wire.status, error=error, request_id=request_id)
     return Reply(body, wire.status, headers)

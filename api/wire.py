@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
-    """A response body as bytes."""
-    return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+def encode(body: BaseModel | Mapping[str, Any]) -> bytes:
+    """A response body as bytes. Of a model only the fields that were set are sent."""
+    # orjson writes the values, and not pydantic, so that a time looks the same wherever it stands
+    plain = body.model_dump(exclude_unset=True) if isinstance(body, BaseModel) else body
+    return orjson.dumps(plain, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)

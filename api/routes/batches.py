@@ -2,10 +2,10 @@
 
 from api.call import Call, Reply, refuse
 from api.compat import created_status
-from api.pagination import list_request, listing
+from api.pagination import list_request
 from api.route import BUCKET, Route
 from api.routes.buckets import bucket_of
-from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, show_batch, show_task
+from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, BatchList, BatchView, show_batch, show_task
 from core.audit.actions import AuditAction
 from core.batches.batch import Batch
 from core.credits.prices import PriceClass, ingestion_price
@@ -95,14 +95,14 @@ def list_batches(call: Call) -> Reply:
     """Batches of a bucket, newest first."""
     page = call.services.batches.list(call.scope, bucket_of(call).bucket_id, list_request(call))
     jobs = call.services.jobs.find_many(call.scope, [batch.task_id for batch in page.records])
-    return Reply(listing(page, lambda batch: _show(call, batch, jobs.get(batch.task_id)), "total_count"))
+    return Reply(BatchList.of(page, lambda batch: _show(call, batch, jobs.get(batch.task_id))))
 
 
 def _batch_of(call: Call) -> Batch:
     return call.services.batches.get(call.scope, bucket_of(call).bucket_id, call.path["batch_id"])
 
 
-def _show(call: Call, batch: Batch, job: Job | None) -> dict[str, object]:
+def _show(call: Call, batch: Batch, job: Job | None) -> BatchView:
     return show_batch(batch, job, call.scope.namespace_id)
 
 

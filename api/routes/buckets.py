@@ -1,12 +1,21 @@
 """Buckets and the objects in them."""
 
-from typing import Any
-
 from api.call import Call, Reply
 from api.compat import created_status
-from api.pagination import list_request, listing
+from api.pagination import list_request
 from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
-from api.schemas.buckets import BucketBody, ObjectsBody, new_object, show_bucket, show_object
+from api.schemas.buckets import (
+    BucketBody,
+    BucketList,
+    ObjectList,
+    ObjectsBody,
+    ObjectsView,
+    RefusedObjectView,
+    new_object,
+    show_bucket,
+    show_numbered_object,
+    show_object,
+)
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket, NewObject
 from core.errors import ValidationFailedError
@@ -38,7 +47,7 @@ def get_bucket(call: Call) -> Reply:
 def list_buckets(call: Call) -> Reply:
     """Buckets, newest first."""
     page = call.services.buckets.list(call.scope, list_request(call))
-    return Reply(listing(page, show_bucket, "total_count"))
+    return Reply(BucketList.of(page, show_bucket))
 
 
 def create_object(call: Call) -> Reply:
@@ -55,26 +64,26 @@ def create_objects(call: Call) -> Reply:
     body = call.parse(ObjectsBody)
     accepted, failed = _accepted(call, bucket, body)
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, list(accepted.values()))
-    succeeded = [{**show_object(item), "object_index": index} for index, item in zip(accepted, stored, strict=True)]
+    succeeded = [show_numbered_object(item, index) for index, item in zip(accepted, stored, strict=True)]
     return Reply(
-        {
-            "succeeded": succeeded,
-            "failed": failed,
-            "total_requested": len(body.objects),
-            "succeeded_count": len(succeeded),
-            "failed_count": len(failed),
-        },
+        ObjectsView(
+            succeeded=succeeded,
+            failed=failed,
+            total_requested=len(body.objects),
+            succeeded_count=len(succeeded),
+            failed_count=len(failed),
+        ),
         created_status(call),
     )
 
 
-def _accepted(call: Call, bucket: Bucket, body: ObjectsBody) -> tuple[dict[int, NewObject], list[dict[str, Any]]]:
+def _accepted(call: Call, bucket: Bucket, body: ObjectsBody) -> tuple[dict[int, NewObject], list[RefusedObjectView]]:
     accepted, failed = {}, []
     for index, item in enumerate(body.objects):
         try:
             accepted[index] = new_object(bucket, item, call.new_id)
         except ValidationFailedError as error:
-            failed.append({"object_index": index, "error": error.message, "error_type": "ValidationError"})
+            failed.append(RefusedObjectView(object_index=index, error=error.message, error_type="ValidationError"))
     return accepted, failed
 
 
@@ -87,7 +96,7 @@ def get_object(call: Call) -> Reply:
 def list_objects(call: Call) -> Reply:
     """Objects of a bucket, newest first."""
     page = call.services.buckets.list_objects(call.scope, bucket_of(call).bucket_id, list_request(call))
-    return Reply(listing(page, show_object, None))
+    return Reply(ObjectList.of(page, show_object))
 
 
 def delete_object(call: Call) -> Reply:

@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 from api.call import Call, Reply, refuse
 from api.compat import created_status
-from api.pagination import list_request, listing
+from api.pagination import list_request
 from api.route import COLLECTION, COLLECTIONS, DOCUMENT, DOCUMENTS, Route
-from api.schemas.collections import CollectionBody, SourceBody, extractor_config, show_collection, show_document
+from api.schemas.collections import (
+    CollectionBody,
+    CollectionList,
+    DocumentList,
+    SourceBody,
+    extractor_config,
+    show_collection,
+    show_document,
+)
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection
@@ -54,7 +62,7 @@ def list_collections(call: Call) -> Reply:
     """Collections, newest first."""
     page = call.services.collections.list(call.scope, list_request(call))
     buckets = _buckets_of(call, page.records)
-    return Reply(listing(page, lambda collection: show_collection(collection, buckets), "total_count"))
+    return Reply(CollectionList.of(page, lambda collection: show_collection(collection, buckets)))
 
 
 def _buckets_of(call: Call, collections: Sequence[Collection]) -> dict[str, Bucket]:
@@ -73,7 +81,7 @@ def get_document(call: Call) -> Reply:
 def list_documents(call: Call) -> Reply:
     """Documents of a collection, newest first."""
     page = call.services.collections.list_documents(call.scope, collection_of(call).collection_id, list_request(call))
-    return Reply(listing(page, show_document, None))
+    return Reply(DocumentList.of(page, show_document))
 
 
 def collection_of(call: Call) -> Collection:

@@ -2,6 +2,7 @@
 
 from api.call import Call, Reply
 from api.route import NamespaceMode, Route
+from api.schemas.health import AliveView, BackendsView, HealthView
 from core.health import Heartbeats
 from core.storage.failures import is_backend_failure
 from core.storage.probe import blobs_answer, mongo_answers, redis_answers
@@ -22,18 +23,18 @@ def health(call: Call) -> Reply:
         "inference": inference,
     }
     errors = {name: _AWAY for name, answers in data.items() if not answers}
-    return Reply({"status": "DEGRADED" if errors else "OK", "data": data, "errors": errors, "meta": {}})
+    return Reply(HealthView(status="DEGRADED" if errors else "OK", data=BackendsView(**data), errors=errors, meta={}))
 
 
 def liveness(_: Call) -> Reply:
     """This process runs."""
-    return Reply({"status": "OK"})
+    return Reply(AliveView(status="OK"))
 
 
 def readiness(call: Call) -> Reply:
     """Whether requests can be taken: MongoDB answers. Without Redis and workers they still can, only slower."""
     ready = mongo_answers(call.services.database)
-    return Reply({"status": "OK"} if ready else {"status": "UNAVAILABLE"}, 200 if ready else 503)
+    return Reply(AliveView(status="OK" if ready else "UNAVAILABLE"), 200 if ready else 503)
 
 
 def _workers_say(call: Call) -> tuple[bool, bool]:

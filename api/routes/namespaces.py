@@ -2,9 +2,15 @@
 
 from api.call import Call, Reply
 from api.compat import created_status
-from api.pagination import list_request, listing, whole_list_page
+from api.pagination import list_request, whole_list_page
 from api.route import NAMESPACE, NAMESPACES, ORGANIZATION, NamespaceMode, Route
-from api.schemas.namespaces import NamespaceBody, show_balance, show_namespace, show_organization
+from api.schemas.namespaces import (
+    NamespaceBody,
+    NamespaceList,
+    show_balance,
+    show_namespace,
+    show_organization,
+)
 from core.audit.actions import AuditAction
 from core.tenancy.permissions import Permission
 
@@ -26,7 +32,7 @@ def get_namespace(call: Call) -> Reply:
 def list_namespaces(call: Call) -> Reply:
     """The organization's namespaces, newest first: few enough to be read whole."""
     every = call.services.tenancy.list_namespaces(call.organization)
-    return Reply(listing(whole_list_page(every, list_request(call)), show_namespace, "total_count"))
+    return Reply(NamespaceList.of(whole_list_page(every, list_request(call)), show_namespace))
 
 
 def get_organization(call: Call) -> Reply:

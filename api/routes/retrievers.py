@@ -2,9 +2,16 @@
 
 from api.call import Call, Reply, refuse
 from api.compat import created_status
-from api.pagination import list_request, listing
+from api.pagination import list_request
 from api.route import RETRIEVER, RETRIEVERS, Route
-from api.schemas.retrievers import ExecuteBody, RetrieverBody, show_execution, show_retriever
+from api.schemas.retrievers import (
+    ExecuteBody,
+    RetrieverBody,
+    RetrieverList,
+    show_execution,
+    show_retriever,
+    show_single_retriever,
+)
 from api.schemas.tasks import show_task
 from core.audit.actions import AuditAction
 from core.credits.prices import PriceClass, execution_price
@@ -41,21 +48,18 @@ def create_retriever(call: Call) -> Reply:
         metadata=body.metadata,
         tags=body.tags,
     )
-    shown = show_retriever(retriever)
-    # older clients read the copy, newer ones the top level
-    return Reply({**shown, "retriever": shown}, created_status(call))
+    return Reply(show_single_retriever(retriever), created_status(call))
 
 
 def get_retriever(call: Call) -> Reply:
     """One retriever, by id or name."""
-    shown = show_retriever(_retriever_of(call))
-    return Reply({**shown, "retriever": shown})
+    return Reply(show_single_retriever(_retriever_of(call)))
 
 
 def list_retrievers(call: Call) -> Reply:
     """Retrievers, newest first."""
     page = call.services.retrievers.list(call.scope, list_request(call))
-    return Reply(listing(page, show_retriever, "total"))
+    return Reply(RetrieverList.of(page, show_retriever))
 
 
 def execute_retriever(call: Call) -> Reply:

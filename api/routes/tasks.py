@@ -1,9 +1,9 @@
 """Tasks: the jobs of an organization, or of one namespace when the caller names it."""
 
 from api.call import Call, Reply
-from api.pagination import listing, page_request
+from api.pagination import page_request
 from api.route import TASK, TASKS, NamespaceMode, Route
-from api.schemas.tasks import TaskFilter, show_task
+from api.schemas.tasks import CancelledView, TaskFilter, TaskList, show_task
 from core.audit.actions import AuditAction
 from core.limits.policy import RateClass
 from core.tenancy.permissions import Operation, Permission
@@ -18,13 +18,13 @@ def list_tasks(call: Call) -> Reply:
     """Tasks, newest first."""
     asked = call.parse(TaskFilter)
     page = call.services.jobs.page(call.narrowest_scope, page_request(call), states=asked.states(), kinds=asked.kinds())
-    return Reply(listing(page, show_task, "total"))
+    return Reply(TaskList.of(page, show_task))
 
 
 def cancel_task(call: Call) -> Reply:
     """Ask a task to stop. Foreign, absent and ended ones get the same answer, so that asking twice is no error."""
     call.services.submission.cancel(call.narrowest_scope, call.path["task_id"])
-    return Reply({"success": True, "message": "The task is stopped, if it was yours and under way."})
+    return Reply(CancelledView(success=True, message="The task is stopped, if it was yours and under way."))
 
 
 _ANY = NamespaceMode.OPTIONAL

@@ -2,17 +2,21 @@
 
 import hashlib
 
-from api.call import Call, Reply, validated
+from api.call import Call, Reply
 from api.compat import created_status
-from api.pagination import listing, page_request, whole_list_page
+from api.pagination import page_request, whole_list_page
 from api.route import WEBHOOK, WEBHOOKS, NamespaceMode, Route
 from api.schemas.webhooks import (
-    DeliveryFilter,
+    DeliveryList,
+    DeliveryQuery,
     WebhookBody,
     WebhookFilter,
-    show_attempt,
+    WebhookList,
     show_delivery,
+    show_delivery_detail,
+    show_new_webhook,
     show_webhook,
+    show_webhook_again,
 )
 from core.audit.actions import AuditAction
 from core.errors import NotFoundError
@@ -29,16 +33,12 @@ def create_webhook(call: Call) -> Reply:
     new_id = _new_webhook_id(call)
     if standing := _standing(call, new_id):
         # a request that crashed after it had made the webhook: its secret went to nobody
-        return Reply(_secret_shown_before(standing), created_status(call))
+        return Reply(show_webhook_again(standing), created_status(call))
     made = generate_secret() if body.secret is None else None
     endpoint = call.services.webhooks.create(call.organization, new_id, body.settings(), made or body.secret)
     if made is None:
         return Reply(show_webhook(endpoint), created_status(call))
-    return Reply(
-        {**show_webhook(endpoint), "signing_secret": made},
-        created_status(call),
-        replay=_secret_shown_before(endpoint),
-    )
+    return Reply(show_new_webhook(endpoint, made), created_status(call), replay=show_webhook_again(endpoint))
 
 
 def create_webhook_201(call: Call) -> Reply:
@@ -57,10 +57,6 @@ def _standing(call: Call, new_id: str) -> Endpoint | None:
         return call.services.webhooks.get(call.organization, new_id)
     except NotFoundError:
         return None
-
-
-def _secret_shown_before(endpoint: Endpoint) -> dict[str, object]:
-    return {**show_webhook(endpoint), "signing_secret": None, "already_issued": True}
 
 
 def get_webhook(call: Call) -> Reply:
@@ -85,22 +81,21 @@ def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
     asked, wanted = page_request(call), call.parse(WebhookFilter)
     endpoints = [one for one in call.services.webhooks.list_endpoints(call.organization) if wanted.keeps(one)]
-    return Reply(listing(whole_list_page(endpoints, asked), show_webhook, "total"))
+    return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))
 
 
 def list_deliveries(call: Call) -> Reply:
     """Deliveries to a webhook, newest first; `?status=` and `X-Namespace` narrow them."""
-    status = call.query.get("status")
-    wanted = validated(DeliveryFilter, {"status": status or None})
+    wanted = call.parse_query(DeliveryQuery)
     endpoint = call.services.webhooks.get(call.organization, call.path["webhook_id"])
     page = call.services.webhooks.page_deliveries(
         call.organization,
         endpoint.webhook_id,
-        page_request(call),
+        wanted.request(),
         status=wanted.status,
         namespace_id=call.namespace.namespace_id if call.namespace else None,
     )
-    return Reply(listing(page, show_delivery, "total"))
+    return Reply(DeliveryList.of(page, show_delivery))
 
 
 def get_delivery(call: Call) -> Reply:
@@ -108,7 +103,7 @@ def get_delivery(call: Call) -> Reply:
     webhooks = call.services.webhooks
     delivery = webhooks.get_delivery(call.organization, call.path["webhook_id"], call.path["delivery_id"])
     attempts = webhooks.attempts_of(call.organization, delivery.delivery_id)
-    return Reply({**show_delivery(delivery), "attempt_history": [show_attempt(attempt) for attempt in attempts]})
+    return Reply(show_delivery_detail(delivery, attempts))
 
 
 def replay_delivery(call: Call) -> Reply:

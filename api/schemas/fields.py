@@ -1,11 +1,11 @@
-"""Types and bounds that several request bodies share."""
+"""The base classes of bodies, queries and answers, and the types and bounds that several of them share."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core.ids import Prefix
 
@@ -18,7 +18,26 @@ _UNUSABLE = re.compile(r"[\x00-\x1f\x7f/]")
 class Body(BaseModel):
     """A request body. Unknown keys are ignored here; the call names them in its warnings."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Query(BaseModel):
+    """Query parameters, which are all text. Unknown ones are ignored, and an empty one counts as not sent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class View(BaseModel):
+    """A part of an answer. It lists every field that may leave; one that was never set is not sent."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Answer(View):
+    """A whole answer."""
+
+    warnings: list[str] = Field(default_factory=list)
+    """What of the request was ignored; absent when nothing was."""
 
 
 def name_of(prefix: Prefix) -> Callable[[str], str]:
@@ -40,6 +59,8 @@ def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
+Number = int | float
+"""A number that is sent as it was computed: whole without a point."""
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200)]

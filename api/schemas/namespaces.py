@@ -1,15 +1,17 @@
 """Namespaces and the organization on the wire."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Literal, get_args
 
 from pydantic import StringConstraints
 
-from api.schemas.fields import Body, Description
+from api.schemas.fields import Answer, Body, Description, View
+from api.schemas.paging import TotalCountListView
 from core.credits.entry import Balance
 from core.credits.prices import MILLI, whole_credits
 from core.tenancy.tenant import Namespace, Organization
 
-_ACCOUNT_TYPES = frozenset({"build", "scale", "enterprise", "free", "pro", "team"})
+AccountType = Literal["build", "scale", "enterprise", "free", "pro", "team"]
 """The published plans; a plan of the operator's own is shown as `enterprise`."""
 
 
@@ -20,45 +22,94 @@ class NamespaceBody(Body):
     description: Description | None = None
 
 
-def show_namespace(namespace: Namespace) -> dict[str, Any]:
+class NamespaceView(Answer):
     """The published NamespaceModel."""
-    return {
-        "object": "namespace",
-        "namespace_id": namespace.namespace_id,
-        "namespace_name": namespace.name,
-        "description": namespace.description,
-        "namespace_ready": True,
-        "created_at": namespace.created_at,
-        "updated_at": namespace.created_at,
-    }
+
+    object: Literal["namespace"]
+    namespace_id: str
+    namespace_name: str
+    description: str | None
+    namespace_ready: Literal[True]
+    """A namespace can be used as soon as it exists."""
+    created_at: datetime
+    updated_at: datetime
 
 
-def show_organization(organization: Organization, balance: Balance) -> dict[str, Any]:
-    """The published OrganizationModelResponse. No limits are enforced yet, so it names none."""
-    return {
-        "organization_id": organization.organization_id,
-        "organization_name": organization.name,
-        "account_type": account_type(organization),
-        "credit_count": whole_credits(max(balance.available, 0)),
-        "rate_limits": {},
-        "created_at": organization.created_at,
-        "updated_at": organization.created_at,
-    }
+class RateLimitsView(View):
+    """Requests a minute by rate class: none is set."""
 
 
-def show_balance(organization: Organization, balance: Balance) -> dict[str, Any]:
+class OrganizationView(Answer):
+    """The published OrganizationModelResponse."""
+
+    organization_id: str
+    organization_name: str
+    account_type: AccountType
+    credit_count: int
+    """Whole credits that can be spent now."""
+    rate_limits: RateLimitsView
+    created_at: datetime
+    updated_at: datetime
+
+
+class BalanceView(Answer):
     """The published CreditBalanceResponse; `pending_*` carry what whole credits cannot."""
-    return {
-        "organization_id": organization.organization_id,
-        "credit_balance": whole_credits(balance.posted),
-        "account_tier": account_type(organization),
-        "credits_held": whole_credits(balance.held),
-        "credits_available": whole_credits(balance.available),
-        "pending_credit_balance": balance.posted % MILLI / MILLI,
-        "pending_credits_held": balance.held % MILLI / MILLI,
-    }
+
+    organization_id: str
+    credit_balance: int
+    """Whole credits, those included that are held for tasks under way."""
+    account_tier: AccountType
+    credits_held: int
+    credits_available: int
+    """Whole credits that can be spent now."""
+    pending_credit_balance: float
+    """The fraction of a credit that `credit_balance` leaves out."""
+    pending_credits_held: float
+    """The fraction of a credit that `credits_held` leaves out."""
 
 
-def account_type(organization: Organization) -> str:
+NamespaceList = TotalCountListView[NamespaceView]
+
+
+def show_namespace(namespace: Namespace) -> NamespaceView:
+    """A namespace as it is answered."""
+    return NamespaceView(
+        object="namespace",
+        namespace_id=namespace.namespace_id,
+        namespace_name=namespace.name,
+        description=namespace.description,
+        namespace_ready=True,
+        created_at=namespace.created_at,
+        updated_at=namespace.created_at,
+    )
+
+
+def show_organization(organization: Organization, balance: Balance) -> OrganizationView:
+    """An organization as it is answered. No limits are enforced yet, so it names none."""
+    return OrganizationView(
+        organization_id=organization.organization_id,
+        organization_name=organization.name,
+        account_type=account_type(organization),
+        credit_count=whole_credits(max(balance.available, 0)),
+        rate_limits=RateLimitsView(),
+        created_at=organization.created_at,
+        updated_at=organization.created_at,
+    )
+
+
+def show_balance(organization: Organization, balance: Balance) -> BalanceView:
+    """An organization's credits as they are answered."""
+    return BalanceView(
+        organization_id=organization.organization_id,
+        credit_balance=whole_credits(balance.posted),
+        account_tier=account_type(organization),
+        credits_held=whole_credits(balance.held),
+        credits_available=whole_credits(balance.available),
+        pending_credit_balance=balance.posted % MILLI / MILLI,
+        pending_credits_held=balance.held % MILLI / MILLI,
+    )
+
+
+def account_type(organization: Organization) -> AccountType:
     """The plan, as a published client can read it."""
-    return organization.plan if organization.plan in _ACCOUNT_TYPES else "enterprise"
+    return next((plan for plan in get_args(AccountType) if plan == organization.plan), "enterprise")
