@@ -6,7 +6,7 @@ from flask import Flask
 
 from api.dispatch import Dispatcher
 from api.route import Route
-from api.routes import batches, buckets, collections, health, namespaces, retrievers, tasks, webhooks
+from api.routes import batches, buckets, collections, documentation, health, namespaces, retrievers, tasks, webhooks
 
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
@@ -17,6 +17,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *tasks.ROUTES,
     *retrievers.ROUTES,
     *webhooks.ROUTES,
+    *documentation.routes(lambda: ROUTES),
 )
 
 

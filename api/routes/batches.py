@@ -1,11 +1,12 @@
 """Batches: made as drafts, submitted once, each then one ingestion job."""
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
+from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import BUCKET, Route
 from api.routes.buckets import bucket_of
-from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, BatchList, BatchView, show_batch, show_task
+from api.schemas.paging import PagingQuery
+from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, BatchList, BatchView, TaskView, show_batch, show_task
 from core.audit.actions import AuditAction
 from core.batches.batch import Batch
 from core.credits.prices import PriceClass, ingestion_price
@@ -119,10 +120,41 @@ ROUTES = (
         rate=RateClass.COMPUTE,
         audit=AuditAction.BATCH_CREATED,
         idempotent=True,
+        body=BatchBody,
+        answers=created(BatchView),
     ),
-    Route("POST", f"{_BATCHES}/list", "batches.list", list_batches, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("GET", _BATCHES, "batches.list_by_get", list_batches, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("GET", f"{_BATCHES}/<batch_id>", "batches.get", get_batch, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route(
+        "POST",
+        f"{_BATCHES}/list",
+        "batches.list",
+        list_batches,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: BatchList},
+    ),
+    Route(
+        "GET",
+        _BATCHES,
+        "batches.list_by_get",
+        list_batches,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: BatchList},
+    ),
+    Route(
+        "GET",
+        f"{_BATCHES}/<batch_id>",
+        "batches.get",
+        get_batch,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        answers={200: BatchView},
+    ),
     Route(
         "POST",
         f"{_BATCHES}/<batch_id>/submit",
@@ -135,5 +167,6 @@ ROUTES = (
         price=PriceClass.EXTRACTION,
         audit=AuditAction.BATCH_SUBMITTED,
         idempotent=True,
+        answers={200: TaskView},
     ),
 )

@@ -1,21 +1,25 @@
 """Buckets and the objects in them."""
 
 from api.call import Call, Reply
-from api.compat import created_status
+from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
 from api.schemas.buckets import (
     BucketBody,
     BucketList,
+    BucketView,
+    ObjectBody,
     ObjectList,
     ObjectsBody,
     ObjectsView,
+    ObjectView,
     RefusedObjectView,
     new_object,
     show_bucket,
     show_numbered_object,
     show_object,
 )
+from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket, NewObject
 from core.errors import ValidationFailedError
@@ -123,10 +127,38 @@ ROUTES = (
         BUCKETS,
         audit=AuditAction.BUCKET_CREATED,
         idempotent=True,
+        body=BucketBody,
+        answers=created(BucketView),
     ),
-    Route("GET", "/v1/buckets", "buckets.list_by_get", list_buckets, Permission.READ, BUCKETS),
-    Route("POST", "/v1/buckets/list", "buckets.list", list_buckets, Permission.READ, BUCKETS),
-    Route("GET", _BUCKET, "buckets.get", get_bucket, Permission.READ, BUCKET),
+    Route(
+        "GET",
+        "/v1/buckets",
+        "buckets.list_by_get",
+        list_buckets,
+        Permission.READ,
+        BUCKETS,
+        query=PagingQuery,
+        answers={200: BucketList},
+    ),
+    Route(
+        "POST",
+        "/v1/buckets/list",
+        "buckets.list",
+        list_buckets,
+        Permission.READ,
+        BUCKETS,
+        query=PagingQuery,
+        answers={200: BucketList},
+    ),
+    Route(
+        "GET",
+        _BUCKET,
+        "buckets.get",
+        get_bucket,
+        Permission.READ,
+        BUCKET,
+        answers={200: BucketView},
+    ),
     Route(
         "POST",
         _OBJECTS,
@@ -138,6 +170,8 @@ ROUTES = (
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
         max_body_bytes=16 * MEBIBYTE,
+        body=ObjectBody,
+        answers=created(ObjectView),
     ),
     Route(
         "POST",
@@ -150,10 +184,41 @@ ROUTES = (
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
         max_body_bytes=16 * MEBIBYTE,
+        body=ObjectsBody,
+        answers=created(ObjectsView),
     ),
-    Route("GET", _OBJECTS, "objects.list_by_get", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("POST", f"{_OBJECTS}/list", "objects.list", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("GET", f"{_OBJECTS}/<object_id>", "objects.get", get_object, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route(
+        "GET",
+        _OBJECTS,
+        "objects.list_by_get",
+        list_objects,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: ObjectList},
+    ),
+    Route(
+        "POST",
+        f"{_OBJECTS}/list",
+        "objects.list",
+        list_objects,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: ObjectList},
+    ),
+    Route(
+        "GET",
+        f"{_OBJECTS}/<object_id>",
+        "objects.get",
+        get_object,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        answers={200: ObjectView},
+    ),
     Route(
         "DELETE",
         f"{_OBJECTS}/<object_id>",
@@ -163,5 +228,6 @@ ROUTES = (
         BUCKET,
         rate=RateClass.DATA,
         audit=AuditAction.OBJECT_DELETED,
+        answers={204: None},
     ),
 )

@@ -51,7 +51,31 @@ def _workers_say(call: Call) -> tuple[bool, bool]:
 _NONE = NamespaceMode.NONE
 
 ROUTES = (
-    Route("GET", "/v1/health", "health.check", health, None, namespace=_NONE),
-    Route("GET", "/v1/health/liveness", "health.liveness", liveness, None, namespace=_NONE),
-    Route("GET", "/v1/health/readiness", "health.readiness", readiness, None, namespace=_NONE),
+    Route(
+        "GET",
+        "/v1/health",
+        "health.check",
+        health,
+        None,
+        namespace=_NONE,
+        answers={200: HealthView},
+    ),
+    Route(
+        "GET",
+        "/v1/health/liveness",
+        "health.liveness",
+        liveness,
+        None,
+        namespace=_NONE,
+        answers={200: AliveView},
+    ),
+    Route(
+        "GET",
+        "/v1/health/readiness",
+        "health.readiness",
+        readiness,
+        None,
+        namespace=_NONE,
+        answers={200: AliveView, 503: AliveView},
+    ),
 )

@@ -1,16 +1,20 @@
 """Namespaces, the organization itself, and its credits."""
 
 from api.call import Call, Reply
-from api.compat import created_status
+from api.compat import created, created_status
 from api.pagination import list_request, whole_list_page
 from api.route import NAMESPACE, NAMESPACES, ORGANIZATION, NamespaceMode, Route
 from api.schemas.namespaces import (
+    BalanceView,
     NamespaceBody,
     NamespaceList,
+    NamespaceView,
+    OrganizationView,
     show_balance,
     show_namespace,
     show_organization,
 )
+from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
 from core.tenancy.permissions import Permission
 
@@ -60,6 +64,8 @@ ROUTES = (
         namespace=_OPTIONAL,
         audit=AuditAction.NAMESPACE_CREATED,
         idempotent=True,
+        body=NamespaceBody,
+        answers=created(NamespaceView),
     ),
     Route(
         "GET",
@@ -69,6 +75,8 @@ ROUTES = (
         Permission.READ,
         NAMESPACES,
         namespace=_OPTIONAL,
+        query=PagingQuery,
+        answers={200: NamespaceList},
     ),
     Route(
         "POST",
@@ -78,6 +86,8 @@ ROUTES = (
         Permission.READ,
         NAMESPACES,
         namespace=_OPTIONAL,
+        query=PagingQuery,
+        answers={200: NamespaceList},
     ),
     Route(
         "GET",
@@ -87,6 +97,7 @@ ROUTES = (
         Permission.READ,
         NAMESPACE,
         namespace=_OPTIONAL,
+        answers={200: NamespaceView},
     ),
     Route(
         "GET",
@@ -96,6 +107,7 @@ ROUTES = (
         Permission.READ,
         ORGANIZATION,
         namespace=_OPTIONAL,
+        answers={200: OrganizationView},
     ),
     Route(
         "GET",
@@ -105,5 +117,6 @@ ROUTES = (
         Permission.READ,
         ORGANIZATION,
         namespace=_OPTIONAL,
+        answers={200: BalanceView},
     ),
 )

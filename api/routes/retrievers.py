@@ -1,18 +1,21 @@
 """Retrievers: made once, never changed, executed as jobs."""
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
+from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import RETRIEVER, RETRIEVERS, Route
+from api.schemas.paging import PagingQuery
 from api.schemas.retrievers import (
     ExecuteBody,
+    ExecutionView,
     RetrieverBody,
     RetrieverList,
+    SingleRetrieverView,
     show_execution,
     show_retriever,
     show_single_retriever,
 )
-from api.schemas.tasks import show_task
+from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
 from core.credits.prices import PriceClass, execution_price
 from core.errors import NotFoundError
@@ -129,10 +132,38 @@ ROUTES = (
         operation=Operation.CREATE_RETRIEVER,
         audit=AuditAction.RETRIEVER_CREATED,
         idempotent=True,
+        body=RetrieverBody,
+        answers=created(SingleRetrieverView),
     ),
-    Route("GET", "/v1/retrievers", "retrievers.list_by_get", list_retrievers, Permission.READ, RETRIEVERS),
-    Route("POST", "/v1/retrievers/list", "retrievers.list", list_retrievers, Permission.READ, RETRIEVERS),
-    Route("GET", _RETRIEVER, "retrievers.get", get_retriever, Permission.READ, RETRIEVER),
+    Route(
+        "GET",
+        "/v1/retrievers",
+        "retrievers.list_by_get",
+        list_retrievers,
+        Permission.READ,
+        RETRIEVERS,
+        query=PagingQuery,
+        answers={200: RetrieverList},
+    ),
+    Route(
+        "POST",
+        "/v1/retrievers/list",
+        "retrievers.list",
+        list_retrievers,
+        Permission.READ,
+        RETRIEVERS,
+        query=PagingQuery,
+        answers={200: RetrieverList},
+    ),
+    Route(
+        "GET",
+        _RETRIEVER,
+        "retrievers.get",
+        get_retriever,
+        Permission.READ,
+        RETRIEVER,
+        answers={200: SingleRetrieverView},
+    ),
     Route(
         "POST",
         f"{_RETRIEVER}/execute",
@@ -145,6 +176,8 @@ ROUTES = (
         price=PriceClass.EXECUTION,
         audit=AuditAction.RETRIEVER_EXECUTED,
         idempotent=True,
+        body=ExecuteBody,
+        answers={200: ExecutionView, 202: TaskView},
     ),
     Route(
         "GET",
@@ -154,5 +187,6 @@ ROUTES = (
         Permission.READ,
         RETRIEVER,
         rate=RateClass.DATA,
+        answers={200: ExecutionView},
     ),
 )

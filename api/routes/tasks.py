@@ -3,7 +3,8 @@
 from api.call import Call, Reply
 from api.pagination import page_request
 from api.route import TASK, TASKS, NamespaceMode, Route
-from api.schemas.tasks import CancelledView, TaskFilter, TaskList, show_task
+from api.schemas.paging import PagingQuery
+from api.schemas.tasks import CancelledView, TaskFilter, TaskList, TaskView, show_task
 from core.audit.actions import AuditAction
 from core.limits.policy import RateClass
 from core.tenancy.permissions import Operation, Permission
@@ -31,10 +32,28 @@ _ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
     Route(
-        "GET", "/v1/tasks/<task_id>", "tasks.get", get_task, Permission.READ, TASK, rate=RateClass.DATA, namespace=_ANY
+        "GET",
+        "/v1/tasks/<task_id>",
+        "tasks.get",
+        get_task,
+        Permission.READ,
+        TASK,
+        rate=RateClass.DATA,
+        namespace=_ANY,
+        answers={200: TaskView},
     ),
     Route(
-        "POST", "/v1/tasks/list", "tasks.list", list_tasks, Permission.READ, TASKS, rate=RateClass.DATA, namespace=_ANY
+        "POST",
+        "/v1/tasks/list",
+        "tasks.list",
+        list_tasks,
+        Permission.READ,
+        TASKS,
+        rate=RateClass.DATA,
+        namespace=_ANY,
+        body=TaskFilter,
+        query=PagingQuery,
+        answers={200: TaskList},
     ),
     Route(
         "DELETE",
@@ -47,5 +66,6 @@ ROUTES = (
         rate=RateClass.DATA,
         namespace=_ANY,
         audit=AuditAction.TASK_CANCELLED,
+        answers={200: CancelledView},
     ),
 )

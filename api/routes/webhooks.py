@@ -3,15 +3,20 @@
 import hashlib
 
 from api.call import Call, Reply
-from api.compat import created_status
+from api.compat import created, created_status
 from api.pagination import page_request, whole_list_page
 from api.route import WEBHOOK, WEBHOOKS, NamespaceMode, Route
+from api.schemas.paging import PagingQuery
 from api.schemas.webhooks import (
+    DeliveryDetailView,
     DeliveryList,
     DeliveryQuery,
+    DeliveryView,
+    NewWebhookView,
     WebhookBody,
     WebhookFilter,
     WebhookList,
+    WebhookView,
     show_delivery,
     show_delivery_detail,
     show_new_webhook,
@@ -128,6 +133,8 @@ ROUTES = (
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_CREATED,
         idempotent=True,
+        body=WebhookBody,
+        answers=created(NewWebhookView),
     ),
     Route(
         "POST",
@@ -139,9 +146,31 @@ ROUTES = (
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_CREATED,
         idempotent=True,
+        body=WebhookBody,
+        answers={201: NewWebhookView},
     ),
-    Route("POST", f"{_WEBHOOKS}/list", "webhooks.list", list_webhooks, Permission.READ, WEBHOOKS, namespace=_ANY),
-    Route("GET", _WEBHOOK, "webhooks.get", get_webhook, Permission.READ, WEBHOOK, namespace=_ANY),
+    Route(
+        "POST",
+        f"{_WEBHOOKS}/list",
+        "webhooks.list",
+        list_webhooks,
+        Permission.READ,
+        WEBHOOKS,
+        namespace=_ANY,
+        body=WebhookFilter,
+        query=PagingQuery,
+        answers={200: WebhookList},
+    ),
+    Route(
+        "GET",
+        _WEBHOOK,
+        "webhooks.get",
+        get_webhook,
+        Permission.READ,
+        WEBHOOK,
+        namespace=_ANY,
+        answers={200: WebhookView},
+    ),
     Route(
         "PUT",
         _WEBHOOK,
@@ -151,6 +180,8 @@ ROUTES = (
         WEBHOOK,
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_UPDATED,
+        body=WebhookBody,
+        answers={200: WebhookView},
     ),
     Route(
         "DELETE",
@@ -161,6 +192,7 @@ ROUTES = (
         WEBHOOK,
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_DELETED,
+        answers={204: None},
     ),
     Route(
         "GET",
@@ -171,9 +203,19 @@ ROUTES = (
         WEBHOOK,
         rate=RateClass.DATA,
         namespace=_ANY,
+        query=DeliveryQuery,
+        answers={200: DeliveryList},
     ),
     Route(
-        "GET", _DELIVERY, "deliveries.get", get_delivery, Permission.READ, WEBHOOK, rate=RateClass.DATA, namespace=_ANY
+        "GET",
+        _DELIVERY,
+        "deliveries.get",
+        get_delivery,
+        Permission.READ,
+        WEBHOOK,
+        rate=RateClass.DATA,
+        namespace=_ANY,
+        answers={200: DeliveryDetailView},
     ),
     Route(
         "POST",
@@ -186,5 +228,6 @@ ROUTES = (
         namespace=_ANY,
         audit=AuditAction.DELIVERY_REPLAYED,
         idempotent=True,
+        answers={200: DeliveryView},
     ),
 )

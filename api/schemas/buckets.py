@@ -234,8 +234,12 @@ class ObjectsView(Answer):
     failed_count: int
 
 
-BucketList = TotalCountListView[BucketView]
-ObjectList = ListView[ObjectView]
+class BucketList(TotalCountListView[BucketView]):
+    """A page of buckets."""
+
+
+class ObjectList(ListView[ObjectView]):
+    """A page of objects."""
 
 
 def show_schema(properties: Mapping[str, Mapping[str, Any]]) -> SchemaView:

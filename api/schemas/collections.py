@@ -142,8 +142,12 @@ class DocumentView(View):
     created_at: datetime
 
 
-CollectionList = TotalCountListView[CollectionView]
-DocumentList = ListView[DocumentView]
+class CollectionList(TotalCountListView[CollectionView]):
+    """A page of collections."""
+
+
+class DocumentList(ListView[DocumentView]):
+    """A page of documents."""
 
 
 def show_collection(collection: Collection, buckets: Mapping[str, Bucket]) -> CollectionView:

@@ -68,7 +68,8 @@ class BalanceView(Answer):
     """The fraction of a credit that `credits_held` leaves out."""
 
 
-NamespaceList = TotalCountListView[NamespaceView]
+class NamespaceList(TotalCountListView[NamespaceView]):
+    """A page of namespaces."""
 
 
 def show_namespace(namespace: Namespace) -> NamespaceView:

@@ -130,11 +130,6 @@ class ListView(Answer, Generic[Shown]):
         del known
         return {}
 
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """`BucketView` gives `BucketList`."""
-        return f"{params[0].__name__.removesuffix('View')}List"
-
 
 class TotalListView(ListView[Shown]):
     """A page of a list whose count is called `total`."""

@@ -222,7 +222,8 @@ class ExecutionView(Answer):
     completed_at: datetime | None
 
 
-RetrieverList = TotalListView[RetrieverView]
+class RetrieverList(TotalListView[RetrieverView]):
+    """A page of retrievers."""
 
 
 def show_retriever(retriever: Retriever) -> RetrieverView:

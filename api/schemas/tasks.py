@@ -150,8 +150,12 @@ class BatchView(Answer):
     updated_at: datetime
 
 
-TaskList = TotalListView[TaskView]
-BatchList = TotalCountListView[BatchView]
+class TaskList(TotalListView[TaskView]):
+    """A page of tasks."""
+
+
+class BatchList(TotalCountListView[BatchView]):
+    """A page of batches."""
 
 
 def show_task(job: Job) -> TaskView:

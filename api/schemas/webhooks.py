@@ -166,8 +166,12 @@ class DeliveryDetailView(DeliveryView):
     attempt_history: list[AttemptView]
 
 
-WebhookList = TotalListView[WebhookView]
-DeliveryList = TotalListView[DeliveryView]
+class WebhookList(TotalListView[WebhookView]):
+    """A page of webhooks."""
+
+
+class DeliveryList(TotalListView[DeliveryView]):
+    """A page of deliveries."""
 
 
 def show_webhook(endpoint: Endpoint) -> WebhookView:

@@ -32,8 +32,8 @@ def test_whatever_changes_something_is_audited(route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_only_health_needs_no_key_and_only_organization_routes_no_namespace(route: Route) -> None:
-    assert (route.permission is None) is route.rule.startswith("/v1/health")
+def test_only_health_and_documentation_need_no_key_and_only_organization_routes_no_namespace(route: Route) -> None:
+    assert (route.permission is None) is route.rule.startswith(("/v1/health", "/openapi.json", "/docs"))
     of_organization = route.rule.startswith(("/v1/organizations", "/v1/tasks", "/v1/namespaces"))
     expected = NamespaceMode.OPTIONAL if of_organization else NamespaceMode.REQUIRED
     assert route.namespace is (NamespaceMode.NONE if route.permission is None else expected)
