@@ -26,10 +26,10 @@ _WARNINGS_SHOWN = 20
 class Reply:
     """An answer. `body` None sends none."""
 
-    body: BaseModel | Mapping[str, Any] | bytes | None = None
+    body: BaseModel | bytes | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    replay: BaseModel | Mapping[str, Any] | None = None
+    replay: BaseModel | None = None
     """what a repetition with the same Idempotency-Key gets, when the body has a secret that is shown once"""
     resource_id: str | None = None
     """what was made, for the audit log"""
@@ -38,11 +38,9 @@ class Reply:
 
     def with_warnings(self, warnings: list[str]) -> "Reply":
         """The same answer with `warnings` beside its fields."""
-        if warnings and isinstance(self.body, Answer):
-            return replace(self, body=self.body.model_copy(update={"warnings": [*self.body.warnings, *warnings]}))
-        if not warnings or not isinstance(self.body, dict):
+        if not warnings or not isinstance(self.body, Answer):
             return self
-        return replace(self, body={**self.body, "warnings": [*self.body.get("warnings", []), *warnings]})
+        return replace(self, body=self.body.model_copy(update={"warnings": [*self.body.warnings, *warnings]}))
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,10 @@ class Call:
         known = known_keys(model)
         self.warn_of_unknown({name: value for name, value in self.body.items() if name not in known})
         return validated(model, self.body)
+
+    def parse_query(self, model: type[Model]) -> Model:
+        """The query as typed parameters; an empty one counts as not sent. Raises ValidationFailedError."""
+        return validated(model, {name: value for name, value in self.query.items() if value})
 
     def warn_of_unknown(self, ignored: Mapping[str, Any]) -> None:
         """Say that these parts of the body were ignored; a null asks for nothing."""

@@ -1,5 +1,9 @@
 """Quirks of published clients, in this one place."""
 
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
 from api.call import Call
 from api.schemas.api_keys import IssuedKeyView, KeyView
 
@@ -31,3 +35,8 @@ def key_answer(call: Call, key: KeyView) -> KeyView:
 
 def _user_agent(call: Call) -> str:
     return call.headers.get("User-Agent", "")
+
+
+def created(answer: type[BaseModel]) -> Mapping[int, type[BaseModel]]:
+    """The answers of a create, as a route declares them."""
+    return {200: answer, 201: answer}

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from api.call import Reply
+from api.schemas.errors import ErrorDetailView, ErrorView
 from core.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -62,6 +63,33 @@ _TRANSPORT: Mapping[int, KeystageError] = {
 """What the web framework refuses by itself, as errors of ours."""
 
 
+MEANINGS: Final[Mapping[int, str]] = {
+    400: "The request could not be understood.",
+    401: "There is no valid API key in it.",
+    403: "The key may not do this, or the credits do not suffice.",
+    404: "It does not exist, or belongs to somebody else.",
+    409: "The name is taken, or the state forbids it now.",
+    413: "The body is larger than this route accepts.",
+    415: "The body is not JSON in UTF-8.",
+    422: "Some fields are not valid: `details.validation_errors` names each.",
+    429: "There were too many requests: wait for as long as `Retry-After` says.",
+    500: "Something went wrong on our side.",
+    503: "A part that is needed does not answer: try again after `Retry-After`.",
+}
+"""Every failure that a route answers, for OpenAPI."""
+_OF_BODIES = frozenset({409, 413, 415})
+"""Failures of methods that carry a body: only they create something or send something."""
+WAITING: Final = frozenset({429, 503})
+"""Failures that say with `Retry-After` when to come again."""
+
+
+def failures(*, keyed: bool, takes_body: bool, names_a_resource: bool) -> list[int]:
+    """The statuses with which a route of this kind may fail."""
+    if not keyed:
+        return [404, 500] if names_a_resource else [500]
+    return [status for status in MEANINGS if takes_body or status not in _OF_BODIES]
+
+
 def error_reply(error: Exception, request_id: str) -> Reply:
     """The answer to a failed request. Unknown exceptions are logged in full and answered without a word about them."""
     if isinstance(error, MethodNotAllowed):
@@ -110,10 +138,6 @@ def _headers(wire: _Wire, error: KeystageError) -> dict[str, str]:
 def _reply(
     wire: _Wire, message: str, code: str, details: Mapping[str, Any], request_id: str, headers: Mapping[str, str]
 ) -> Reply:
-    body = {
-        "success": False,
-        "status": wire.status,
-        "error": {"message": message, "type": wire.type, "code": code, "details": dict(details)},
-        "request_id": request_id,
-    }
+    error = ErrorDetailView(message=message, type=wire.type, code=code, details=dict(details))
+    body = ErrorView(success=False, status=wire.status, error=error, request_id=request_id)
     return Reply(body, wire.status, headers)

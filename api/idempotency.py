@@ -13,7 +13,9 @@ from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, Saved
 from core.ids import SeededIds
 
 HEADER = "Idempotency-Key"
-_SHAPE = re.compile(r"[\x21-\x7e]{1,255}")
+SHAPE = r"[\x21-\x7e]{1,255}"
+"""What a key may be."""
+_SHAPE = re.compile(SHAPE)
 _NOTHING_HAPPENED = frozenset({401, 403, 422, 429})
 """Answers after which the same key may carry another request."""
 

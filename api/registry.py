@@ -12,6 +12,7 @@ from api.routes import (
     batches,
     buckets,
     collections,
+    documentation,
     health,
     namespaces,
     organizations,
@@ -34,6 +35,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *retrievers.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
+    *documentation.routes(lambda: ROUTES),
 )
 
 

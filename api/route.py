@@ -14,6 +14,7 @@ from core.limits.policy import RateClass
 from core.tenancy.permissions import OPERATION_OF, Operation, Permission, ResourceType
 
 MEBIBYTE = 1024 * 1024
+JSON: Final = "application/json"
 
 
 class NamespaceMode(Enum):
@@ -61,11 +62,13 @@ class Route:
     """whether an Idempotency-Key is honoured: every POST that creates or starts something"""
     max_body_bytes: int = MEBIBYTE
     body: type[BaseModel] | None = None
-    """the request body, for OpenAPI; the handler parses it"""
+    """the request body, for OpenAPI; the handler parses it. None ignores whatever is sent"""
     query: type[BaseModel] | None = None
     """the query parameters, for OpenAPI; the handler parses them"""
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
-    """successful answers by status; None has no body"""
+    """successful answers by status; None has no body, or one that is not JSON"""
+    produces: tuple[str, ...] = (JSON,)
+    """the media types of its successful answers"""
 
     @property
     def operation_needed(self) -> Operation:

@@ -34,7 +34,10 @@ class RetrieverExecutor:
             {
                 "execution_id": spec["execution_id"],
                 "documents": chain.documents,
-                "stage_statistics": chain.stage_statistics,
+                "stage_statistics": {
+                    "stages": chain.stage_statistics,
+                    "total_time_ms": round(sum(facts["duration_ms"] for facts in chain.stage_statistics.values()), 2),
+                },
                 "credits_used": charge / MILLI,
             },
         )

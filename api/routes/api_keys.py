@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 from api.call import Call, Reply
-from api.compat import created_status, key_answer
+from api.compat import created, created_status, key_answer
 from api.route import API_KEY, API_KEYS, NamespaceMode, Route
 from api.routes.users import user_of
 from api.schemas.api_keys import (
+    IssuedKeyView,
     KeyBody,
     KeyChanges,
     KeyListView,
+    KeyQuery,
     KeyView,
     RevokedView,
     RotateBody,
@@ -47,7 +49,7 @@ def create_key(call: Call) -> Reply:
 
 def list_keys(call: Call) -> Reply:
     """A user's keys, newest first; revoked ones with `?include_revoked=true`."""
-    include = call.query.get("include_revoked", "").lower() in {"true", "1"}
+    include = call.parse_query(KeyQuery).include_revoked
     keys = call.services.keys.list(call.organization, user_of(call), include_revoked=include, only=call.visible)
     return Reply(KeyListView(results=[_shown(call, key) for key in keys], total=len(keys)))
 
@@ -135,13 +137,34 @@ ROUTES = (
         create_key,
         _ADMIN,
         API_KEYS,
+        body=KeyBody,
+        answers=created(IssuedKeyView),
         namespace=_ANY,
         audit=AuditAction.API_KEY_CREATED,
         idempotent=True,
     ),
-    Route("GET", _KEYS, "api_keys.list", list_keys, _ADMIN, API_KEYS, namespace=_ANY),
     Route(
-        "PATCH", _KEY, "api_keys.update", update_key, _ADMIN, API_KEY, namespace=_ANY, audit=AuditAction.API_KEY_UPDATED
+        "GET",
+        _KEYS,
+        "api_keys.list",
+        list_keys,
+        _ADMIN,
+        API_KEYS,
+        query=KeyQuery,
+        answers={200: KeyListView},
+        namespace=_ANY,
+    ),
+    Route(
+        "PATCH",
+        _KEY,
+        "api_keys.update",
+        update_key,
+        _ADMIN,
+        API_KEY,
+        body=KeyChanges,
+        answers={200: KeyView},
+        namespace=_ANY,
+        audit=AuditAction.API_KEY_UPDATED,
     ),
     Route(
         "POST",
@@ -150,6 +173,8 @@ ROUTES = (
         rotate_key,
         _ADMIN,
         API_KEY,
+        body=RotateBody,
+        answers=created(IssuedKeyView),
         namespace=_ANY,
         audit=AuditAction.API_KEY_ROTATED,
         idempotent=True,
@@ -161,6 +186,7 @@ ROUTES = (
         revoke_key,
         _ADMIN,
         API_KEY,
+        answers={200: RevokedView},
         namespace=_ANY,
         audit=AuditAction.API_KEY_REVOKED,
     ),

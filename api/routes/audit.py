@@ -1,37 +1,45 @@
 """An organization's audit log: look, export, and choose whether reads are recorded. It changes no entry."""
 
-from typing import Any
-
-from api.call import Call, Reply, validated
+from api.call import Call, Reply
 from api.route import ORGANIZATION, NamespaceMode, Route
-from api.schemas.audit import ExportQuery, ListQuery, SettingsBody, show_event, show_settings
+from api.schemas.audit import (
+    AuditEventView,
+    AuditListView,
+    AuditSettingsView,
+    ExportQuery,
+    ListQuery,
+    SettingsBody,
+    show_event,
+    show_settings,
+)
 from api.wire import encode
 from core.audit.actions import AuditAction
 from core.audit.trail import AuditSettings
 from core.tenancy.permissions import Permission
 
 _TRUNCATED = "__truncated__"
+_NDJSON = "application/x-ndjson"
 
 
 def list_logs(call: Call) -> Reply:
     """Events, newest first."""
-    asked = validated(ListQuery, call.query)
+    asked = call.parse_query(ListQuery)
     page = call.services.audit.page(
         call.organization, asked.to_filter(call.namespace), skip=asked.skip, limit=asked.limit
     )
     results = [show_event(entry) for entry in page.entries]
-    return Reply({"results": results, "total": page.total, "skip": asked.skip, "limit": asked.limit})
+    return Reply(AuditListView(results=results, total=page.total, skip=asked.skip, limit=asked.limit))
 
 
 def export_logs(call: Call) -> Reply:
     """Events, newest first, one JSON object a line. When there are more, a last line says so."""
-    asked = validated(ExportQuery, call.query)
+    asked = call.parse_query(ExportQuery)
     entries, cut = call.services.audit.export(call.organization, asked.to_filter(call.namespace), asked.max_events)
-    lines: list[dict[str, Any]] = [show_event(entry) for entry in entries]
+    lines = [encode(show_event(entry)) for entry in entries]
     if cut:
-        lines.append({_TRUNCATED: True, "max_events": asked.max_events})
-    content = b"".join(encode(line) + b"\n" for line in lines)
-    return Reply(content, headers={"Content-Type": "application/x-ndjson"})
+        lines.append(encode({_TRUNCATED: True, "max_events": asked.max_events}))
+    content = b"".join(line + b"\n" for line in lines)
+    return Reply(content, headers={"Content-Type": _NDJSON})
 
 
 def get_log(call: Call) -> Reply:
@@ -59,7 +67,17 @@ _SETTINGS = f"{_AUDIT}/settings"
 _ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
-    Route("GET", _LOGS, "audit.list", list_logs, Permission.ADMIN, ORGANIZATION, namespace=_ANY),
+    Route(
+        "GET",
+        _LOGS,
+        "audit.list",
+        list_logs,
+        Permission.ADMIN,
+        ORGANIZATION,
+        query=ListQuery,
+        answers={200: AuditListView},
+        namespace=_ANY,
+    ),
     Route(
         "GET",
         f"{_LOGS}/export",
@@ -67,11 +85,32 @@ ROUTES = (
         export_logs,
         Permission.ADMIN,
         ORGANIZATION,
+        query=ExportQuery,
+        answers={200: None},
+        produces=(_NDJSON,),
         namespace=_ANY,
         audit=AuditAction.AUDIT_EXPORTED,
     ),
-    Route("GET", f"{_LOGS}/<audit_id>", "audit.get", get_log, Permission.ADMIN, ORGANIZATION, namespace=_ANY),
-    Route("GET", _SETTINGS, "audit.settings", get_settings, Permission.ADMIN, ORGANIZATION, namespace=_ANY),
+    Route(
+        "GET",
+        f"{_LOGS}/<audit_id>",
+        "audit.get",
+        get_log,
+        Permission.ADMIN,
+        ORGANIZATION,
+        answers={200: AuditEventView},
+        namespace=_ANY,
+    ),
+    Route(
+        "GET",
+        _SETTINGS,
+        "audit.settings",
+        get_settings,
+        Permission.ADMIN,
+        ORGANIZATION,
+        answers={200: AuditSettingsView},
+        namespace=_ANY,
+    ),
     Route(
         "PATCH",
         _SETTINGS,
@@ -79,6 +118,8 @@ ROUTES = (
         update_settings,
         Permission.ADMIN,
         ORGANIZATION,
+        body=SettingsBody,
+        answers={200: AuditSettingsView},
         namespace=_ANY,
         audit=AuditAction.AUDIT_SETTINGS_UPDATED,
     ),

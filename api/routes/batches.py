@@ -1,11 +1,12 @@
 """Batches: made as drafts, submitted once, each then one ingestion job."""
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
-from api.pagination import list_request, listing
+from api.compat import created, created_status
+from api.pagination import list_request
 from api.route import BUCKET, Route
 from api.routes.buckets import bucket_of
-from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, show_batch, show_task
+from api.schemas.paging import PagingQuery
+from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, BatchList, BatchView, TaskView, show_batch, show_task
 from core.audit.actions import AuditAction
 from core.batches.batch import Batch
 from core.credits.prices import PriceClass, ingestion_price
@@ -99,14 +100,14 @@ def list_batches(call: Call) -> Reply:
     """Batches of a bucket, newest first."""
     page = call.services.batches.list(call.scope, bucket_of(call).bucket_id, list_request(call))
     jobs = call.services.jobs.find_many(call.scope, [batch.task_id for batch in page.records])
-    return Reply(listing(page, lambda batch: _show(call, batch, jobs.get(batch.task_id)), "total_count"))
+    return Reply(BatchList.of(page, lambda batch: _show(call, batch, jobs.get(batch.task_id))))
 
 
 def _batch_of(call: Call) -> Batch:
     return call.services.batches.get(call.scope, bucket_of(call).bucket_id, call.path["batch_id"])
 
 
-def _show(call: Call, batch: Batch, job: Job | None) -> dict[str, object]:
+def _show(call: Call, batch: Batch, job: Job | None) -> BatchView:
     return show_batch(batch, job, call.scope.namespace_id)
 
 
@@ -123,10 +124,41 @@ ROUTES = (
         rate=RateClass.COMPUTE,
         audit=AuditAction.BATCH_CREATED,
         idempotent=True,
+        body=BatchBody,
+        answers=created(BatchView),
     ),
-    Route("POST", f"{_BATCHES}/list", "batches.list", list_batches, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("GET", _BATCHES, "batches.list_by_get", list_batches, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("GET", f"{_BATCHES}/<batch_id>", "batches.get", get_batch, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route(
+        "POST",
+        f"{_BATCHES}/list",
+        "batches.list",
+        list_batches,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: BatchList},
+    ),
+    Route(
+        "GET",
+        _BATCHES,
+        "batches.list_by_get",
+        list_batches,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: BatchList},
+    ),
+    Route(
+        "GET",
+        f"{_BATCHES}/<batch_id>",
+        "batches.get",
+        get_batch,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        answers={200: BatchView},
+    ),
     Route(
         "POST",
         f"{_BATCHES}/<batch_id>/submit",
@@ -139,5 +171,6 @@ ROUTES = (
         price=PriceClass.EXTRACTION,
         audit=AuditAction.BATCH_SUBMITTED,
         idempotent=True,
+        answers={200: TaskView},
     ),
 )

@@ -1,12 +1,25 @@
 """Buckets and the objects in them."""
 
-from typing import Any
-
 from api.call import Call, Reply
-from api.compat import created_status
-from api.pagination import list_request, listing
+from api.compat import created, created_status
+from api.pagination import list_request
 from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
-from api.schemas.buckets import BucketBody, ObjectsBody, new_object, show_bucket, show_object
+from api.schemas.buckets import (
+    BucketBody,
+    BucketList,
+    BucketView,
+    ObjectBody,
+    ObjectList,
+    ObjectsBody,
+    ObjectsView,
+    ObjectView,
+    RefusedObjectView,
+    new_object,
+    show_bucket,
+    show_numbered_object,
+    show_object,
+)
+from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket, NewObject
 from core.errors import ValidationFailedError
@@ -38,7 +51,7 @@ def get_bucket(call: Call) -> Reply:
 def list_buckets(call: Call) -> Reply:
     """Buckets, newest first."""
     page = call.services.buckets.list(call.scope, list_request(call), call.visible)
-    return Reply(listing(page, show_bucket, "total_count"))
+    return Reply(BucketList.of(page, show_bucket))
 
 
 def create_object(call: Call) -> Reply:
@@ -55,26 +68,26 @@ def create_objects(call: Call) -> Reply:
     body = call.parse(ObjectsBody)
     accepted, failed = _accepted(call, bucket, body)
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, list(accepted.values()))
-    succeeded = [{**show_object(item), "object_index": index} for index, item in zip(accepted, stored, strict=True)]
+    succeeded = [show_numbered_object(item, index) for index, item in zip(accepted, stored, strict=True)]
     return Reply(
-        {
-            "succeeded": succeeded,
-            "failed": failed,
-            "total_requested": len(body.objects),
-            "succeeded_count": len(succeeded),
-            "failed_count": len(failed),
-        },
+        ObjectsView(
+            succeeded=succeeded,
+            failed=failed,
+            total_requested=len(body.objects),
+            succeeded_count=len(succeeded),
+            failed_count=len(failed),
+        ),
         created_status(call),
     )
 
 
-def _accepted(call: Call, bucket: Bucket, body: ObjectsBody) -> tuple[dict[int, NewObject], list[dict[str, Any]]]:
+def _accepted(call: Call, bucket: Bucket, body: ObjectsBody) -> tuple[dict[int, NewObject], list[RefusedObjectView]]:
     accepted, failed = {}, []
     for index, item in enumerate(body.objects):
         try:
             accepted[index] = new_object(bucket, item, call.new_id)
         except ValidationFailedError as error:
-            failed.append({"object_index": index, "error": error.message, "error_type": "ValidationError"})
+            failed.append(RefusedObjectView(object_index=index, error=error.message, error_type="ValidationError"))
     return accepted, failed
 
 
@@ -87,7 +100,7 @@ def get_object(call: Call) -> Reply:
 def list_objects(call: Call) -> Reply:
     """Objects of a bucket, newest first."""
     page = call.services.buckets.list_objects(call.scope, bucket_of(call).bucket_id, list_request(call))
-    return Reply(listing(page, show_object, None))
+    return Reply(ObjectList.of(page, show_object))
 
 
 def delete_object(call: Call) -> Reply:
@@ -114,10 +127,38 @@ ROUTES = (
         BUCKETS,
         audit=AuditAction.BUCKET_CREATED,
         idempotent=True,
+        body=BucketBody,
+        answers=created(BucketView),
     ),
-    Route("GET", "/v1/buckets", "buckets.list_by_get", list_buckets, Permission.READ, BUCKETS),
-    Route("POST", "/v1/buckets/list", "buckets.list", list_buckets, Permission.READ, BUCKETS),
-    Route("GET", _BUCKET, "buckets.get", get_bucket, Permission.READ, BUCKET),
+    Route(
+        "GET",
+        "/v1/buckets",
+        "buckets.list_by_get",
+        list_buckets,
+        Permission.READ,
+        BUCKETS,
+        query=PagingQuery,
+        answers={200: BucketList},
+    ),
+    Route(
+        "POST",
+        "/v1/buckets/list",
+        "buckets.list",
+        list_buckets,
+        Permission.READ,
+        BUCKETS,
+        query=PagingQuery,
+        answers={200: BucketList},
+    ),
+    Route(
+        "GET",
+        _BUCKET,
+        "buckets.get",
+        get_bucket,
+        Permission.READ,
+        BUCKET,
+        answers={200: BucketView},
+    ),
     Route(
         "POST",
         _OBJECTS,
@@ -129,6 +170,8 @@ ROUTES = (
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
         max_body_bytes=16 * MEBIBYTE,
+        body=ObjectBody,
+        answers=created(ObjectView),
     ),
     Route(
         "POST",
@@ -141,10 +184,41 @@ ROUTES = (
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
         max_body_bytes=16 * MEBIBYTE,
+        body=ObjectsBody,
+        answers=created(ObjectsView),
     ),
-    Route("GET", _OBJECTS, "objects.list_by_get", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("POST", f"{_OBJECTS}/list", "objects.list", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
-    Route("GET", f"{_OBJECTS}/<object_id>", "objects.get", get_object, Permission.READ, BUCKET, rate=RateClass.DATA),
+    Route(
+        "GET",
+        _OBJECTS,
+        "objects.list_by_get",
+        list_objects,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: ObjectList},
+    ),
+    Route(
+        "POST",
+        f"{_OBJECTS}/list",
+        "objects.list",
+        list_objects,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: ObjectList},
+    ),
+    Route(
+        "GET",
+        f"{_OBJECTS}/<object_id>",
+        "objects.get",
+        get_object,
+        Permission.READ,
+        BUCKET,
+        rate=RateClass.DATA,
+        answers={200: ObjectView},
+    ),
     Route(
         "DELETE",
         f"{_OBJECTS}/<object_id>",
@@ -154,5 +228,6 @@ ROUTES = (
         BUCKET,
         rate=RateClass.DATA,
         audit=AuditAction.OBJECT_DELETED,
+        answers={204: None},
     ),
 )

@@ -3,10 +3,21 @@
 from collections.abc import Sequence
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
-from api.pagination import list_request, listing
+from api.compat import created, created_status
+from api.pagination import list_request
 from api.route import COLLECTION, COLLECTIONS, DOCUMENT, DOCUMENTS, Route
-from api.schemas.collections import CollectionBody, SourceBody, extractor_config, show_collection, show_document
+from api.schemas.collections import (
+    CollectionBody,
+    CollectionList,
+    CollectionView,
+    DocumentList,
+    DocumentView,
+    SourceBody,
+    extractor_config,
+    show_collection,
+    show_document,
+)
+from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection
@@ -57,7 +68,7 @@ def list_collections(call: Call) -> Reply:
     """Collections, newest first."""
     page = call.services.collections.list(call.scope, list_request(call), call.visible)
     buckets = _buckets_of(call, page.records)
-    return Reply(listing(page, lambda collection: show_collection(collection, buckets), "total_count"))
+    return Reply(CollectionList.of(page, lambda collection: show_collection(collection, buckets)))
 
 
 def _buckets_of(call: Call, collections: Sequence[Collection]) -> dict[str, Bucket]:
@@ -76,7 +87,7 @@ def get_document(call: Call) -> Reply:
 def list_documents(call: Call) -> Reply:
     """Documents of a collection, newest first."""
     page = call.services.collections.list_documents(call.scope, collection_of(call).collection_id, list_request(call))
-    return Reply(listing(page, show_document, None))
+    return Reply(DocumentList.of(page, show_document))
 
 
 def collection_of(call: Call) -> Collection:
@@ -97,12 +108,48 @@ ROUTES = (
         COLLECTIONS,
         audit=AuditAction.COLLECTION_CREATED,
         idempotent=True,
+        body=CollectionBody,
+        answers=created(CollectionView),
     ),
-    Route("GET", "/v1/collections", "collections.list_by_get", list_collections, Permission.READ, COLLECTIONS),
-    Route("POST", "/v1/collections/list", "collections.list", list_collections, Permission.READ, COLLECTIONS),
-    Route("GET", _COLLECTION, "collections.get", get_collection, Permission.READ, COLLECTION),
     Route(
-        "POST", f"{_DOCUMENTS}/list", "documents.list", list_documents, Permission.READ, DOCUMENTS, rate=RateClass.DATA
+        "GET",
+        "/v1/collections",
+        "collections.list_by_get",
+        list_collections,
+        Permission.READ,
+        COLLECTIONS,
+        query=PagingQuery,
+        answers={200: CollectionList},
+    ),
+    Route(
+        "POST",
+        "/v1/collections/list",
+        "collections.list",
+        list_collections,
+        Permission.READ,
+        COLLECTIONS,
+        query=PagingQuery,
+        answers={200: CollectionList},
+    ),
+    Route(
+        "GET",
+        _COLLECTION,
+        "collections.get",
+        get_collection,
+        Permission.READ,
+        COLLECTION,
+        answers={200: CollectionView},
+    ),
+    Route(
+        "POST",
+        f"{_DOCUMENTS}/list",
+        "documents.list",
+        list_documents,
+        Permission.READ,
+        DOCUMENTS,
+        rate=RateClass.DATA,
+        query=PagingQuery,
+        answers={200: DocumentList},
     ),
     Route(
         "GET",
@@ -112,5 +159,6 @@ ROUTES = (
         Permission.READ,
         DOCUMENT,
         rate=RateClass.DATA,
+        answers={200: DocumentView},
     ),
 )

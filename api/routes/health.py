@@ -3,10 +3,19 @@
 import ipaddress
 import time
 from collections.abc import Callable
-from typing import Any
 
 from api.call import Call, Reply
 from api.route import NamespaceMode, Route
+from api.schemas.health import (
+    AliveView,
+    BackendsView,
+    BeatView,
+    DeepBackendsView,
+    DeepHealthView,
+    HealthView,
+    ProcessView,
+    TimedAnswerView,
+)
 from core.errors import PermissionDeniedError
 from core.health import MAX_AGE, Heartbeats
 from core.storage.failures import is_backend_failure
@@ -21,39 +30,38 @@ def health(call: Call) -> Reply:
     """The published HealthCheckResponse: six booleans, and DEGRADED when one of them is false."""
     data = {name: answers() for name, answers in _checks(call).items()}
     errors = {name: _AWAY for name, answers in data.items() if not answers}
-    return Reply({"status": "DEGRADED" if errors else "OK", "data": data, "errors": errors, "meta": {}})
+    return Reply(HealthView(status="DEGRADED" if errors else "OK", data=BackendsView(**data), errors=errors, meta={}))
 
 
 def deep_health(call: Call) -> Reply:
     """The same with what each answer took in milliseconds, the living processes, and what waits."""
-    services: dict[str, Any] = {}
+    timed: dict[str, TimedAnswerView] = {}
     for name, answers in _checks(call).items():
         started = time.monotonic()
-        services[name] = {"ok": answers(), "ms": round((time.monotonic() - started) * 1000, 1)}
+        timed[name] = TimedAnswerView(ok=answers(), ms=round((time.monotonic() - started) * 1000, 1))
     beats = _heartbeats(call).fresh()
-    processes = [{"role": beat.role, "at": beat.at} for beat in beats]
-    waiting = call.services.doorbell.waiting()
-    well = all(service["ok"] for service in services.values()) and {beat.role for beat in beats} >= _ROLES
+    missing = sorted(_ROLES - {beat.role for beat in beats})
+    well = not missing and all(answer.ok for answer in timed.values())
     return Reply(
-        {
-            "status": "OK" if well else "DEGRADED",
-            "services": services,
-            "processes": processes,
-            "doorbells_waiting": waiting,
-            "processes_missing": sorted(_ROLES - {beat.role for beat in beats}),
-        }
+        DeepHealthView(
+            status="OK" if well else "DEGRADED",
+            services=DeepBackendsView(**timed),
+            processes=[ProcessView(role=beat.role, at=beat.at) for beat in beats],
+            processes_missing=missing,
+            doorbells_waiting=call.services.doorbell.waiting(),
+        )
     )
 
 
 def liveness(_: Call) -> Reply:
     """This process runs."""
-    return Reply({"status": "OK"})
+    return Reply(AliveView(status="OK"))
 
 
 def readiness(call: Call) -> Reply:
     """Whether requests can be taken: MongoDB answers. Without Redis and workers they still can, only slower."""
     ready = mongo_answers(call.services.database)
-    return Reply({"status": "OK"} if ready else {"status": "UNAVAILABLE"}, 200 if ready else 503)
+    return Reply(AliveView(status="OK" if ready else "UNAVAILABLE"), 200 if ready else 503)
 
 
 def beat(call: Call) -> Reply:
@@ -61,8 +69,7 @@ def beat(call: Call) -> Reply:
     last = _heartbeats(call).last("sweeper")
     age = (call.services.clock.now() - last.at).total_seconds() if last else None
     running = age is not None and age <= MAX_AGE.total_seconds()
-    body = {"beat_running": running, "last_heartbeat": last.at if last else None, "age_seconds": age}
-    return Reply(body)
+    return Reply(BeatView(beat_running=running, last_heartbeat=last.at if last else None, age_seconds=age))
 
 
 def metrics(call: Call) -> Reply:
@@ -108,10 +115,28 @@ _ROLES = {"worker", "dispatcher", "sweeper"}
 _NONE = NamespaceMode.NONE
 
 ROUTES = (
-    Route("GET", "/v1/health", "health.check", health, None, namespace=_NONE),
-    Route("GET", "/v1/health/deep", "health.deep", deep_health, Permission.READ, namespace=NamespaceMode.OPTIONAL),
-    Route("GET", "/v1/health/liveness", "health.liveness", liveness, None, namespace=_NONE),
-    Route("GET", "/v1/health/readiness", "health.readiness", readiness, None, namespace=_NONE),
-    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE),
-    Route("GET", "/metrics", "metrics.get", metrics, None, namespace=_NONE),
+    Route("GET", "/v1/health", "health.check", health, None, namespace=_NONE, answers={200: HealthView}),
+    Route(
+        "GET",
+        "/v1/health/deep",
+        "health.deep",
+        deep_health,
+        Permission.READ,
+        namespace=NamespaceMode.OPTIONAL,
+        answers={200: DeepHealthView},
+    ),
+    Route("GET", "/v1/health/liveness", "health.liveness", liveness, None, namespace=_NONE, answers={200: AliveView}),
+    Route(
+        "GET",
+        "/v1/health/readiness",
+        "health.readiness",
+        readiness,
+        None,
+        namespace=_NONE,
+        answers={200: AliveView, 503: AliveView},
+    ),
+    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE, answers={200: BeatView}),
+    Route(
+        "GET", "/metrics", "metrics.get", metrics, None, namespace=_NONE, answers={200: None}, produces=("text/plain",)
+    ),
 )

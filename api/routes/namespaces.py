@@ -1,10 +1,11 @@
 """Namespaces of the organization."""
 
 from api.call import Call, Reply
-from api.compat import created_status
-from api.pagination import list_request, listing, whole_list_page
+from api.compat import created, created_status
+from api.pagination import list_request, whole_list_page
 from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
-from api.schemas.namespaces import NamespaceBody, NamespaceChanges, show_namespace
+from api.schemas.namespaces import NamespaceBody, NamespaceChanges, NamespaceList, NamespaceView, show_namespace
+from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
 from core.errors import PermissionDeniedError
 from core.tenancy.permissions import Permission
@@ -42,7 +43,7 @@ def list_namespaces(call: Call) -> Reply:
     """The organization's namespaces, newest first: few enough to be read whole."""
     bound = call.known_caller.key.grant.environment
     every = call.services.namespaces.list(call.organization, call.visible, bound)
-    return Reply(listing(whole_list_page(every, list_request(call)), show_namespace, "total_count"))
+    return Reply(NamespaceList.of(whole_list_page(every, list_request(call)), show_namespace))
 
 
 def namespace_of(call: Call) -> Namespace:
@@ -70,15 +71,44 @@ ROUTES = (
         create_namespace,
         Permission.ADMIN,
         NAMESPACES,
+        body=NamespaceBody,
+        answers=created(NamespaceView),
         namespace=_ANY,
         audit=AuditAction.NAMESPACE_CREATED,
         idempotent=True,
     ),
-    Route("GET", _NAMESPACES, "namespaces.list_by_get", list_namespaces, Permission.READ, NAMESPACES, namespace=_ANY),
     Route(
-        "POST", f"{_NAMESPACES}/list", "namespaces.list", list_namespaces, Permission.READ, NAMESPACES, namespace=_ANY
+        "GET",
+        _NAMESPACES,
+        "namespaces.list_by_get",
+        list_namespaces,
+        Permission.READ,
+        NAMESPACES,
+        query=PagingQuery,
+        answers={200: NamespaceList},
+        namespace=_ANY,
     ),
-    Route("GET", _NAMESPACE, "namespaces.get", get_namespace, Permission.READ, NAMESPACE, namespace=_ANY),
+    Route(
+        "POST",
+        f"{_NAMESPACES}/list",
+        "namespaces.list",
+        list_namespaces,
+        Permission.READ,
+        NAMESPACES,
+        query=PagingQuery,
+        answers={200: NamespaceList},
+        namespace=_ANY,
+    ),
+    Route(
+        "GET",
+        _NAMESPACE,
+        "namespaces.get",
+        get_namespace,
+        Permission.READ,
+        NAMESPACE,
+        answers={200: NamespaceView},
+        namespace=_ANY,
+    ),
     Route(
         "PATCH",
         _NAMESPACE,
@@ -86,6 +116,8 @@ ROUTES = (
         update_namespace,
         Permission.ADMIN,
         NAMESPACE,
+        body=NamespaceChanges,
+        answers={200: NamespaceView},
         namespace=_ANY,
         audit=AuditAction.NAMESPACE_UPDATED,
     ),
@@ -96,6 +128,8 @@ ROUTES = (
         update_namespace,
         Permission.ADMIN,
         NAMESPACE,
+        body=NamespaceChanges,
+        answers={200: NamespaceView},
         namespace=_ANY,
         audit=AuditAction.NAMESPACE_UPDATED,
     ),

@@ -2,7 +2,15 @@
 
 from api.call import Call, Reply
 from api.route import ORGANIZATION, NamespaceMode, Route
-from api.schemas.organizations import OrganizationChanges, show_balance, show_caller, show_organization
+from api.schemas.organizations import (
+    BalanceView,
+    MeView,
+    OrganizationChanges,
+    OrganizationView,
+    show_balance,
+    show_caller,
+    show_organization,
+)
 from core.audit.actions import AuditAction
 from core.errors import FieldProblem, ValidationFailedError
 from core.tenancy.permissions import Permission
@@ -48,8 +56,17 @@ _ORGANIZATION = "/v1/organizations"
 _ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
-    Route("GET", "/v1/me", "me.get", me, Permission.READ, namespace=_ANY),
-    Route("GET", _ORGANIZATION, "organizations.get", get_organization, Permission.READ, ORGANIZATION, namespace=_ANY),
+    Route("GET", "/v1/me", "me.get", me, Permission.READ, answers={200: MeView}, namespace=_ANY),
+    Route(
+        "GET",
+        _ORGANIZATION,
+        "organizations.get",
+        get_organization,
+        Permission.READ,
+        ORGANIZATION,
+        answers={200: OrganizationView},
+        namespace=_ANY,
+    ),
     Route(
         "PATCH",
         _ORGANIZATION,
@@ -57,6 +74,8 @@ ROUTES = (
         update_organization,
         Permission.ADMIN,
         ORGANIZATION,
+        body=OrganizationChanges,
+        answers={200: OrganizationView},
         namespace=_ANY,
         audit=AuditAction.ORGANIZATION_UPDATED,
     ),
@@ -67,6 +86,7 @@ ROUTES = (
         get_balance,
         Permission.READ,
         ORGANIZATION,
+        answers={200: BalanceView},
         namespace=_ANY,
     ),
 )

@@ -1,11 +1,21 @@
 """Retrievers: made once, never changed, executed as jobs."""
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
-from api.pagination import list_request, listing
+from api.compat import created, created_status
+from api.pagination import list_request
 from api.route import RETRIEVER, RETRIEVERS, Route
-from api.schemas.retrievers import ExecuteBody, RetrieverBody, show_execution, show_retriever
-from api.schemas.tasks import show_task
+from api.schemas.paging import PagingQuery
+from api.schemas.retrievers import (
+    ExecuteBody,
+    ExecutionView,
+    RetrieverBody,
+    RetrieverList,
+    SingleRetrieverView,
+    show_execution,
+    show_retriever,
+    show_single_retriever,
+)
+from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
 from core.credits.prices import PriceClass, execution_price
 from core.errors import NotFoundError
@@ -43,21 +53,18 @@ def create_retriever(call: Call) -> Reply:
         metadata=body.metadata,
         tags=body.tags,
     )
-    shown = show_retriever(retriever)
-    # older clients read the copy, newer ones the top level
-    return Reply({**shown, "retriever": shown}, created_status(call))
+    return Reply(show_single_retriever(retriever), created_status(call))
 
 
 def get_retriever(call: Call) -> Reply:
     """One retriever, by id or name."""
-    shown = show_retriever(_retriever_of(call))
-    return Reply({**shown, "retriever": shown})
+    return Reply(show_single_retriever(_retriever_of(call)))
 
 
 def list_retrievers(call: Call) -> Reply:
     """Retrievers, newest first."""
     page = call.services.retrievers.list(call.scope, list_request(call), call.visible)
-    return Reply(listing(page, show_retriever, "total"))
+    return Reply(RetrieverList.of(page, show_retriever))
 
 
 def execute_retriever(call: Call) -> Reply:
@@ -127,10 +134,38 @@ ROUTES = (
         operation=Operation.CREATE_RETRIEVER,
         audit=AuditAction.RETRIEVER_CREATED,
         idempotent=True,
+        body=RetrieverBody,
+        answers=created(SingleRetrieverView),
     ),
-    Route("GET", "/v1/retrievers", "retrievers.list_by_get", list_retrievers, Permission.READ, RETRIEVERS),
-    Route("POST", "/v1/retrievers/list", "retrievers.list", list_retrievers, Permission.READ, RETRIEVERS),
-    Route("GET", _RETRIEVER, "retrievers.get", get_retriever, Permission.READ, RETRIEVER),
+    Route(
+        "GET",
+        "/v1/retrievers",
+        "retrievers.list_by_get",
+        list_retrievers,
+        Permission.READ,
+        RETRIEVERS,
+        query=PagingQuery,
+        answers={200: RetrieverList},
+    ),
+    Route(
+        "POST",
+        "/v1/retrievers/list",
+        "retrievers.list",
+        list_retrievers,
+        Permission.READ,
+        RETRIEVERS,
+        query=PagingQuery,
+        answers={200: RetrieverList},
+    ),
+    Route(
+        "GET",
+        _RETRIEVER,
+        "retrievers.get",
+        get_retriever,
+        Permission.READ,
+        RETRIEVER,
+        answers={200: SingleRetrieverView},
+    ),
     Route(
         "POST",
         f"{_RETRIEVER}/execute",
@@ -143,6 +178,8 @@ ROUTES = (
         price=PriceClass.EXECUTION,
         audit=AuditAction.RETRIEVER_EXECUTED,
         idempotent=True,
+        body=ExecuteBody,
+        answers={200: ExecutionView, 202: TaskView},
     ),
     Route(
         "GET",
@@ -152,5 +189,6 @@ ROUTES = (
         Permission.READ,
         RETRIEVER,
         rate=RateClass.DATA,
+        answers={200: ExecutionView},
     ),
 )

@@ -1,10 +1,11 @@
 """Users of the organization."""
 
 from api.call import Call, Reply
-from api.compat import created_status
-from api.pagination import list_request, listing, whole_list_page
+from api.compat import created, created_status
+from api.pagination import list_request, whole_list_page
 from api.route import USER, USERS, NamespaceMode, Route
-from api.schemas.users import UserBody, UserChanges, show_user
+from api.schemas.paging import PagingQuery
+from api.schemas.users import UserBody, UserChanges, UserList, UserView, show_user
 from core.audit.actions import AuditAction
 from core.tenancy.permissions import Permission
 from core.tenancy.user import User, UserStatus
@@ -29,7 +30,7 @@ def create_user(call: Call) -> Reply:
 def list_users(call: Call) -> Reply:
     """Users, newest first: few enough to be read whole."""
     users = call.services.users.list(call.organization, call.visible)
-    return Reply(listing(whole_list_page(users, list_request(call)), show_user, "total"))
+    return Reply(UserList.of(whole_list_page(users, list_request(call)), show_user))
 
 
 def get_user(call: Call) -> Reply:
@@ -78,12 +79,45 @@ ROUTES = (
         create_user,
         _ADMIN,
         USERS,
+        body=UserBody,
+        answers=created(UserView),
         namespace=_ANY,
         audit=AuditAction.USER_CREATED,
         idempotent=True,
     ),
-    Route("GET", _USERS, "users.list", list_users, Permission.READ, USERS, namespace=_ANY),
-    Route("GET", _USER, "users.get", get_user, Permission.READ, USER, namespace=_ANY),
-    Route("PATCH", _USER, "users.update", update_user, _ADMIN, USER, namespace=_ANY, audit=AuditAction.USER_UPDATED),
-    Route("DELETE", _USER, "users.delete", delete_user, _ADMIN, USER, namespace=_ANY, audit=AuditAction.USER_DELETED),
+    Route(
+        "GET",
+        _USERS,
+        "users.list",
+        list_users,
+        Permission.READ,
+        USERS,
+        query=PagingQuery,
+        answers={200: UserList},
+        namespace=_ANY,
+    ),
+    Route("GET", _USER, "users.get", get_user, Permission.READ, USER, answers={200: UserView}, namespace=_ANY),
+    Route(
+        "PATCH",
+        _USER,
+        "users.update",
+        update_user,
+        _ADMIN,
+        USER,
+        body=UserChanges,
+        answers={200: UserView},
+        namespace=_ANY,
+        audit=AuditAction.USER_UPDATED,
+    ),
+    Route(
+        "DELETE",
+        _USER,
+        "users.delete",
+        delete_user,
+        _ADMIN,
+        USER,
+        answers={204: None},
+        namespace=_ANY,
+        audit=AuditAction.USER_DELETED,
+    ),
 )

@@ -2,17 +2,26 @@
 
 import hashlib
 
-from api.call import Call, Reply, validated
-from api.compat import created_status
-from api.pagination import listing, page_request, whole_list_page
+from api.call import Call, Reply
+from api.compat import created, created_status
+from api.pagination import page_request, whole_list_page
 from api.route import WEBHOOK, WEBHOOKS, NamespaceMode, Route
+from api.schemas.paging import PagingQuery
 from api.schemas.webhooks import (
-    DeliveryFilter,
+    DeliveryDetailView,
+    DeliveryList,
+    DeliveryQuery,
+    DeliveryView,
+    NewWebhookView,
     WebhookBody,
     WebhookFilter,
-    show_attempt,
+    WebhookList,
+    WebhookView,
     show_delivery,
+    show_delivery_detail,
+    show_new_webhook,
     show_webhook,
+    show_webhook_again,
 )
 from core.audit.actions import AuditAction
 from core.errors import NotFoundError
@@ -29,16 +38,12 @@ def create_webhook(call: Call) -> Reply:
     new_id = _new_webhook_id(call)
     if standing := _standing(call, new_id):
         # a request that crashed after it had made the webhook: its secret went to nobody
-        return Reply(_secret_shown_before(standing), created_status(call))
+        return Reply(show_webhook_again(standing), created_status(call))
     made = generate_secret() if body.secret is None else None
     endpoint = call.services.webhooks.create(call.organization, new_id, body.settings(), made or body.secret)
     if made is None:
         return Reply(show_webhook(endpoint), created_status(call))
-    return Reply(
-        {**show_webhook(endpoint), "signing_secret": made},
-        created_status(call),
-        replay=_secret_shown_before(endpoint),
-    )
+    return Reply(show_new_webhook(endpoint, made), created_status(call), replay=show_webhook_again(endpoint))
 
 
 def create_webhook_201(call: Call) -> Reply:
@@ -57,10 +62,6 @@ def _standing(call: Call, new_id: str) -> Endpoint | None:
         return call.services.webhooks.get(call.organization, new_id)
     except NotFoundError:
         return None
-
-
-def _secret_shown_before(endpoint: Endpoint) -> dict[str, object]:
-    return {**show_webhook(endpoint), "signing_secret": None, "already_issued": True}
 
 
 def get_webhook(call: Call) -> Reply:
@@ -84,24 +85,22 @@ def delete_webhook(call: Call) -> Reply:
 def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
     asked, wanted = page_request(call), call.parse(WebhookFilter)
-    endpoints = [
-        one for one in call.services.webhooks.list_endpoints(call.organization, call.visible) if wanted.keeps(one)
-    ]
-    return Reply(listing(whole_list_page(endpoints, asked), show_webhook, "total"))
+    endpoints = call.services.webhooks.list_endpoints(call.organization, call.visible)
+    endpoints = [one for one in endpoints if wanted.keeps(one)]
+    return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))
 
 
 def list_deliveries(call: Call) -> Reply:
     """Deliveries to a webhook, newest first; `?status=` and `X-Namespace` narrow them."""
-    status = call.query.get("status")
-    wanted = validated(DeliveryFilter, {"status": status or None})
+    wanted = call.parse_query(DeliveryQuery)
     endpoint = call.services.webhooks.get(call.organization, call.path["webhook_id"])
     page = call.services.webhooks.page_deliveries(
         call.narrowest_scope,
         endpoint.webhook_id,
-        page_request(call),
+        wanted.request(),
         status=wanted.status,
     )
-    return Reply(listing(page, show_delivery, "total"))
+    return Reply(DeliveryList.of(page, show_delivery))
 
 
 def get_delivery(call: Call) -> Reply:
@@ -109,7 +108,7 @@ def get_delivery(call: Call) -> Reply:
     webhooks = call.services.webhooks
     delivery = webhooks.get_delivery(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     attempts = webhooks.attempts_of(call.organization, delivery.delivery_id)
-    return Reply({**show_delivery(delivery), "attempt_history": [show_attempt(attempt) for attempt in attempts]})
+    return Reply(show_delivery_detail(delivery, attempts))
 
 
 def replay_delivery(call: Call) -> Reply:
@@ -134,6 +133,8 @@ ROUTES = (
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_CREATED,
         idempotent=True,
+        body=WebhookBody,
+        answers=created(NewWebhookView),
     ),
     Route(
         "POST",
@@ -145,9 +146,31 @@ ROUTES = (
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_CREATED,
         idempotent=True,
+        body=WebhookBody,
+        answers={201: NewWebhookView},
     ),
-    Route("POST", f"{_WEBHOOKS}/list", "webhooks.list", list_webhooks, Permission.READ, WEBHOOKS, namespace=_ANY),
-    Route("GET", _WEBHOOK, "webhooks.get", get_webhook, Permission.READ, WEBHOOK, namespace=_ANY),
+    Route(
+        "POST",
+        f"{_WEBHOOKS}/list",
+        "webhooks.list",
+        list_webhooks,
+        Permission.READ,
+        WEBHOOKS,
+        namespace=_ANY,
+        body=WebhookFilter,
+        query=PagingQuery,
+        answers={200: WebhookList},
+    ),
+    Route(
+        "GET",
+        _WEBHOOK,
+        "webhooks.get",
+        get_webhook,
+        Permission.READ,
+        WEBHOOK,
+        namespace=_ANY,
+        answers={200: WebhookView},
+    ),
     Route(
         "PUT",
         _WEBHOOK,
@@ -157,6 +180,8 @@ ROUTES = (
         WEBHOOK,
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_UPDATED,
+        body=WebhookBody,
+        answers={200: WebhookView},
     ),
     Route(
         "DELETE",
@@ -167,6 +192,7 @@ ROUTES = (
         WEBHOOK,
         namespace=_ANY,
         audit=AuditAction.WEBHOOK_DELETED,
+        answers={204: None},
     ),
     Route(
         "GET",
@@ -177,9 +203,19 @@ ROUTES = (
         WEBHOOK,
         rate=RateClass.DATA,
         namespace=_ANY,
+        query=DeliveryQuery,
+        answers={200: DeliveryList},
     ),
     Route(
-        "GET", _DELIVERY, "deliveries.get", get_delivery, Permission.READ, WEBHOOK, rate=RateClass.DATA, namespace=_ANY
+        "GET",
+        _DELIVERY,
+        "deliveries.get",
+        get_delivery,
+        Permission.READ,
+        WEBHOOK,
+        rate=RateClass.DATA,
+        namespace=_ANY,
+        answers={200: DeliveryDetailView},
     ),
     Route(
         "POST",
@@ -192,5 +228,6 @@ ROUTES = (
         namespace=_ANY,
         audit=AuditAction.DELIVERY_REPLAYED,
         idempotent=True,
+        answers={200: DeliveryView},
     ),
 )

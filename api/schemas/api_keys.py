@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, View
+from api.schemas.fields import Answer, Body, Query, View
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment
@@ -100,6 +100,13 @@ class RotateBody(Body):
 
     grace_seconds: Annotated[int, Field(ge=0, le=int(GRACE_MAX.total_seconds()))] = 0
     """How long the old key goes on working, never beyond its own end."""
+
+
+class KeyQuery(Query):
+    """GET of a user's keys"""
+
+    include_revoked: bool = False
+    """Whether keys that were revoked are listed too."""
 
 
 def asked_grant(body: KeyBody, maker: KeyGrant) -> KeyGrant:

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from api.schemas.fields import Body, Identifier
+from api.schemas.fields import Answer, Body, Identifier, Query
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.pages import MAX_LIMIT, MAX_SKIP, LogFilter
@@ -24,10 +24,8 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
 
 
-class LogQuery(BaseModel):
-    """The query parameters that choose entries. Parameters are text, so numbers are read from it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class LogQuery(Query):
+    """The query parameters that choose entries."""
 
     resource_type: Identifier | None = None
     resource_id: Identifier | None = None
@@ -35,11 +33,6 @@ class LogQuery(BaseModel):
     action: AuditAction | None = None
     start: Moment | None = None
     end: Moment | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_when_empty(cls, value: object) -> object:
-        return {name: text for name, text in value.items() if text != ""} if isinstance(value, dict) else value
 
     def to_filter(self, namespace: Namespace | None) -> LogFilter:
         """The entries that are asked for, narrowed to the request's namespace."""
@@ -73,31 +66,76 @@ class SettingsBody(Body):
     read_auditing_enabled: bool
 
 
-def show_event(entry: AuditEntry) -> dict[str, Any]:
+class AuditEventView(Answer):
     """The published AuditEvent, and beside it the entry's number, request, namespace and count."""
-    return {
-        "audit_id": entry.audit_id,
-        "timestamp": entry.at,
-        "resource_type": entry.resource_type,
-        "resource_id": entry.resource_id,
-        "action": entry.action,
-        "actor_id": entry.actor_id,
-        "actor_type": entry.actor_type,
-        "status": entry.status,
-        "changes": entry.changes,
-        "reason": entry.reason,
-        "ip_address": entry.ip_address,
-        "user_agent": entry.user_agent,
-        "actor_name": entry.actor_name,
-        "actor_email": entry.actor_email,
-        "actor_key_name": entry.actor_key_name,
-        "seq": entry.seq,
-        "request_id": entry.request_id,
-        "namespace_id": entry.namespace_id,
-        "count": entry.count,
-    }
+
+    audit_id: str
+    timestamp: datetime
+    resource_type: str
+    resource_id: str
+    """`*` for what had no id yet."""
+    action: str
+    actor_id: str
+    actor_type: str
+    status: str
+    """`attempted` stands before the effect, its outcome is an event of its own."""
+    changes: dict[str, Any] | None
+    """Names of fields, and digests that tell two states apart. Never a value."""
+    reason: str | None
+    ip_address: str | None
+    user_agent: str | None
+    actor_name: str | None
+    actor_email: str | None
+    actor_key_name: str | None
+    seq: int
+    """1, 2, 3 … without a gap in an organization."""
+    request_id: str | None
+    namespace_id: str | None
+    count: int
+    """How many alike requests it stands for."""
 
 
-def show_settings(settings: AuditSettings) -> dict[str, Any]:
+class AuditListView(Answer):
+    """Events, newest first."""
+
+    results: list[AuditEventView]
+    total: int
+    skip: int
+    limit: int
+
+
+class AuditSettingsView(Answer):
     """The published settings."""
-    return {"read_auditing_enabled": settings.read_auditing_enabled}
+
+    read_auditing_enabled: bool
+    """Whether reads and executions are recorded too."""
+
+
+def show_event(entry: AuditEntry) -> AuditEventView:
+    """An entry as it is answered."""
+    return AuditEventView(
+        audit_id=entry.audit_id,
+        timestamp=entry.at,
+        resource_type=entry.resource_type,
+        resource_id=entry.resource_id,
+        action=entry.action,
+        actor_id=entry.actor_id,
+        actor_type=entry.actor_type,
+        status=entry.status,
+        changes=dict(entry.changes) if entry.changes else None,
+        reason=entry.reason,
+        ip_address=entry.ip_address,
+        user_agent=entry.user_agent,
+        actor_name=entry.actor_name,
+        actor_email=entry.actor_email,
+        actor_key_name=entry.actor_key_name,
+        seq=entry.seq,
+        request_id=entry.request_id,
+        namespace_id=entry.namespace_id,
+        count=entry.count,
+    )
+
+
+def show_settings(settings: AuditSettings) -> AuditSettingsView:
+    """What the organization chose."""
+    return AuditSettingsView(read_auditing_enabled=settings.read_auditing_enabled)

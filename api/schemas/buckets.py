@@ -4,13 +4,15 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
 
 from api.call import validated
-from api.schemas.fields import Body, Description, FreeForm, ShortText, name_of
+from api.schemas.fields import Answer, Body, Description, FreeForm, ShortText, View, name_of
+from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import (
     BINARY_TYPES,
     TEXT_TYPES,
@@ -148,24 +150,130 @@ def _bad_data(index: int, message: str) -> ValidationFailedError:
     return ValidationFailedError([FieldProblem(("blobs", index, "data"), message)])
 
 
-def show_bucket(bucket: Bucket) -> dict[str, Any]:
+class PropertyView(View):
+    """One property of a schema, with whatever else was declared of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: _WireType
+    required: bool = False
+
+
+class SchemaView(View):
+    """The shape of objects or documents."""
+
+    properties: dict[str, PropertyView]
+
+
+class BucketView(Answer):
     """The published BucketResponse."""
-    return {
-        "bucket_id": bucket.bucket_id,
-        "bucket_name": bucket.bucket_name,
-        "description": bucket.description,
-        "bucket_schema": {"properties": bucket.properties},
-        "metadata": bucket.metadata,
-        "object_count": bucket.object_count,
-        "total_size_bytes": bucket.total_size_bytes,
-        "status": "ACTIVE",
-        "created_at": bucket.created_at,
-        "updated_at": bucket.updated_at,
-    }
+
+    bucket_id: str
+    bucket_name: str
+    description: str | None
+    bucket_schema: SchemaView
+    metadata: dict[str, Any]
+    object_count: int
+    total_size_bytes: int
+    status: Literal["ACTIVE"]
+    created_at: datetime
+    updated_at: datetime
 
 
-def show_object(stored: StoredObject) -> dict[str, Any]:
+class BlobView(View):
+    """One blob of an object: what is known of its bytes."""
+
+    blob_id: str
+    property: str
+    """The property of the bucket's schema that it fills."""
+    type: FieldType
+    content_type: str
+    size_bytes: int
+    sha256: str
+    properties: dict[str, Any]
+    """The metadata that was sent with it."""
+
+
+class ObjectView(View):
     """The published ObjectResponse: the customer's keys at top level, ours over them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    object_id: str
+    bucket_id: str
+    key_prefix: str | None
+    blobs: list[BlobView]
+    status: Literal["ACTIVE"]
+    created_at: datetime
+    updated_at: datetime
+
+
+class NumberedObjectView(ObjectView):
+    """An object that was made in a batch request."""
+
+    object_index: int
+    """Its place in the request."""
+
+
+class RefusedObjectView(View):
+    """An object that was not taken."""
+
+    object_index: int
+    """Its place in the request."""
+    error: str
+    error_type: Literal["ValidationError"]
+
+
+class ObjectsView(Answer):
+    """What became of each object of a batch request."""
+
+    succeeded: list[NumberedObjectView]
+    failed: list[RefusedObjectView]
+    total_requested: int
+    succeeded_count: int
+    failed_count: int
+
+
+class BucketList(TotalCountListView[BucketView]):
+    """A page of buckets."""
+
+
+class ObjectList(ListView[ObjectView]):
+    """A page of objects."""
+
+
+def show_schema(properties: Mapping[str, Mapping[str, Any]]) -> SchemaView:
+    """A schema as it is answered."""
+    return SchemaView.model_validate({"properties": dict(properties)})
+
+
+def show_bucket(bucket: Bucket) -> BucketView:
+    """A bucket as it is answered."""
+    return BucketView(
+        bucket_id=bucket.bucket_id,
+        bucket_name=bucket.bucket_name,
+        description=bucket.description,
+        bucket_schema=show_schema(bucket.properties),
+        metadata=dict(bucket.metadata),
+        object_count=bucket.object_count,
+        total_size_bytes=bucket.total_size_bytes,
+        status="ACTIVE",
+        created_at=bucket.created_at,
+        updated_at=bucket.updated_at,
+    )
+
+
+def show_object(stored: StoredObject) -> ObjectView:
+    """An object as it is answered."""
+    return ObjectView.model_validate(_object_fields(stored))
+
+
+def show_numbered_object(stored: StoredObject, index: int) -> NumberedObjectView:
+    """An object as a batch request answers it."""
+    return NumberedObjectView.model_validate({**_object_fields(stored), "object_index": index})
+
+
+def _object_fields(stored: StoredObject) -> dict[str, Any]:
     return {
         **stored.data,
         "object_id": stored.object_id,
@@ -178,13 +286,13 @@ def show_object(stored: StoredObject) -> dict[str, Any]:
     }
 
 
-def _show_blob(stored: StoredObject, number: int, blob: StoredBlob) -> dict[str, Any]:
-    return {
-        "blob_id": f"{stored.object_id}.{number}",
-        "property": blob.property,
-        "type": blob.type.value,
-        "content_type": blob.content_type,
-        "size_bytes": blob.size_bytes,
-        "sha256": blob.sha256,
-        "properties": dict(blob.metadata),
-    }
+def _show_blob(stored: StoredObject, number: int, blob: StoredBlob) -> BlobView:
+    return BlobView(
+        blob_id=f"{stored.object_id}.{number}",
+        property=blob.property,
+        type=blob.type,
+        content_type=blob.content_type,
+        size_bytes=blob.size_bytes,
+        sha256=blob.sha256,
+        properties=dict(blob.metadata),
+    )

@@ -1,12 +1,15 @@
 """Collections and documents on the wire."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.call import refuse, validated
-from api.schemas.fields import Body, Description, FreeForm, Identifier, ShortText, name_of
+from api.schemas.buckets import SchemaView, show_schema
+from api.schemas.fields import Answer, Body, Description, FreeForm, Identifier, ShortText, View, name_of
+from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection, Document, ExtractorConfig
 from core.collections.extractor_parameters import EXTRACTORS, OUTPUT_SCHEMAS
@@ -80,8 +83,75 @@ def extractor_config(body: ExtractorBody) -> ExtractorConfig:
     )
 
 
-def show_collection(collection: Collection, buckets: Mapping[str, Bucket]) -> dict[str, Any]:
-    """The published CollectionResponse. Its input schema is that of its buckets, which `buckets` has by id."""
+class SourceView(View):
+    """Where a collection's objects come from."""
+
+    type: Literal["bucket"]
+    bucket_ids: list[str]
+
+
+class PassthroughView(View):
+    """A field of the object that its documents carry."""
+
+    source_path: str
+
+
+class ExtractorView(View):
+    """Which extractor, and how it is set, all defaults filled in."""
+
+    feature_extractor_name: str
+    version: str
+    feature_extractor_id: str
+    parameters: dict[str, Any]
+    params: dict[str, Any]
+    """The same parameters, under the name that some clients read."""
+    input_mappings: dict[str, str]
+    field_passthrough: list[PassthroughView]
+    include_all_source_fields: bool
+
+
+class CollectionView(Answer):
+    """The published CollectionResponse."""
+
+    collection_id: str
+    collection_name: str
+    description: str | None
+    source: SourceView
+    feature_extractor: ExtractorView
+    input_schema: SchemaView
+    """The properties of its buckets."""
+    output_schema: SchemaView
+    """What its documents hold."""
+    metadata: dict[str, Any]
+    enabled: Literal[True]
+    created_at: datetime
+    updated_at: datetime
+
+
+class DocumentView(View):
+    """The published DocumentResponse: the payload at top level, lineage over it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    document_id: str
+    collection_id: str
+    source_object_id: str
+    root_object_id: str
+    source_type: Literal["bucket"]
+    chunk_index: int
+    created_at: datetime
+
+
+class CollectionList(TotalCountListView[CollectionView]):
+    """A page of collections."""
+
+
+class DocumentList(ListView[DocumentView]):
+    """A page of documents."""
+
+
+def show_collection(collection: Collection, buckets: Mapping[str, Bucket]) -> CollectionView:
+    """A collection as it is answered. Its input schema is that of its buckets, which `buckets` has by id."""
     extractor = collection.extractor
     sources = [buckets[bucket_id] for bucket_id in collection.bucket_ids if bucket_id in buckets]
     inputs = {name: declared for bucket in sources for name, declared in bucket.properties.items()}
@@ -90,39 +160,45 @@ def show_collection(collection: Collection, buckets: Mapping[str, Bucket]) -> di
         for name, declared in inputs.items()
         if extractor.include_all_source_fields or name in extractor.field_passthrough
     }
-    return {
-        "collection_id": collection.collection_id,
-        "collection_name": collection.collection_name,
-        "description": collection.description,
-        "source": {"type": "bucket", "bucket_ids": list(collection.bucket_ids)},
-        "feature_extractor": {
-            "feature_extractor_name": extractor.name,
-            "version": extractor.version,
-            "feature_extractor_id": extractor.extractor_id,
-            "parameters": extractor.parameters,
-            "params": extractor.parameters,
-            "input_mappings": extractor.input_mappings,
-            "field_passthrough": [{"source_path": name} for name in extractor.field_passthrough],
-            "include_all_source_fields": extractor.include_all_source_fields,
-        },
-        "input_schema": {"properties": inputs},
-        "output_schema": {"properties": {**carried, **OUTPUT_SCHEMAS[extractor.name]}},
-        "metadata": collection.metadata,
-        "enabled": True,
-        "created_at": collection.created_at,
-        "updated_at": collection.updated_at,
-    }
+    return CollectionView(
+        collection_id=collection.collection_id,
+        collection_name=collection.collection_name,
+        description=collection.description,
+        source=SourceView(type="bucket", bucket_ids=list(collection.bucket_ids)),
+        feature_extractor=_show_extractor(extractor),
+        input_schema=show_schema(inputs),
+        output_schema=show_schema({**carried, **OUTPUT_SCHEMAS[extractor.name]}),
+        metadata=dict(collection.metadata),
+        enabled=True,
+        created_at=collection.created_at,
+        updated_at=collection.updated_at,
+    )
 
 
-def show_document(document: Document) -> dict[str, Any]:
-    """The published DocumentResponse: the payload at top level, lineage over it."""
-    return {
-        **document.payload,
-        "document_id": document.document_id,
-        "collection_id": document.collection_id,
-        "source_object_id": document.source_object_id,
-        "root_object_id": document.source_object_id,
-        "source_type": "bucket",
-        "chunk_index": document.chunk_index,
-        "created_at": document.created_at,
-    }
+def _show_extractor(extractor: ExtractorConfig) -> ExtractorView:
+    return ExtractorView(
+        feature_extractor_name=extractor.name,
+        version=extractor.version,
+        feature_extractor_id=extractor.extractor_id,
+        parameters=dict(extractor.parameters),
+        params=dict(extractor.parameters),
+        input_mappings=dict(extractor.input_mappings),
+        field_passthrough=[PassthroughView(source_path=name) for name in extractor.field_passthrough],
+        include_all_source_fields=extractor.include_all_source_fields,
+    )
+
+
+def show_document(document: Document) -> DocumentView:
+    """A document as it is answered."""
+    return DocumentView.model_validate(
+        {
+            **document.payload,
+            "document_id": document.document_id,
+            "collection_id": document.collection_id,
+            "source_object_id": document.source_object_id,
+            "root_object_id": document.source_object_id,
+            "source_type": "bucket",
+            "chunk_index": document.chunk_index,
+            "created_at": document.created_at,
+        }
+    )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 from core.ids import Prefix
 
@@ -38,6 +38,10 @@ class Answer(View):
 
     warnings: list[str] = Field(default_factory=list)
     """What of the request was ignored; absent when nothing was."""
+
+
+class Document(RootModel[dict[str, Any]]):
+    """A JSON document of a form that is described elsewhere."""
 
 
 def name_of(prefix: Prefix) -> Callable[[str], str]:

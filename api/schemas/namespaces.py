@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, Description
+from api.schemas.paging import TotalCountListView
 from core.tenancy.tenant import Environment, Namespace
 
 _Name = Annotated[str, StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -54,6 +55,10 @@ class NamespaceView(Answer):
     """When it was made."""
     updated_at: datetime
     """When it was changed last."""
+
+
+class NamespaceList(TotalCountListView[NamespaceView]):
+    """A page of namespaces."""
 
 
 def show_namespace(namespace: Namespace) -> NamespaceView:

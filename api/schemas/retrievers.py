@@ -1,16 +1,19 @@
 """Retrievers and their executions on the wire."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
 
 from api.call import validated
-from api.schemas.fields import Body, Description, FreeForm, Identifier, ShortText, name_of
+from api.schemas.fields import Answer, Body, Description, FreeForm, Identifier, Number, ShortText, View, name_of
+from api.schemas.paging import TotalListView
 from core.credits.prices import MILLI
 from core.errors import FieldProblem, ValidationFailedError
 from core.ids import Prefix
 from core.jobs.job import Job, JobState
+from core.retrievers.catalogue import StageCategory
 from core.retrievers.executions import execution_id_of
 from core.retrievers.retriever import Retriever
 from core.retrievers.stages import published_stage
@@ -18,7 +21,9 @@ from core.retrievers.stages import published_stage
 MAX_DOCUMENTS = 500
 DEFAULT_DOCUMENTS = 100
 
-_EXECUTION_STATUS: Mapping[JobState, str] = {
+ExecutionStatus = Literal["pending", "processing", "completed", "degraded", "failed", "cancelled"]
+
+_EXECUTION_STATUS: Mapping[JobState, ExecutionStatus] = {
     JobState.QUEUED: "pending",
     JobState.RUNNING: "processing",
     JobState.FINISHING: "processing",
@@ -107,8 +112,131 @@ class ExecuteBody(Body):
         return wanted or DEFAULT_DOCUMENTS
 
 
-def show_retriever(retriever: Retriever) -> dict[str, Any]:
-    """The published RetrieverConfig: stages in shape B', which carries the parameters twice."""
+class StageConfigView(View):
+    """What a stage does, and how it is set."""
+
+    stage_id: str
+    parameters: dict[str, Any]
+
+
+class StageView(View):
+    """One stage in the published read shape, which carries the parameters twice."""
+
+    stage_name: str
+    stage_type: Annotated[StageCategory, Field(strict=False)]
+    config: StageConfigView
+    parameters: dict[str, Any]
+    on_error: Literal["skip", "error"]
+    description: Any = None
+    batch_size: Any = None
+    output_alias: Any = None
+
+
+class InputView(View):
+    """One input that a retriever takes, with whatever else was declared of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    required: bool
+    default: Any = None
+
+
+class RetrieverView(Answer):
+    """The published RetrieverConfig."""
+
+    retriever_id: str
+    retriever_name: str
+    description: str | None
+    collection_ids: list[str]
+    collection_identifiers: list[str]
+    """The same ids, under the name that a create takes."""
+    stages: list[StageView]
+    input_schema: dict[str, InputView]
+    metadata: dict[str, Any]
+    tags: list[str]
+    fusion: None
+    version: Literal[1]
+    created_at: datetime
+    updated_at: datetime
+
+
+class SingleRetrieverView(RetrieverView):
+    """One retriever: newer clients read the top level, older ones the copy."""
+
+    retriever: RetrieverView
+
+
+class ExecutionPageView(View):
+    """The one page of an execution."""
+
+    method: Literal["offset"]
+    limit: int
+    offset: Literal[0]
+    total: int
+    next_cursor: None
+
+
+class StageStatisticsView(View):
+    """What one stage did."""
+
+    input_count: int
+    output_count: int
+    duration_ms: float
+    efficiency: float
+    """Documents that came out for each that went in."""
+    error: str | None = None
+    """Why the stage was skipped."""
+    truncated: bool = False
+    """Whether there was more than the stage could look at."""
+
+
+class StatisticsView(View):
+    """What the stages did, by their names, and what it cost."""
+
+    stages: dict[str, StageStatisticsView]
+    total_time_ms: Number = 0
+    credits_used: Number
+
+
+class BudgetView(View):
+    """What the execution cost."""
+
+    credits_used: Number
+
+
+class ExecutionView(Answer):
+    """The published execution response. A failed execution is an answer with `status: failed` and its error."""
+
+    execution_id: str
+    retriever_id: str
+    task_id: str
+    status: ExecutionStatus
+    documents: list[dict[str, Any]]
+    pagination: ExecutionPageView
+    stage_statistics: StatisticsView
+    budget: BudgetView
+    error: str | None
+    error_code: str | None
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class RetrieverList(TotalListView[RetrieverView]):
+    """A page of retrievers."""
+
+
+def show_retriever(retriever: Retriever) -> RetrieverView:
+    """A retriever as lists answer it."""
+    return RetrieverView(**_retriever_fields(retriever))
+
+
+def show_single_retriever(retriever: Retriever) -> SingleRetrieverView:
+    """A retriever as it is answered by itself."""
+    return SingleRetrieverView(**_retriever_fields(retriever), retriever=show_retriever(retriever))
+
+
+def _retriever_fields(retriever: Retriever) -> dict[str, Any]:
     return {
         "retriever_id": retriever.retriever_id,
         "retriever_name": retriever.retriever_name,
@@ -116,8 +244,8 @@ def show_retriever(retriever: Retriever) -> dict[str, Any]:
         "collection_ids": list(retriever.collection_ids),
         "collection_identifiers": list(retriever.collection_ids),
         "stages": [published_stage(stage) for stage in retriever.stages],
-        "input_schema": retriever.input_schema,
-        "metadata": retriever.metadata,
+        "input_schema": dict(retriever.input_schema),
+        "metadata": dict(retriever.metadata),
         "tags": list(retriever.tags),
         "fusion": None,
         "version": 1,
@@ -126,29 +254,26 @@ def show_retriever(retriever: Retriever) -> dict[str, Any]:
     }
 
 
-def show_execution(job: Job, result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The published execution response. A failed execution has `status: "failed"`, its error, and HTTP status 200."""
+def show_execution(job: Job, result: Mapping[str, Any] | None) -> ExecutionView:
+    """An execution as it is answered. A failed one has HTTP status 200."""
     error = job.decision.error if job.decision and job.is_final else None
     documents = list(result["documents"]) if result else []
     credits_used = job.decision.charge / MILLI if job.decision and job.is_final else 0
-    statistics = dict(result["stage_statistics"]) if result else {"stages": {}}
-    return {
-        "execution_id": execution_id_of(job.job_id),
-        "retriever_id": job.spec["retriever_id"],
-        "task_id": job.job_id,
-        "status": _EXECUTION_STATUS[job.state],
-        "documents": documents,
-        "pagination": {
-            "method": "offset",
-            "limit": job.spec["limit"],
-            "offset": 0,
-            "total": len(documents),
-            "next_cursor": None,
-        },
-        "stage_statistics": {**statistics, "credits_used": credits_used},
-        "budget": {"credits_used": credits_used},
-        "error": error.message if error else None,
-        "error_code": error.code if error else None,
-        "created_at": job.created_at,
-        "completed_at": job.finished_at,
-    }
+    return ExecutionView(
+        execution_id=execution_id_of(job.job_id),
+        retriever_id=job.spec["retriever_id"],
+        task_id=job.job_id,
+        status=_EXECUTION_STATUS[job.state],
+        documents=documents,
+        pagination=ExecutionPageView(
+            method="offset", limit=job.spec["limit"], offset=0, total=len(documents), next_cursor=None
+        ),
+        stage_statistics=StatisticsView.model_validate(
+            {"stages": {}, **(result["stage_statistics"] if result else {}), "credits_used": credits_used}
+        ),
+        budget=BudgetView(credits_used=credits_used),
+        error=error.message if error else None,
+        error_code=error.code if error else None,
+        created_at=job.created_at,
+        completed_at=job.finished_at,
+    )

@@ -1,21 +1,25 @@
 """Jobs as the published tasks, and batches, whose status is their job's."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Body, FreeForm, Identifier
+from api.schemas.fields import Answer, Body, FreeForm, Identifier, Number, View
+from api.schemas.paging import TotalCountListView, TotalListView
 from core.batches.batch import Batch
 from core.credits.prices import MILLI, whole_credits
 from core.errors import FieldProblem, ValidationFailedError
 from core.jobs.job import Job, JobKind, JobState
-from core.jobs.wire import TASK_TYPES, states_with_status, wire_status
+from core.jobs.wire import TASK_TYPES, TaskStatus, TaskType, states_with_status, wire_status
 
 MAX_BATCH_OBJECTS = 10_000
 MAX_BATCH_PAIRS = 20_000
 """Objects times collections of one batch: a job's record, which holds 16 MiB, notes each one that is done."""
 _SHOWN_OBJECTS = 5
 _CREDIT_USD = 0.001
+BatchStatus = Literal["DRAFT"] | TaskStatus
+
 _SPEC_IDS = ("batch_id", "bucket_id", "retriever_id", "execution_id", "collection_ids")
 
 
@@ -43,75 +47,186 @@ class BatchBody(Body):
     metadata: FreeForm = Field(default_factory=dict)
 
 
-def show_task(job: Job) -> dict[str, Any]:
+class IngestionProgressView(View):
+    """How far an ingestion is, in pairs of object and collection."""
+
+    processed: int
+    total: int
+    percent: float
+    documents_written: int
+
+
+class TaskDataView(View):
+    """What is known of a task. A fact that its kind of task does not have is absent."""
+
+    batch_id: str | None = None
+    bucket_id: str | None = None
+    retriever_id: str | None = None
+    execution_id: str | None = None
+    collection_ids: list[str] = Field(default_factory=list)
+    object_count: int = 0
+    sample_object_ids: list[str] = Field(default_factory=list)
+    current_tier: int = 0
+    total_tiers: int = 1
+    namespace_id: str
+    job_id: str
+    """The task's own id, under the name that older clients read."""
+    request_id: str
+    """The request that started it."""
+    attempts: int
+    cancel_requested: bool
+    progress: IngestionProgressView | dict[str, int]
+    result: dict[str, Number] | None
+    """The counts of its end, and what it cost; null before."""
+    error_code: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TaskView(Answer):
     """The published TaskResponse."""
+
+    task_id: str
+    task_type: TaskType
+    status: TaskStatus
+    inputs: list[Any]
+    outputs: list[Any]
+    error: str | None
+    additional_data: TaskDataView
+
+
+class CancelledView(Answer):
+    """What asking a task to stop answers, whatever became of it."""
+
+    success: Literal[True]
+    message: str
+
+
+class FailedObjectView(View):
+    """An object of a batch that could not be ingested."""
+
+    object_id: str
+    error: str
+    error_type: str
+    collection_id: str
+    timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class CostView(View):
+    """What a batch cost."""
+
+    credits_consumed: int
+    cost_usd: float
+
+
+class BatchView(Answer):
+    """The published BatchModel. Its status is that of its task, and DRAFT before it has one."""
+
+    batch_id: str
+    bucket_id: str
+    namespace_id: str
+    batch_name: str | None
+    status: BatchStatus
+    task_id: str | None
+    """The task that works on it; null before it is submitted."""
+    object_ids: list[str]
+    collection_ids: list[str]
+    error: str | None
+    failure_reason: str | None
+    failed_objects: list[FailedObjectView]
+    failed_object_count: int
+    documents_written: int
+    progress: IngestionProgressView | dict[str, int] | None
+    cost: CostView | None
+    metadata: dict[str, Any]
+    current_tier: int
+    total_tiers: int
+    max_node_death_resubmits: int
+    max_deploy_resubmits: int
+    lifecycle: None
+    lifecycle_reason: None
+    created_at: datetime
+    updated_at: datetime
+
+
+class TaskList(TotalListView[TaskView]):
+    """A page of tasks."""
+
+
+class BatchList(TotalCountListView[BatchView]):
+    """A page of batches."""
+
+
+def show_task(job: Job) -> TaskView:
+    """A job as it is answered."""
     error = job.decision.error if job.decision and job.is_final else None
-    return {
-        "task_id": job.job_id,
-        "task_type": TASK_TYPES[job.kind],
-        "status": wire_status(job.state),
-        "inputs": [],
-        "outputs": [],
-        "error": error.message if error else None,
-        "additional_data": {
+    return TaskView(
+        task_id=job.job_id,
+        task_type=TASK_TYPES[job.kind],
+        status=wire_status(job.state),
+        inputs=[],
+        outputs=[],
+        error=error.message if error else None,
+        additional_data=TaskDataView(
             **{name: job.spec[name] for name in _SPEC_IDS if name in job.spec},
             **_object_facts(job),
-            "namespace_id": job.scope.namespace_id,
-            "job_id": job.job_id,
-            "request_id": job.request_id,
-            "attempts": job.attempts,
-            "cancel_requested": job.cancel_requested,
-            "progress": _progress(job),
-            "result": _result(job),
-            "error_code": error.code if error else None,
-            "created_at": job.created_at,
-            "started_at": job.started_at,
-            "finished_at": job.finished_at,
-        },
-    }
+            namespace_id=job.scope.namespace_id,
+            job_id=job.job_id,
+            request_id=job.request_id,
+            attempts=job.attempts,
+            cancel_requested=job.cancel_requested,
+            progress=_progress(job),
+            result=_result(job),
+            error_code=error.code if error else None,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+        ),
+    )
 
 
-def show_batch(batch: Batch, job: Job | None, namespace_id: str) -> dict[str, Any]:
-    """The published BatchModel. Without a job it is a draft."""
-    status = wire_status(job.state) if job else "DRAFT"
+def show_batch(batch: Batch, job: Job | None, namespace_id: str) -> BatchView:
+    """A batch as it is answered. Without a job it is a draft."""
     result = job.decision.result if job and job.decision else {}
     error = job.decision.error if job and job.decision and job.is_final else None
-    failed = [
-        {
-            "object_id": item["object_id"],
-            "error": item["message"],
-            "error_type": item["code"],
-            "collection_id": item["collection_id"],
-            "timestamp": _time(job),
-        }
-        for item in result.get("failed_objects", [])
-    ]
-    return {
-        "batch_id": batch.batch_id,
-        "bucket_id": batch.bucket_id,
-        "namespace_id": namespace_id,
-        "batch_name": batch.batch_name,
-        "status": status,
-        "task_id": batch.task_id if job else None,
-        "object_ids": list(batch.object_ids),
-        "collection_ids": list(batch.collection_ids),
-        "error": error.message if error else None,
-        "failure_reason": error.code if error else None,
-        "failed_objects": failed,
-        "failed_object_count": result.get("objects_failed", 0),
-        "documents_written": result.get("documents_written", 0),
-        "progress": _progress(job) if job else None,
-        "cost": _cost(job) if job and job.is_final else None,
-        "metadata": batch.metadata,
-        "current_tier": 0,
-        "total_tiers": 1,
-        "max_node_death_resubmits": 0,
-        "max_deploy_resubmits": 0,
-        "lifecycle": None,
-        "lifecycle_reason": None,
-        "created_at": batch.created_at,
-        "updated_at": (job.finished_at or job.started_at or job.created_at) if job else batch.created_at,
-    }
+    moved_at = (job.finished_at or job.started_at or job.created_at) if job else batch.created_at
+    return BatchView(
+        batch_id=batch.batch_id,
+        bucket_id=batch.bucket_id,
+        namespace_id=namespace_id,
+        batch_name=batch.batch_name,
+        status=wire_status(job.state) if job else "DRAFT",
+        task_id=batch.task_id if job else None,
+        object_ids=list(batch.object_ids),
+        collection_ids=list(batch.collection_ids),
+        error=error.message if error else None,
+        failure_reason=error.code if error else None,
+        failed_objects=[_show_failure(item, moved_at) for item in result.get("failed_objects", [])],
+        failed_object_count=result.get("objects_failed", 0),
+        documents_written=result.get("documents_written", 0),
+        progress=_progress(job) if job else None,
+        cost=_cost(job) if job and job.is_final else None,
+        metadata=dict(batch.metadata),
+        current_tier=0,
+        total_tiers=1,
+        max_node_death_resubmits=0,
+        max_deploy_resubmits=0,
+        lifecycle=None,
+        lifecycle_reason=None,
+        created_at=batch.created_at,
+        updated_at=moved_at,
+    )
+
+
+def _show_failure(item: dict[str, Any], at: datetime) -> FailedObjectView:
+    return FailedObjectView(
+        object_id=item["object_id"],
+        error=item["message"],
+        error_type=item["code"],
+        collection_id=item["collection_id"],
+        timestamp=at.isoformat(),
+    )
 
 
 def _choices(name: str, value: str | None, find: Any) -> list[Any]:
@@ -135,21 +250,21 @@ def _object_facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _progress(job: Job) -> dict[str, Any]:
+def _progress(job: Job) -> IngestionProgressView | dict[str, int]:
     """How far an ingestion is, in pairs of object and collection."""
     if job.kind is not JobKind.INGESTION:
         return dict(job.progress)
     total = len(job.spec["object_ids"]) * len(job.spec["collection_ids"])
     processed = job.progress.get("objects_succeeded", 0)
-    return {
-        "processed": processed,
-        "total": total,
-        "percent": round(100 * processed / total, 1) if total else 100.0,
-        "documents_written": job.progress.get("documents_written", 0),
-    }
+    return IngestionProgressView(
+        processed=processed,
+        total=total,
+        percent=round(100 * processed / total, 1) if total else 100.0,
+        documents_written=job.progress.get("documents_written", 0),
+    )
 
 
-def _result(job: Job) -> dict[str, Any] | None:
+def _result(job: Job) -> dict[str, Number] | None:
     """The counts of a job's end, and what it cost; None before."""
     if job.decision is None or not job.is_final:
         return None
@@ -157,11 +272,6 @@ def _result(job: Job) -> dict[str, Any] | None:
     return {**counts, "credits_used": job.decision.charge / MILLI}
 
 
-def _cost(job: Job) -> dict[str, Any]:
+def _cost(job: Job) -> CostView:
     charge = job.decision.charge if job.decision else 0
-    return {"credits_consumed": whole_credits(charge), "cost_usd": charge / MILLI * _CREDIT_USD}
-
-
-def _time(job: Job | None) -> str:
-    moment = (job.finished_at or job.started_at or job.created_at) if job else None
-    return moment.isoformat() if moment else ""
+    return CostView(credits_consumed=whole_credits(charge), cost_usd=charge / MILLI * _CREDIT_USD)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, Email, FreeForm, ShortText
+from api.schemas.paging import TotalListView
 from core.tenancy.user import Role, User, UserStatus
 
 _RoleField = Annotated[Role, Field(strict=False)]
@@ -61,6 +62,10 @@ class UserView(Answer):
     """When the user was added."""
     updated_at: datetime
     """When the user was changed last."""
+
+
+class UserList(TotalListView[UserView]):
+    """A page of users."""
 
 
 def show_user(user: User) -> UserView:

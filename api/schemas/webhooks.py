@@ -1,11 +1,14 @@
 """Webhooks and deliveries on the wire. A secret is read here and never shown."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Body, ShortText
-from core.webhooks.delivery import Delivery, DeliveryStatus
+from api.schemas.fields import Answer, Body, Number, ShortText, View
+from api.schemas.paging import PagingQuery, TotalListView
+from core.webhooks.delivery import AttemptResult, Delivery, DeliveryStatus
 from core.webhooks.endpoint import REDACTED, Endpoint, EndpointSettings
 from core.webhooks.event import EventType
 
@@ -67,52 +70,169 @@ class WebhookFilter(Body):
         )
 
 
-class DeliveryFilter(Body):
-    """`?status=` of the list of deliveries."""
+class DeliveryQuery(PagingQuery):
+    """The paging of the list of deliveries, and what narrows it."""
 
-    status: Annotated[DeliveryStatus, Field(strict=False)] | None = None
+    status: DeliveryStatus | None = None
+    """Only deliveries in this state."""
 
 
-def show_webhook(endpoint: Endpoint) -> dict[str, Any]:
+class ChannelConfigsView(View):
+    """Where and how a webhook is sent."""
+
+    url: str
+    headers: dict[str, str]
+    timeout: float
+    """Seconds for one attempt."""
+    signing_secret: Literal["redacted"] | None
+    """Whether there is one; it is never shown again."""
+
+
+class ChannelView(View):
+    """One way to tell a customer."""
+
+    channel: Literal["webhook"]
+    configs: ChannelConfigsView
+
+
+class DeliveryHealthView(View):
+    """How deliveries went lately."""
+
+    consecutive_failures: int
+    first_failure_at: datetime | None
+    last_failure_at: datetime | None
+    last_failure_cause: str | None
+
+
+class WebhookView(Answer):
     """The published Webhook; its secret reads `redacted`."""
+
+    webhook_id: str = Field(pattern=r"^wh_[a-fA-F0-9]{16}$")
+    webhook_name: str
+    event_types: list[EventType]
+    resource_types: list[str] | None
+    """Subjects that it wants; null for all."""
+    channels: list[ChannelView]
+    is_active: bool
+    delivery_health: DeliveryHealthView
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewWebhookView(WebhookView):
+    """A webhook that was just made."""
+
+    signing_secret: str | None = None
+    """The secret that was made for it: shown in this answer only, and null in a repetition of it."""
+    already_issued: Literal[True] = True
+    """Sent in a repetition: the secret went out with the first answer."""
+
+
+class DeliveryView(Answer):
+    """One event for one endpoint."""
+
+    delivery_id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    namespace_id: str
+    status: DeliveryStatus
+    attempts: int
+    """How many HTTP tries there were."""
+    replays: int
+    next_attempt_at: datetime | None
+    last_error: str | None
+    created_at: datetime
+
+
+class AttemptView(View):
+    """One HTTP try. What its end brings is absent while it is under way."""
+
+    number: int
+    result: AttemptResult
+    status_code: int | None = None
+    ms: Number = 0
+    error: str | None = None
+    """A class of error; never an address."""
+    response_headers: dict[str, str] = Field(default_factory=dict)
+    response_body: str = ""
+    """The first bytes of the endpoint's answer."""
+    started_at: datetime
+
+
+class DeliveryDetailView(DeliveryView):
+    """One delivery with its attempts."""
+
+    attempt_history: list[AttemptView]
+
+
+class WebhookList(TotalListView[WebhookView]):
+    """A page of webhooks."""
+
+
+class DeliveryList(TotalListView[DeliveryView]):
+    """A page of deliveries."""
+
+
+def show_webhook(endpoint: Endpoint) -> WebhookView:
+    """A webhook as it is answered."""
+    return WebhookView(**_webhook_fields(endpoint))
+
+
+def show_new_webhook(endpoint: Endpoint, secret: str) -> NewWebhookView:
+    """A new webhook with the secret that we made for it."""
+    return NewWebhookView(**_webhook_fields(endpoint), signing_secret=secret)
+
+
+def show_webhook_again(endpoint: Endpoint) -> NewWebhookView:
+    """What a repetition of the create gets: the secret was shown before."""
+    return NewWebhookView(**_webhook_fields(endpoint), signing_secret=None, already_issued=True)
+
+
+def _webhook_fields(endpoint: Endpoint) -> dict[str, Any]:
     settings, health = endpoint.settings, endpoint.health
+    configs = ChannelConfigsView(
+        url=settings.url,
+        headers=dict(settings.headers),
+        timeout=settings.timeout_seconds,
+        signing_secret=REDACTED if endpoint.has_secret else None,
+    )
     return {
         "webhook_id": endpoint.webhook_id,
         "webhook_name": settings.webhook_name,
-        "event_types": [event_type.value for event_type in settings.event_types],
+        "event_types": list(settings.event_types),
         "resource_types": list(settings.resource_types) or None,
-        "channels": [
-            {
-                "channel": "webhook",
-                "configs": {
-                    "url": settings.url,
-                    "headers": dict(settings.headers),
-                    "timeout": settings.timeout_seconds,
-                    "signing_secret": REDACTED if endpoint.has_secret else None,
-                },
-            }
-        ],
+        "channels": [ChannelView(channel="webhook", configs=configs)],
         "is_active": settings.is_active,
-        "delivery_health": {
-            "consecutive_failures": health.consecutive_failures,
-            "first_failure_at": health.first_failure_at,
-            "last_failure_at": health.last_failure_at,
-            "last_failure_cause": health.last_failure_cause,
-        },
+        "delivery_health": DeliveryHealthView(
+            consecutive_failures=health.consecutive_failures,
+            first_failure_at=health.first_failure_at,
+            last_failure_at=health.last_failure_at,
+            last_failure_cause=health.last_failure_cause,
+        ),
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
     }
 
 
-def show_delivery(delivery: Delivery) -> dict[str, Any]:
-    """One event for one endpoint."""
+def show_delivery(delivery: Delivery) -> DeliveryView:
+    """A delivery as it is answered."""
+    return DeliveryView(**_delivery_fields(delivery))
+
+
+def show_delivery_detail(delivery: Delivery, attempts: list[dict[str, Any]]) -> DeliveryDetailView:
+    """A delivery with its attempts, as the store has them."""
+    return DeliveryDetailView(**_delivery_fields(delivery), attempt_history=[_show_attempt(one) for one in attempts])
+
+
+def _delivery_fields(delivery: Delivery) -> dict[str, Any]:
     return {
         "delivery_id": delivery.delivery_id,
         "webhook_id": delivery.webhook_id,
         "event_id": delivery.event_id,
         "event_type": delivery.event_type,
         "namespace_id": delivery.namespace_id,
-        "status": delivery.status.value,
+        "status": delivery.status,
         "attempts": delivery.attempts,
         "replays": delivery.replays,
         "next_attempt_at": delivery.due_at,
@@ -121,9 +241,6 @@ def show_delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-_ATTEMPT_FIELDS = ("number", "result", "status_code", "ms", "error", "response_headers", "response_body", "started_at")
-
-
-def show_attempt(attempt: dict[str, Any]) -> dict[str, Any]:
-    """One HTTP try."""
-    return {name: attempt[name] for name in _ATTEMPT_FIELDS if name in attempt}
+def _show_attempt(stored: Mapping[str, Any]) -> AttemptView:
+    fields = {name: stored[name] for name in AttemptView.model_fields if name in stored}
+    return AttemptView.model_validate({**fields, "result": AttemptResult(stored["result"])})

@@ -1,8 +1,14 @@
 """The published names of job states and kinds: on the wire a job is a task. Pure."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from core.jobs.job import JobKind, JobState
 
-_STATUS = {
+TaskStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED", "CANCELED"]
+TaskType = Literal["api_buckets_batches_process", "api_retrievers_execute"]
+
+_STATUS: Mapping[JobState, TaskStatus] = {
     JobState.QUEUED: "PENDING",
     JobState.RUNNING: "PROCESSING",
     JobState.FINISHING: "PROCESSING",
@@ -12,13 +18,13 @@ _STATUS = {
     JobState.CANCELLED: "CANCELED",
 }
 
-TASK_TYPES = {
+TASK_TYPES: Mapping[JobKind, TaskType] = {
     JobKind.INGESTION: "api_buckets_batches_process",
     JobKind.RETRIEVER: "api_retrievers_execute",
 }
 
 
-def wire_status(state: JobState) -> str:
+def wire_status(state: JobState) -> TaskStatus:
     """A state as the published enum spells it."""
     return _STATUS[state]
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from core.errors import FieldProblem, ValidationFailedError
@@ -12,7 +12,7 @@ from core.vault.cipher import SecretRecord
 from core.webhooks.event import Event, EventType
 from core.webhooks.signature import is_usable_secret
 
-REDACTED = "redacted"
+REDACTED: Final = "redacted"
 """What reads show instead of a secret, and what leaves it as it is when it is sent back."""
 _HEADERS_MAX = 20
 _HEADER_VALUE_MAX = 4096

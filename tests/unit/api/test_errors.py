@@ -6,6 +6,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
 from api.errors import error_reply
+from api.schemas.errors import ErrorView
 from core import errors
 
 
@@ -36,9 +37,10 @@ from core import errors
 )
 def test_each_kind_has_its_status_and_its_published_name(error: Exception, status: int, name: str) -> None:
     reply = error_reply(error, "req_1")
-    assert isinstance(reply.body, dict)
-    assert (reply.status, reply.body["status"], reply.body["error"]["type"]) == (status, status, name)
-    assert (reply.body["success"], reply.body["request_id"]) == (False, "req_1")
+    assert isinstance(reply.body, ErrorView)
+    body = reply.body.model_dump()
+    assert (reply.status, body["status"], body["error"]["type"]) == (status, status, name)
+    assert (body["success"], body["request_id"]) == (False, "req_1")
     assert "Retry-After" in reply.headers or status != 503
 
 
@@ -50,8 +52,9 @@ def test_a_fault_of_ours_or_of_a_backend_says_nothing_of_itself(error: Exception
 def test_every_bad_field_is_listed_as_published() -> None:
     problem = errors.FieldProblem(("stages", 0, "stage_id"), "no such stage", "value_error")
     reply = error_reply(errors.ValidationFailedError([problem]), "req_1")
-    assert isinstance(reply.body, dict)
-    assert reply.body["error"]["details"] == {
+    assert isinstance(reply.body, ErrorView)
+    body = reply.body.model_dump()
+    assert body["error"]["details"] == {
         "validation_errors": [
             {"type": "value_error", "location": ["stages", 0, "stage_id"], "message": "no such stage"}
         ]
@@ -61,8 +64,9 @@ def test_every_bad_field_is_listed_as_published() -> None:
 def test_an_answer_names_so_many_bad_fields_and_no_more() -> None:
     problems = [errors.FieldProblem(("object_ids", index), "must be text") for index in range(10_000)]
     reply = error_reply(errors.ValidationFailedError(problems), "req_1")
-    assert isinstance(reply.body, dict)
-    assert len(reply.body["error"]["details"]["validation_errors"]) == 100
+    assert isinstance(reply.body, ErrorView)
+    body = reply.body.model_dump()
+    assert len(body["error"]["details"]["validation_errors"]) == 100
 
 
 def test_a_refused_method_names_the_ones_that_work() -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from freezegun import freeze_time
+from pydantic import BaseModel
 
 from api.errors import error_reply
 from api.rate_headers import rate_headers
@@ -46,10 +47,11 @@ def test_what_nobody_could_count_has_no_rates() -> None:
 
 def test_a_refusal_is_429_with_every_key_that_clients_read() -> None:
     reply = error_reply(Refused(MINUTE, 0, 3, 3).as_error(), "req_1")
-    assert isinstance(reply.body, dict)
+    assert isinstance(reply.body, BaseModel)
+    error = reply.body.model_dump()["error"]
     assert (reply.status, reply.headers) == (429, {"Retry-After": "3"})
-    assert (reply.body["error"]["type"], reply.body["error"]["code"]) == ("TooManyRequestsError", "rate_limited")
-    assert reply.body["error"]["details"] == {
+    assert (error["type"], error["code"]) == ("TooManyRequestsError", "rate_limited")
+    assert error["details"] == {
         "limit": 60,
         "window": "1m",
         "retry_after": 3,

@@ -34,6 +34,9 @@ PUBLIC = {
     "health.readiness",
     "health.beat",
     "metrics.get",
+    "documentation.openapi",
+    "documentation.page",
+    "documentation.asset",
 }
 OF_ORGANIZATION = ("/v1/organizations", "/v1/tasks", "/v1/namespaces", "/v1/me", "/v1/health/deep")
 

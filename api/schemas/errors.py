@@ -1,0 +1,27 @@
+"""The published error envelope on the wire. It names no status: `api/errors.py` does."""
+
+from typing import Any, Literal
+
+from api.schemas.fields import View
+
+
+class ErrorDetailView(View):
+    """What went wrong."""
+
+    message: str
+    type: str
+    """The kind of error, one for each status and reason."""
+    code: str
+    """A stable name for programs."""
+    details: dict[str, Any]
+    """Facts about it; for a `ValidationError` each bad field in `validation_errors`."""
+
+
+class ErrorView(View):
+    """The published ErrorResponse."""
+
+    success: Literal[False]
+    status: int
+    error: ErrorDetailView
+    request_id: str
+    """Name it when you ask about this error."""

@@ -1,0 +1,153 @@
+"""The published paging on the wire: its query parameters, and the answers that carry a page of records."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+from pydantic import BeforeValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from api.schemas.fields import Answer, Query, View
+from core.errors import FieldProblem, ValidationFailedError
+from core.storage.paging import MAX_LIMIT, MAX_OFFSET, Page, PageRequest
+
+Record = TypeVar("Record")
+Shown = TypeVar("Shown", bound=View)
+
+DEFAULT_LIMIT = 10
+
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True)
+class _WholeNumber:
+    """Reads a parameter that is a whole number in decimal digits, and says so in the schema."""
+
+    lowest: int
+    highest: int
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        bounded = core_schema.int_schema(ge=self.lowest, le=self.highest)
+        return core_schema.no_info_before_validator_function(self._read, bounded)
+
+    def _read(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
+        if not self.lowest <= number <= self.highest:
+            bounds = {"lowest": self.lowest, "highest": self.highest}
+            raise PydanticCustomError("value_error", "must be a whole number from {lowest} to {highest}", bounds)
+        return number
+
+
+def _flag(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in _FLAGS:
+        raise PydanticCustomError("value_error", "must be true or false")
+    return _FLAGS[value.lower()]
+
+
+class PagingQuery(Query):
+    """How much of a list, and from where. Each parameter has the names that published clients send."""
+
+    limit: Annotated[int, _WholeNumber(1, MAX_LIMIT)] | None = None
+    """Records on the page; 10 when nothing is sent."""
+    page_size: Annotated[int, _WholeNumber(1, MAX_LIMIT)] | None = None
+    """Another name for `limit`, which wins."""
+    offset: Annotated[int, _WholeNumber(0, MAX_OFFSET)] | None = None
+    """Records to skip; wins over `page`."""
+    page: Annotated[int, _WholeNumber(1, MAX_OFFSET)] | None = None
+    """The number of the page, from 1."""
+    cursor: str | None = None
+    """The `next_cursor` of the page before; wins over `offset`."""
+    next_cursor: str | None = None
+    """Another name for `cursor`, which wins."""
+    after: str | None = None
+    """Another name for `cursor`, which wins."""
+    include_total: Annotated[bool, BeforeValidator(_flag)] = False
+    """Whether to count all records, which takes longer."""
+
+    def request(self) -> PageRequest:
+        """What the parameters ask for together. Raises ValidationFailedError for a page that is too far."""
+        limit = self.limit or self.page_size or DEFAULT_LIMIT
+        start = ((self.page or 1) - 1) * limit
+        if start > MAX_OFFSET:
+            problem = FieldProblem(("page",), f"lies beyond {MAX_OFFSET} records: follow next_cursor")
+            raise ValidationFailedError([problem])
+        return PageRequest(
+            limit=limit,
+            offset=start if self.offset is None else self.offset,
+            cursor=self.cursor or self.next_cursor or self.after,
+            include_total=self.include_total,
+        )
+
+
+class PaginationView(View):
+    """The published PaginationResponse."""
+
+    total: int | None
+    """How many there are; null unless it was asked for or the end is reached."""
+    page: int
+    page_size: int
+    total_pages: int | None
+    next_page: str | None
+    previous_page: str | None
+    next_cursor: str | None
+    """Where the next page begins; null on the last one."""
+
+    @classmethod
+    def of(cls, page: Page[Any]) -> Self:
+        """The pagination object of a page."""
+        total, number = page.total, page.offset // page.limit + 1
+        return cls(
+            total=total,
+            page=number,
+            page_size=page.limit,
+            total_pages=None if total is None else -(-total // page.limit),
+            next_page=str(number + 1) if page.next_cursor else None,
+            previous_page=str(number - 1) if number > 1 else None,
+            next_cursor=page.next_cursor,
+        )
+
+
+class ListView(Answer, Generic[Shown]):
+    """A page of a list that has no count."""
+
+    results: list[Shown]
+    pagination: PaginationView
+
+    @classmethod
+    def of(cls, page: Page[Record], show: Callable[[Record], Shown]) -> Self:
+        """A page as it is answered."""
+        results = [show(record) for record in page.records]
+        return cls.model_validate(
+            {"results": results, "pagination": PaginationView.of(page), **cls._counts(page.known_count)}
+        )
+
+    @classmethod
+    def _counts(cls, known: int) -> dict[str, int]:
+        del known
+        return {}
+
+
+class TotalListView(ListView[Shown]):
+    """A page of a list whose count is called `total`."""
+
+    total: int
+    """How many there are: a lower bound until the end is reached."""
+
+    @classmethod
+    def _counts(cls, known: int) -> dict[str, int]:
+        return {"total": known}
+
+
+class TotalCountListView(ListView[Shown]):
+    """A page of a list whose count is called `total_count`."""
+
+    total_count: int
+    """How many there are: a lower bound until the end is reached."""
+
+    @classmethod
+    def _counts(cls, known: int) -> dict[str, int]:
+        return {"total_count": known}
