@@ -18,7 +18,9 @@ from core.audit.actions import AuditAction
 from core.errors import NotFoundError
 from core.ids import Prefix, webhook_id
 from core.limits.policy import RateClass
+from core.storage.scope import NamespaceScope
 from core.tenancy.permissions import Permission
+from core.webhooks.delivery import Delivery
 from core.webhooks.endpoint import Endpoint
 from core.webhooks.signature import generate_secret
 
@@ -100,23 +102,36 @@ def list_deliveries(call: Call) -> Reply:
         endpoint.webhook_id,
         page_request(call),
         status=wanted.status,
-        namespace_id=call.namespace.namespace_id if call.namespace else None,
+        namespace_id=_namespace_id(call),
     )
     return Reply(listing(page, show_delivery, "total"))
 
 
 def get_delivery(call: Call) -> Reply:
     """One delivery, with its attempts."""
-    webhooks = call.services.webhooks
-    delivery = webhooks.get_delivery(call.organization, call.path["webhook_id"], call.path["delivery_id"])
-    attempts = webhooks.attempts_of(call.organization, delivery.delivery_id)
+    delivery = _delivery_of(call)
+    attempts = call.services.webhooks.attempts_of(call.organization, delivery.delivery_id)
     return Reply({**show_delivery(delivery), "attempt_history": [show_attempt(attempt) for attempt in attempts]})
 
 
 def replay_delivery(call: Call) -> Reply:
     """Send a delivery again, from the start of its schedule. Raises ConflictError while it is under way."""
-    delivery = call.services.webhooks.replay(call.organization, call.path["webhook_id"], call.path["delivery_id"])
-    return Reply(show_delivery(delivery))
+    delivery = _delivery_of(call)
+    replayed = call.services.webhooks.replay(call.organization, delivery.webhook_id, delivery.delivery_id)
+    return Reply(show_delivery(replayed))
+
+
+def _delivery_of(call: Call) -> Delivery:
+    delivery = call.services.webhooks.get_delivery(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    if _namespace_id(call) not in (None, delivery.namespace_id):
+        raise NotFoundError("The delivery was not found.")
+    return delivery
+
+
+def _namespace_id(call: Call) -> str | None:
+    """The namespace whose deliveries are meant. A delivery belongs to one, as the job does that it tells of."""
+    scope = call.narrowest_scope
+    return scope.namespace_id if isinstance(scope, NamespaceScope) else None
 
 
 _WEBHOOKS = "/v1/organizations/webhooks"
