@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from api.authorization import Target, authorize
+from api.authorization import Target, authorize, require_permission
 from api.rate_headers import rate_headers
 from api.route import NamespaceMode, Route
 from api.source import client_address
 from config.logging_setup import bind_unit_of_work
 from core.bootstrap import Services
-from core.errors import InvalidRequestError, UnauthenticatedError
+from core.errors import InvalidRequestError, NotFoundError, UnauthenticatedError
 from core.ids import Prefix, random_id
 from core.limits.limiter import Subject
 from core.limits.policy import Admitted, RateClass, Refused, Unavailable
 from core.storage.selection import Selection
-from core.tenancy.api_key import ApiKey, Caller
+from core.tenancy.api_key import ApiKey, Caller, require_environment
 from core.tenancy.authentication import require_place
 from core.tenancy.permissions import ResourceType
 from core.tenancy.tenant import Namespace
@@ -62,9 +62,11 @@ class Gate:
             return
         into.caller = self._authenticate(request, into.address)
         require_place(into.caller.key, into.address, request.headers.get("Origin"))
-        into.namespace = self._namespace(route, request, path, into.caller)
-        into.visible = authorize(self._services, into.caller, Target(route, into.namespace, path))
+        # counted before it is decided, so that asking for what is not allowed is no cheaper than the rest
         with self._place(route, into.caller, into):
+            require_permission(into.caller.key, route)
+            into.namespace = self._namespace(route, request, path, into.caller)
+            into.visible = authorize(self._services, into.caller, Target(route, into.namespace, path))
             yield
 
     def address(self, request: Request) -> str:
@@ -94,11 +96,21 @@ class Gate:
             if route.namespace is NamespaceMode.REQUIRED:
                 raise InvalidRequestError("Send the header X-Namespace with a namespace's id or name.")
             return None
-        namespace = self._services.tenants.namespace(caller.scope, named, caller.epoch)
+        namespace = self._reachable(caller, named)
         bind_unit_of_work({"namespace_id": namespace.namespace_id})
         if route.resource and route.resource.type is ResourceType.NAMESPACE:
             require_agreement(namespace, path.get(route.resource.parameter or ""), "the path")
         require_agreement(namespace, request.args.get("namespace_id"), "the query")
+        return namespace
+
+    def _reachable(self, caller: Caller, named: str) -> Namespace:
+        """The namespace. To a key that is bound to an environment it does not tell what other namespaces there are."""
+        try:
+            namespace = self._services.tenants.namespace(caller.scope, named, caller.epoch)
+        except NotFoundError:
+            require_environment(caller.key, None)
+            raise
+        require_environment(caller.key, namespace.environment)
         return namespace
 
     @contextmanager

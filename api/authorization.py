@@ -13,7 +13,7 @@ from core.errors import NotFoundError, PermissionDeniedError
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection
 from core.tenancy.api_key import ApiKey, Caller
-from core.tenancy.permissions import Named, Operation, ResourceType, Scope, scopes_permit
+from core.tenancy.permissions import IN_NAMESPACE, Named, Operation, ResourceType, Scope, scopes_permit
 from core.tenancy.tenant import Namespace
 
 
@@ -26,17 +26,18 @@ class Target:
     path: Mapping[str, str]
 
 
+def require_permission(key: ApiKey, route: Route) -> None:
+    """Raises PermissionDeniedError when the key's permission is below the route's, wherever it leads."""
+    if route.permission is not None and not key.grant.permission.allows(route.permission):
+        raise PermissionDeniedError(needed=route.permission.value)
+
+
 def authorize(services: Services, caller: Caller, target: Target) -> Selection | None:
-    """Raises PermissionDeniedError unless the key allows the route on what the path names.
+    """Raises PermissionDeniedError unless the key's scopes allow the route on what the path names.
 
     For a list that scopes narrow: what may be shown. None narrows nothing.
     """
     key, route = caller.key, target.route
-    if route.permission is None:
-        return None
-    if not key.grant.permission.allows(route.permission):
-        raise PermissionDeniedError(needed=route.permission.value)
-    _require_environment(key, target.namespace)
     if not key.grant.scopes or route.resource is None:
         return None
     operation = route.operation_needed
@@ -48,19 +49,14 @@ def authorize(services: Services, caller: Caller, target: Target) -> Selection |
     return narrowed
 
 
-def _require_environment(key: ApiKey, namespace: Namespace | None) -> None:
-    bound = key.grant.environment
-    if bound and namespace and namespace.environment is not bound:
-        raise PermissionDeniedError(f"This API key is bound to the environment {bound!r}.", environment=bound.value)
-
-
 def _targets(services: Services, caller: Caller, target: Target) -> Iterator[Named]:
-    """What the request is about, from the inside out: the resource, its parents, its namespace."""
+    """What the request is about, from the inside out: the resource, its parents, the namespace that holds it."""
     resource = target.route.resource
+    held = resource is not None and resource.type in IN_NAMESPACE
     while resource is not None:
         yield Named(resource.type, _names(services, caller, target, resource))
         resource = resource.parent
-    if target.namespace is not None:
+    if held and target.namespace is not None:
         yield Named(ResourceType.NAMESPACE, (target.namespace.namespace_id, target.namespace.name))
 
 

@@ -94,13 +94,16 @@ class Call:
         return self.namespace.scope if self.namespace else self.organization
 
     def require_readable(self, type: ResourceType, *names: str) -> None:
-        """Raises PermissionDeniedError when the key's scopes do not let it read what a body refers to."""
+        """Raises PermissionDeniedError when the key's scopes do not let it read what a body refers to.
+
+        Without names: when they do not let it read all of the type.
+        """
         scopes = self.known_caller.key.grant.scopes
         targets = [Named(type, names)]
         if self.namespace:
             targets.append(Named(ResourceType.NAMESPACE, (self.namespace.namespace_id, self.namespace.name)))
         if scopes and not scopes_permit(scopes, Operation.READ_DATA, targets):
-            raise PermissionDeniedError(f"This API key's scopes do not cover the {type} {names[0]}.")
+            raise PermissionDeniedError(f"This API key's scopes do not let it read every {type} that is named here.")
 
     def parse(self, model: type[Model]) -> Model:
         """The body as a typed request; unknown keys are ignored and named in the warnings.

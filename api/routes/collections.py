@@ -52,6 +52,7 @@ def _source_buckets(call: Call, source: SourceBody) -> list[Bucket]:
     try:
         buckets = [call.services.buckets.get(call.scope, name) for name in source.buckets]
     except NotFoundError:
+        call.require_readable(ResourceType.BUCKET)
         raise refuse("source", "a bucket in bucket_ids was not found in this namespace") from None
     for bucket in buckets:
         call.require_readable(ResourceType.BUCKET, bucket.bucket_id, bucket.bucket_name)
@@ -86,7 +87,9 @@ def get_document(call: Call) -> Reply:
 
 def list_documents(call: Call) -> Reply:
     """Documents of a collection, newest first."""
-    page = call.services.collections.list_documents(call.scope, collection_of(call).collection_id, list_request(call))
+    page = call.services.collections.list_documents(
+        call.scope, collection_of(call).collection_id, list_request(call), call.visible
+    )
     return Reply(DocumentList.of(page, show_document))
 
 

@@ -7,15 +7,16 @@ from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
 from api.schemas.namespaces import NamespaceBody, NamespaceChanges, NamespaceList, NamespaceView, show_namespace
 from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
-from core.errors import PermissionDeniedError
+from core.errors import NotFoundError
+from core.tenancy.api_key import require_environment
 from core.tenancy.permissions import Permission
-from core.tenancy.tenant import Environment, Namespace
+from core.tenancy.tenant import Namespace
 
 
 def create_namespace(call: Call) -> Reply:
     """A new namespace of the caller's organization."""
     body = call.parse(NamespaceBody)
-    _require_environment(call, body.environment)
+    require_environment(call.known_caller.key, body.environment)
     namespace = call.services.namespaces.create(
         call.organization, body.namespace_name, body.description, call.new_id, body.environment
     )
@@ -32,7 +33,7 @@ def update_namespace(call: Call) -> Reply:
     """Change a namespace's name, description or environment."""
     namespace, body = namespace_of(call), call.parse(NamespaceChanges)
     if "environment" in body.model_fields_set:
-        _require_environment(call, body.environment)
+        require_environment(call.known_caller.key, body.environment)
     updated = call.services.namespaces.update(call.organization, namespace.namespace_id, body.changes())
     call.services.tenants.changed(call.organization)
     old, new = show_namespace(namespace), show_namespace(updated)
@@ -47,16 +48,18 @@ def list_namespaces(call: Call) -> Reply:
 
 
 def namespace_of(call: Call) -> Namespace:
-    """The namespace that the path names. Raises NotFoundError, and PermissionDeniedError for a key bound elsewhere."""
-    namespace = call.services.namespaces.get(call.organization, call.path["namespace_id"])
-    _require_environment(call, namespace.environment)
+    """The namespace that the path names.
+
+    Raises NotFoundError; to a key that is bound to an environment PermissionDeniedError for all that is not in it.
+    """
+    key = call.known_caller.key
+    try:
+        namespace = call.services.namespaces.get(call.organization, call.path["namespace_id"])
+    except NotFoundError:
+        require_environment(key, None)
+        raise
+    require_environment(key, namespace.environment)
     return namespace
-
-
-def _require_environment(call: Call, environment: Environment | None) -> None:
-    bound = call.known_caller.key.grant.environment
-    if bound and environment is not bound:
-        raise PermissionDeniedError(f"This API key is bound to the environment {bound!r}.", environment=bound.value)
 
 
 _NAMESPACES = "/v1/namespaces"

@@ -8,7 +8,7 @@ from api.schemas.paging import PagingQuery
 from api.schemas.users import UserBody, UserChanges, UserList, UserView, show_user
 from core.audit.actions import AuditAction
 from core.tenancy.permissions import Permission
-from core.tenancy.user import User, UserStatus
+from core.tenancy.user import User
 
 
 def create_user(call: Call) -> Reply:
@@ -45,19 +45,17 @@ def update_user(call: Call) -> Reply:
     """
     user, changes = user_of(call), call.parse(UserChanges)
     keys, scope = call.services.keys, call.organization
-    if changes.status and changes.status is not user.status:
-        keys.suspend(scope, user, suspended=changes.status is not UserStatus.ACTIVE)
-    if changes.role and changes.role is not user.role:
-        keys.cap(scope, user, changes.role.highest_permission)
+    if changes.status:
+        keys.set_status(scope, user, changes.status)
+    if changes.role:
+        keys.set_role(scope, user, changes.role)
     updated = call.services.users.update(scope, user, changes.changes())
     return Reply(show_user(updated), changes=call.changed(show_user(user), show_user(updated)))
 
 
 def delete_user(call: Call) -> Reply:
     """Remove a user and end their keys. Raises ConflictError when no full admin key would be left."""
-    user = user_of(call)
-    call.services.keys.revoke_all_of(call.organization, user)
-    call.services.users.delete(call.organization, user)
+    call.services.keys.remove_user(call.organization, user_of(call))
     return Reply(status=204)
 
 

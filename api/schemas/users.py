@@ -35,8 +35,8 @@ class UserChanges(Body):
     metadata: FreeForm | None = None
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were sent, as the store names them."""
-        sent = self.model_dump(mode="json", exclude_unset=True)
+        """The fields that were sent, as the store names them; role and status apart, which change the user's keys."""
+        sent = self.model_dump(mode="json", exclude_unset=True, exclude={"role", "status"})
         cleared = {name for name, value in sent.items() if value is None and name != "avatar_url"}
         return {"name" if name == "user_name" else name: value for name, value in sent.items() if name not in cleared}
 

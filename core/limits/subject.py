@@ -19,7 +19,7 @@ class Subject:
     key_requests_per_minute: int | None = None
     """less than the plan gives a key; more than the plan is not given"""
     class_overrides: Mapping[RateClass, int] = field(default_factory=dict)
-    """requests a minute of the organization that an operator set in place of the plan's"""
+    """requests a minute of the organization that replace the plan's; more than the plan is not given"""
 
 
 def plan_of(plans: Mapping[str, PlanLimits], plan: str) -> PlanLimits:
@@ -47,7 +47,8 @@ def organization_policies(plan: PlanLimits, subject: Subject, rate_class: RateCl
         RateClass.UPLOAD: plan.upload,
         RateClass.COMPUTE: plan.compute,
     }
-    per_minute = subject.class_overrides.get(rate_class, published[rate_class])
+    # set by a customer's admin, perhaps under a larger plan
+    per_minute = min(subject.class_overrides.get(rate_class, published[rate_class]), published[rate_class])
     return (
         _per_minute(f"organization-{rate_class.value}", per_minute, plan.burst),
         Policy("organization-second", plan.organization_requests_per_second, 1, plan.burst),

@@ -45,7 +45,7 @@ SCHEMA: dict[str, CollectionSchema] = {
         [
             _index("internal_id", "_id"),
             _index("internal_id", "user_id", "name", unique=True, partialFilterExpression={"active": True}),
-            _index("internal_id", "user_id"),
+            _index("internal_id", "user_id", "revoked_at"),
             _index("internal_id", "permissions", "active"),
         ],
     ),

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal
 from urllib.parse import urlsplit
 
+from core.errors import PermissionDeniedError
 from core.storage.scope import OrganizationScope
 from core.tenancy.permissions import Permission, Scope, scopes_contain
 from core.tenancy.tenant import Environment, Organization
@@ -132,6 +133,13 @@ class Caller:
     def scope(self) -> OrganizationScope:
         """The caller's organization."""
         return OrganizationScope(self.key.internal_id)
+
+
+def require_environment(key: ApiKey, environment: Environment | None) -> None:
+    """Raises PermissionDeniedError when the key is bound to another environment than this."""
+    if (bound := key.grant.environment) and environment is not bound:
+        message = f"This API key reaches only namespaces of the environment {bound.value!r}."
+        raise PermissionDeniedError(message, environment=bound.value)
 
 
 def text_kind(environment: Environment | None) -> Literal["live", "test"]:

@@ -1,6 +1,6 @@
 """API keys in MongoDB: verifiers and grants, never a key's text. The last full admin key cannot be lost here."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from pymongo.errors import DuplicateKeyError
@@ -15,9 +15,10 @@ from core.tenancy.api_key import ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.keys import KeyVerifier, PresentedKey, mint_key
 from core.tenancy.permissions import Permission, Scope
 from core.tenancy.tenant import Environment
-from core.tenancy.user import User
+from core.tenancy.user import Role, User, UserStatus
 
 _HINT_LENGTH = 4
+_BY_USER = "internal_id_1_user_id_1_revoked_at_1"
 _LAST_ADMIN = "This is the organization's last full admin key: create another one first, or rotate it."
 
 
@@ -73,13 +74,19 @@ class KeyStore:
         description: str | None = None,
         maker: ApiKey | None = None,
     ) -> ApiKey:
-        """Store a new key. Raises AlreadyExistsError when the user has an active key of that name."""
+        """Store a new key, which works only while its user is active.
+
+        Raises AlreadyExistsError when the user has an active key of that name, and ConflictError when the user has
+        lost the role for it, or is gone.
+        """
         document = self._document(user.user_id, user.email, name, grant, key, description, maker)
-        try:
-            self._keys(scope).insert_one(document)
-        except DuplicateKeyError as error:
-            raise AlreadyExistsError(f"The user has an active key called {name!r} already.") from error
-        return _api_key({**document, "internal_id": scope.internal_id})
+
+        def write(data: OrganizationData) -> None:
+            suspended = _require_owner(data, user.user_id, grant)
+            data["api_keys"].insert_one({**document, "is_suspended": suspended})
+
+        self._write(scope, write, f"The user has an active key called {name!r} already.")
+        return self._require(scope, key.key_id)
 
     def issue(self, scope: OrganizationScope, user: User, name: str, grant: KeyGrant) -> PresentedKey:
         """A new key by the operator's hand. Its text is in the answer and nowhere else. Raises AlreadyExistsError."""
@@ -106,21 +113,28 @@ class KeyStore:
         query = {"user_id": user.user_id, **narrowed(only, "_id", "name")}
         if not include_revoked:
             query["revoked_at"] = None
-        found = self._keys(scope).find(query)
+        # the index is named because the embedded database scans when a filter has a field beyond its index
+        found = self._keys(scope).find(query).hint(_BY_USER)
         return sorted(map(_api_key, found), key=lambda key: key.created_at, reverse=True)
 
     def update(
         self, scope: OrganizationScope, key: ApiKey, grant: KeyGrant, *, name: str, description: str | None
     ) -> ApiKey:
-        """Change what a key may do, and what it is called. Raises ConflictError for the last full admin key,
-        AlreadyExistsError, NotFoundError when it was revoked meanwhile."""
+        """Change what a key may do, and what it is called; the texts that it had before and that still work with it.
+
+        Raises AlreadyExistsError, NotFoundError when it was revoked meanwhile, and ConflictError for the last full
+        admin key, or when `key` is not what stands there any more.
+        """
         changes = {"$set": {**_grant_fields(grant), "name": name, "description": description}}
 
         def write(data: OrganizationData) -> None:
+            self._require_unchanged(data, key)
+            _require_owner(data, key.user_id, grant)
             if not grant.is_full_admin or grant.expires_at is not None:
                 self._keep_an_admin(data, without={key.key_id})
-            if not data["api_keys"].update_one({"_id": key.key_id, "active": True}, changes):
-                raise NotFoundError("The API key was not found.")
+            # a text that the key had before a rotation, and that still works, is the same key
+            same = [each.key_id for each in _keys_of(data, key.user_id) if each.name == key.name]
+            data["api_keys"].update_many({"_id": {"$in": same}}, changes)
 
         self._write(scope, write, f"The user has an active key called {name!r} already.")
         return self._require(scope, key.key_id)
@@ -130,16 +144,17 @@ class KeyStore:
     ) -> ApiKey:
         """Put a new text in an old key's place; the old one works until `grace_until`, or its own end when sooner.
 
-        Raises NotFoundError when the old key was revoked or rotated meanwhile.
+        Raises NotFoundError when the old key was revoked or rotated meanwhile, ConflictError when it was changed.
         """
         document = self._document(old.user_id, old.user_email, old.name, old.grant, key, old.description, maker)
         ends = min(filter(None, (grace_until, old.grant.expires_at)))
 
         def write(data: OrganizationData) -> None:
+            self._require_unchanged(data, old)
+            suspended = _require_owner(data, old.user_id, old.grant)
             retired = {"$set": {"grace_until": ends}, "$unset": {"active": ""}}
-            if not data["api_keys"].update_one({"_id": old.key_id, "active": True}, retired):
-                raise NotFoundError("The API key was not found.")
-            data["api_keys"].insert_one(document)
+            data["api_keys"].update_one({"_id": old.key_id, "active": True}, retired)
+            data["api_keys"].insert_one({**document, "is_suspended": suspended})
 
         self._write(scope, write, "The key was rotated already.")
         return self._require(scope, key.key_id)
@@ -149,54 +164,72 @@ class KeyStore:
 
         How many ended: 0 when there was none.
         """
-        named = [key.key_id for key in self.list(scope, user) if key.name == name]
-        return self._revoke_all(scope, named)
-
-    def revoke_all_of(self, scope: OrganizationScope, user: User) -> int:
-        """End all keys of a user. Raises ConflictError when the last full admin key is among them."""
-        return self._revoke_all(scope, [key.key_id for key in self.list(scope, user)])
-
-    def suspend(self, scope: OrganizationScope, user: User, suspended: bool) -> None:
-        """Stop a user's keys, or let them work again. Raises ConflictError when no full admin key would be left."""
-        own = {key.key_id for key in self.list(scope, user)}
-
-        def write(data: OrganizationData) -> None:
-            if suspended:
-                self._keep_an_admin(data, without=own)
-            data["api_keys"].update_many({"user_id": user.user_id}, {"$set": {"is_suspended": suspended}})
-
-        self._write(scope, write, "")
-
-    def cap(self, scope: OrganizationScope, user: User, highest: Permission) -> None:
-        """Take from a user's keys what is above `highest`. Raises ConflictError for the last full admin key."""
-        above = [key for key in self.list(scope, user) if key.grant.permission.rank > highest.rank]
-
-        def write(data: OrganizationData) -> None:
-            self._keep_an_admin(data, without={key.key_id for key in above})
-            for key in above:
-                kept = [each.value for each in key.grant.permissions if each.rank <= highest.rank]
-                data["api_keys"].update_one({"_id": key.key_id}, {"$set": {"permissions": kept or [highest.value]}})
-
-        if above:
-            self._write(scope, write, "")
-
-    def _revoke_all(self, scope: OrganizationScope, key_ids: Sequence[str]) -> int:
-        if not key_ids:
-            return 0
         ended: list[int] = []
 
         def write(data: OrganizationData) -> None:
-            self._keep_an_admin(data, without=set(key_ids))
-            revoked = {"$set": {"revoked_at": self._clock.now(), "grace_until": None}, "$unset": {"active": ""}}
-            ended.append(data["api_keys"].update_many({"_id": {"$in": list(key_ids)}, "revoked_at": None}, revoked))
+            ended.append(self._end(data, [key for key in _keys_of(data, user.user_id) if key.name == name]))
 
         self._write(scope, write, "")
         return ended[-1]
 
+    def remove_user(self, scope: OrganizationScope, user: User) -> None:
+        """Remove a user and end their keys. Raises ConflictError when the last full admin key is among them."""
+
+        def write(data: OrganizationData) -> None:
+            self._end(data, _keys_of(data, user.user_id))
+            data["users"].delete_one({"_id": user.user_id})
+
+        self._write(scope, write, "")
+
+    def set_status(self, scope: OrganizationScope, user: User, status: UserStatus) -> None:
+        """Change a user's status: keys of a user who is not active do not work.
+
+        Raises ConflictError when no full admin key would be left.
+        """
+        suspended = status is not UserStatus.ACTIVE
+
+        def write(data: OrganizationData) -> None:
+            if suspended:
+                self._keep_an_admin(data, without={key.key_id for key in _keys_of(data, user.user_id)})
+            data["users"].update_one({"_id": user.user_id}, {"$set": {"status": status.value}})
+            data["api_keys"].update_many({"user_id": user.user_id}, {"$set": {"is_suspended": suspended}})
+
+        self._write(scope, write, "")
+
+    def set_role(self, scope: OrganizationScope, user: User, role: Role) -> None:
+        """Change a user's role, and take from their keys what is above it.
+
+        Raises ConflictError for the last full admin key.
+        """
+        highest = role.highest_permission
+
+        def write(data: OrganizationData) -> None:
+            above = [key for key in _keys_of(data, user.user_id) if not highest.allows(key.grant.permission)]
+            self._keep_an_admin(data, without={key.key_id for key in above})
+            data["users"].update_one({"_id": user.user_id}, {"$set": {"role": role.value}})
+            for key in above:
+                kept = [each.value for each in key.grant.permissions if highest.allows(each)]
+                data["api_keys"].update_one({"_id": key.key_id}, {"$set": {"permissions": kept or [highest.value]}})
+
+        self._write(scope, write, "")
+
+    def _end(self, data: OrganizationData, keys: Iterable[ApiKey]) -> int:
+        """Revoke keys; how many that were."""
+        found = [key.key_id for key in keys]
+        self._keep_an_admin(data, without=found)
+        revoked = {"$set": {"revoked_at": self._clock.now(), "grace_until": None}, "$unset": {"active": ""}}
+        return data["api_keys"].update_many({"_id": {"$in": found}}, revoked) if found else 0
+
+    def _require_unchanged(self, data: OrganizationData, key: ApiKey) -> None:
+        """Raises NotFoundError when the key is no longer active, ConflictError when it is not what was looked at."""
+        found = data["api_keys"].find_one({"_id": key.key_id, "active": True})
+        if found is None:
+            raise NotFoundError("The API key was not found.")
+        if (standing := _api_key(found)).grant != key.grant or standing.name != key.name:
+            raise ConflictError("The API key was changed meanwhile: look at it and try again.")
+
     def _keep_an_admin(self, data: OrganizationData, without: Iterable[str]) -> None:
         """Raises ConflictError unless a full admin key stays usable without these."""
-        # two of these at once collide here, so that each sees what the other left
-        data["organizations"].update_one({"_id": data.scope.internal_id}, {"$inc": {"key_changes": 1}})
         admins = map(_api_key, data["api_keys"].find({"permissions": Permission.ADMIN.value, "active": True}))
         usable = {key.key_id for key in admins if key.grant.is_full_admin and self.is_usable(key)}
         gone = set(without)
@@ -204,8 +237,15 @@ class KeyStore:
             raise ConflictError(_LAST_ADMIN)
 
     def _write(self, scope: OrganizationScope, write: Callable[[OrganizationData], None], taken: str) -> None:
+        """Make a change of keys or their owners. Two of one organization never overlap."""
+
+        def alone(data: OrganizationData) -> None:
+            # two of these at once collide here, before they read, so that each sees what the other left
+            data["organizations"].update_one({"_id": data.scope.internal_id}, {"$inc": {"key_changes": 1}})
+            write(data)
+
         try:
-            self._handles.organization(scope).all_or_nothing(write)
+            self._handles.organization(scope).all_or_nothing(alone)
         except DuplicateKeyError as error:
             raise AlreadyExistsError(taken) from error
 
@@ -254,6 +294,19 @@ class KeyStore:
 
     def _keys(self, scope: OrganizationScope) -> ScopedCollection:
         return self._handles.organization(scope)["api_keys"]
+
+
+def _keys_of(data: OrganizationData, user_id: str) -> Iterator[ApiKey]:
+    """A user's keys that were not revoked."""
+    return map(_api_key, data["api_keys"].find({"user_id": user_id, "revoked_at": None}))
+
+
+def _require_owner(data: OrganizationData, user_id: str, grant: KeyGrant) -> bool:
+    """Whether the user's keys are suspended. Raises ConflictError when the user may not hold such a key (any more)."""
+    user = data["users"].find_one({"_id": user_id})
+    if user is None or not Role(user["role"]).highest_permission.allows(grant.permission):
+        raise ConflictError("The key's user was removed, or has not the role for it.")
+    return UserStatus(user["status"]) is not UserStatus.ACTIVE
 
 
 def _grant_fields(grant: KeyGrant) -> Document:
