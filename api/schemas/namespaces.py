@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, get_args
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, Description, View
 from api.schemas.paging import TotalCountListView
@@ -16,9 +16,12 @@ AccountType = Literal["build", "scale", "enterprise", "free", "pro", "team"]
 
 
 class NamespaceBody(Body):
-    """POST /v1/namespaces"""
+    """A new namespace."""
 
-    namespace_name: Annotated[str, StringConstraints(min_length=3, max_length=63)]
+    namespace_name: Annotated[str, StringConstraints(min_length=3, max_length=63)] = Field(
+        json_schema_extra={"pattern": r"^(?!ns_)[a-z0-9][a-z0-9_-]*$"}
+    )
+    """Lower-case letters, digits, `_` and `-`; not to be mistaken for an id."""
     description: Description | None = None
 
 
