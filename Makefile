@@ -13,7 +13,7 @@ SEED ?= 1
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate fuzz chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 
 mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
 	@$(BIN)/python -m tests.mutation
+
+fuzz: $(READY) ## the API against its own document: many requests of every kind, with keys of every permission (minutes)
+	@KEYSTAGE_FUZZ_EXAMPLES=100 KEYSTAGE_FUZZ_PERMISSIONS=admin $(BIN)/pytest -q tests/integration/test_fuzz.py
+	@KEYSTAGE_FUZZ_EXAMPLES=10 KEYSTAGE_FUZZ_PERMISSIONS=read,write,delete $(BIN)/pytest -q tests/integration/test_fuzz.py
 
 chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2

@@ -63,31 +63,39 @@ _TRANSPORT: Mapping[int, KeystageError] = {
 """What the web framework refuses by itself, as errors of ours."""
 
 
-MEANINGS: Final[Mapping[int, str]] = {
-    400: "The request could not be understood.",
-    401: "There is no valid API key in it.",
-    403: "The key may not do this, or the credits do not suffice.",
-    404: "It does not exist, or belongs to somebody else.",
-    409: "The name is taken, or the state forbids it now.",
-    413: "The body is larger than this route accepts.",
-    415: "The body is not JSON in UTF-8.",
-    422: "Some fields are not valid: `details.validation_errors` names each.",
-    429: "There were too many requests: wait for as long as `Retry-After` says.",
-    500: "Something went wrong on our side.",
-    503: "A part that is needed does not answer: try again after `Retry-After`.",
+@dataclass(frozen=True)
+class Failure:
+    """One status of a failed request, as the OpenAPI document says it."""
+
+    meaning: str
+    sends: tuple[str, ...] = ()
+    """headers that are always there"""
+    may_send: tuple[str, ...] = ()
+    of_bodies: bool = False
+    """whether only methods that carry a body fail so"""
+
+
+FAILURES: Final[Mapping[int, Failure]] = {
+    400: Failure("The request could not be understood."),
+    401: Failure("There is no valid API key in it.", sends=("WWW-Authenticate",)),
+    403: Failure("The key may not do this, or the credits do not suffice."),
+    404: Failure("It does not exist, or belongs to somebody else."),
+    409: Failure("The name is taken, or the state forbids it now.", may_send=("Retry-After",), of_bodies=True),
+    413: Failure("The body is larger than this route accepts.", of_bodies=True),
+    415: Failure("The body is not JSON in UTF-8.", of_bodies=True),
+    422: Failure("Some fields are not valid: `details.validation_errors` names each."),
+    429: Failure("There were too many requests: wait for as long as `Retry-After` says.", sends=("Retry-After",)),
+    500: Failure("Something went wrong on our side."),
+    503: Failure("A part that is needed does not answer: try again after `Retry-After`.", sends=("Retry-After",)),
 }
-"""Every failure that a route answers, for OpenAPI."""
-_OF_BODIES = frozenset({409, 413, 415})
-"""Failures of methods that carry a body: only they create something or send something."""
-WAITING: Final = frozenset({429, 503})
-"""Failures that say with `Retry-After` when to come again."""
+"""Every failure that a route answers."""
 
 
 def failures(*, keyed: bool, takes_body: bool, names_a_resource: bool) -> list[int]:
     """The statuses with which a route of this kind may fail."""
     if not keyed:
         return [404, 500] if names_a_resource else [500]
-    return [status for status in MEANINGS if takes_body or status not in _OF_BODIES]
+    return [status for status, failure in FAILURES.items() if takes_body or not failure.of_bodies]
 
 
 def error_reply(error: Exception, request_id: str) -> Reply:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from api.errors import MEANINGS, WAITING, failures
+from api.errors import FAILURES, Failure, failures
 from api.openapi.references import Schemas
 from api.route import JSON, Route
 from api.schemas.errors import ErrorView
@@ -35,6 +35,8 @@ HEADERS: Final = {
     "ETag": _header("The version of what is answered.", required=True),
 }
 """Every header of an answer that the document describes, by its name in `components`."""
+_ALWAYS: Final = {"Retry-After": "RequiredRetryAfter"}
+"""Headers that some answers may have, and others always have."""
 _LIMITS = (
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
@@ -59,7 +61,7 @@ def answers_of(route: Route, schemas: Schemas) -> dict[str, Any]:
 
 def failed_answers(schemas: Schemas) -> dict[str, Any]:
     """The failures, each once for all routes, by the names that `answers_of` refers to."""
-    return {_name(status): _failure(status, schemas) for status in MEANINGS}
+    return {_name(status): _failure(failure, schemas) for status, failure in FAILURES.items()}
 
 
 def _success(route: Route, status: int, model: type[BaseModel] | None, schemas: Schemas) -> dict[str, Any]:
@@ -78,16 +80,11 @@ def _success(route: Route, status: int, model: type[BaseModel] | None, schemas: 
     return described
 
 
-def _failure(status: int, schemas: Schemas) -> dict[str, Any]:
-    headers = {name: name for name in ("X-Request-ID", *_LIMITS)}
-    if status in WAITING:
-        headers["Retry-After"] = "RequiredRetryAfter"
-    elif status == 409:
-        headers["Retry-After"] = "Retry-After"
-    elif status == 401:
-        headers["WWW-Authenticate"] = "WWW-Authenticate"
+def _failure(failure: Failure, schemas: Schemas) -> dict[str, Any]:
+    headers = {name: name for name in ("X-Request-ID", *_LIMITS, *failure.may_send)}
+    headers |= {name: _ALWAYS.get(name, name) for name in failure.sends}
     content = {JSON: {"schema": schemas.of(ErrorView)}}
-    return {"description": MEANINGS[status], "headers": _header_references(headers), "content": content}
+    return {"description": failure.meaning, "headers": _header_references(headers), "content": content}
 
 
 def _common(route: Route) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.openapi.answers import HEADERS, answers_of, failed_answers
+from api.openapi.decoding import DEFINITIONS, as_decoded
 from api.openapi.parameters import parameters_of, path_of
 from api.openapi.references import REF_TEMPLATE, Schemas
 from api.route import JSON, Route
@@ -45,13 +46,18 @@ def build_document(routes: Sequence[Route]) -> dict[str, Any]:
 
 def _schemas_of(routes: Iterable[Route]) -> Schemas:
     """The schemas of every model that a route names."""
-    read: set[type[BaseModel]] = {model for route in routes for model in (route.body, route.query) if model}
+    read = {model for route in routes for model in (route.body, route.query) if model}
     shown = {model for route in routes for model in route.answers.values() if model} | {ErrorView}
-    asked: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in read]
-    asked += [(model, "serialization") for model in shown]
-    asked.sort(key=lambda one: one[0].__name__)
-    places, found = models_json_schema(asked, ref_template=REF_TEMPLATE)
-    return Schemas({model: places[model, mode] for model, mode in asked}, found["$defs"])
+    read_places, read_definitions = _models(read, "validation")
+    shown_places, shown_definitions = _models(shown, "serialization")
+    decoded = {name: as_decoded(schema) for name, schema in read_definitions.items()}
+    return Schemas({**read_places, **shown_places}, {**decoded, **shown_definitions, **DEFINITIONS})
+
+
+def _models(models: set[type[BaseModel]], mode: JsonSchemaMode) -> tuple[dict[type[BaseModel], Any], dict[str, Any]]:
+    ordered = sorted(models, key=lambda model: model.__name__)
+    places, found = models_json_schema([(model, mode) for model in ordered], ref_template=REF_TEMPLATE)
+    return {model: places[model, mode] for model in ordered}, found["$defs"]
 
 
 def _queries(routes: Iterable[Route]) -> set[str]:

@@ -33,8 +33,7 @@ PATH: Final[Mapping[str, str]] = {
 _NAMESPACE: Final = {
     "name": "X-Namespace",
     "in": "header",
-    "description": "The namespace, by id or name.",
-    "schema": {"type": "string", "minLength": 1},
+    "description": "The namespace, by id or name. An empty one counts as not sent.",
 }
 _REQUEST_ID: Final = {
     "name": "X-Request-ID",
@@ -94,7 +93,9 @@ def _query_parameter(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 def _headers(route: Route) -> list[dict[str, Any]]:
     headers: list[dict[str, Any]] = []
     if route.namespace is not NamespaceMode.NONE:
-        headers.append({**_NAMESPACE, "required": route.namespace is NamespaceMode.REQUIRED})
+        required = route.namespace is NamespaceMode.REQUIRED
+        shape = {"type": "string", **({"minLength": 1} if required else {})}
+        headers.append({**_NAMESPACE, "required": required, "schema": shape})
     if route.idempotent:
         headers.append(dict(_IDEMPOTENCY_KEY))
     if 202 in route.answers:

@@ -11,7 +11,7 @@ import orjson
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
 
 from api.call import validated
-from api.schemas.fields import Answer, Body, Description, FreeForm, ShortText, View, name_of
+from api.schemas.fields import Answer, Body, Description, FreeForm, ShortText, View, name_of, name_pattern
 from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import (
     BINARY_TYPES,
@@ -56,9 +56,20 @@ class BucketSchema(Body):
 
 
 class BucketBody(Body):
-    """POST /v1/buckets"""
+    """A new bucket."""
 
-    bucket_name: Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(name_of(Prefix.BUCKET))]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"bucket_name": "papers", "bucket_schema": {"properties": {"content": {"type": "text"}}}}]
+        }
+    )
+
+    bucket_name: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=100),
+        AfterValidator(name_of(Prefix.BUCKET)),
+        Field(json_schema_extra=name_pattern(Prefix.BUCKET)),
+    ]
     bucket_schema: BucketSchema = Field(validation_alias=AliasChoices("bucket_schema", "schema"))
     description: Description | None = None
     metadata: FreeForm = Field(default_factory=dict)
@@ -93,7 +104,7 @@ class ObjectData(Body):
 
 
 class ObjectsBody(Body):
-    """POST …/objects/batch. Each object is validated by itself, so that one bad object fails alone."""
+    """Several objects. Each is validated by itself, so that one bad object fails alone."""
 
     objects: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_OBJECTS)
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 
 from api.call import refuse, validated
 from api.schemas.buckets import SchemaView, show_schema
-from api.schemas.fields import Answer, Body, Description, FreeForm, Identifier, ShortText, View, name_of
+from api.schemas.fields import Answer, Body, Description, FreeForm, Identifier, ShortText, View, name_of, name_pattern
 from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection, Document, ExtractorConfig
@@ -49,10 +49,13 @@ class ExtractorBody(Body):
 
 
 class CollectionBody(Body):
-    """POST /v1/collections"""
+    """A new collection."""
 
     collection_name: Annotated[
-        str, StringConstraints(min_length=3, max_length=100), AfterValidator(name_of(Prefix.COLLECTION))
+        str,
+        StringConstraints(min_length=3, max_length=100),
+        AfterValidator(name_of(Prefix.COLLECTION)),
+        Field(json_schema_extra=name_pattern(Prefix.COLLECTION)),
     ]
     source: SourceBody
     feature_extractor: ExtractorBody

@@ -55,6 +55,12 @@ def name_of(prefix: Prefix) -> Callable[[str], str]:
     return check
 
 
+def name_pattern(prefix: Prefix) -> dict[str, Any]:
+    """What `name_of` accepts, as the schema says it."""
+    inner, outer = r"[^/\x00-\x1f\x7f]", r"[^\s/\x00-\x1f\x7f]"
+    return {"pattern": f"^(?!{prefix.value}){outer}({inner}*{outer})?$"}
+
+
 def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if len(orjson.dumps(value)) > MAX_FREE_BYTES:
         raise ValueError(f"at most {MAX_FREE_BYTES} bytes of JSON")

@@ -9,12 +9,17 @@ from api.schemas.fields import Answer, Body, Description
 from api.schemas.paging import TotalCountListView
 from core.tenancy.tenant import Environment, Namespace
 
-_Name = Annotated[str, StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+_Name = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=63),
+    Field(json_schema_extra={"pattern": r"^(?!ns_)[a-z0-9][a-z0-9_-]*$"}),
+]
+"""Lower-case letters, digits, `_` and `-`; not to be mistaken for an id. The store says so."""
 _EnvironmentField = Annotated[Environment, Field(strict=False)]
 
 
 class NamespaceBody(Body):
-    """POST /v1/namespaces"""
+    """A new namespace."""
 
     namespace_name: _Name
     description: Description | None = None

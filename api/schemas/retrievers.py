@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
 
 from api.call import validated
-from api.schemas.fields import Answer, Body, Description, FreeForm, Identifier, Number, ShortText, View, name_of
+from api.schemas.fields import (
+    Answer,
+    Body,
+    Description,
+    FreeForm,
+    Identifier,
+    Number,
+    ShortText,
+    View,
+    name_of,
+    name_pattern,
+)
 from api.schemas.paging import TotalListView
 from core.credits.prices import MILLI
 from core.errors import FieldProblem, ValidationFailedError
@@ -45,12 +56,33 @@ class InputField(Body):
 
 
 class RetrieverBody(Body):
-    """POST /v1/retrievers. Stages are read by `core.retrievers.stages`."""
+    """A new retriever. Its stages are flat, or have their settings under `config`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "retriever_name": "answers",
+                    "stages": [
+                        {
+                            "stage_type": "filter",
+                            "stage_id": "attribute_filter",
+                            "parameters": {"field": "author", "operator": "eq", "value": "{{INPUT.author}}"},
+                        }
+                    ],
+                    "input_schema": {"author": {"type": "string", "required": True}},
+                }
+            ]
+        }
+    )
 
     retriever_name: Annotated[
-        str, StringConstraints(min_length=1, max_length=200), AfterValidator(name_of(Prefix.RETRIEVER))
+        str,
+        StringConstraints(min_length=1, max_length=200),
+        AfterValidator(name_of(Prefix.RETRIEVER)),
+        Field(json_schema_extra=name_pattern(Prefix.RETRIEVER)),
     ]
-    stages: list[Any] = Field(min_length=1)
+    stages: list[Any] = Field(min_length=1, json_schema_extra={"items": {"type": "object"}})
     collection_identifiers: list[Identifier] = Field(
         default_factory=list,
         max_length=100,
@@ -79,7 +111,7 @@ class RetrieverBody(Body):
 
 
 class ExecuteBody(Body):
-    """POST …/execute. What is published and not available yet is refused when it would change the answer."""
+    """One execution. What is published and not available yet is refused when it would change the answer."""
 
     inputs: FreeForm = Field(default_factory=dict)
     limit: int | None = Field(default=None, ge=1, le=MAX_DOCUMENTS)

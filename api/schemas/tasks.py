@@ -1,7 +1,7 @@
 """Jobs as the published tasks, and batches, whose status is their job's."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -24,10 +24,10 @@ _SPEC_IDS = ("batch_id", "bucket_id", "retriever_id", "execution_id", "collectio
 
 
 class TaskFilter(Body):
-    """POST /v1/tasks/list"""
+    """Which tasks to list."""
 
-    status: str | None = None
-    task_type: str | None = None
+    status: Annotated[str, Field(json_schema_extra={"enum": list(get_args(TaskStatus))})] | None = None
+    task_type: Annotated[str, Field(json_schema_extra={"enum": list(get_args(TaskType))})] | None = None
 
     def states(self) -> list[JobState]:
         """The job states that are asked for; empty for all. Raises ValidationFailedError for an unknown status."""
@@ -39,7 +39,7 @@ class TaskFilter(Body):
 
 
 class BatchBody(Body):
-    """POST …/batches"""
+    """A new batch."""
 
     object_ids: list[Identifier] = Field(min_length=1, max_length=MAX_BATCH_OBJECTS)
     collection_ids: list[Identifier] = Field(default_factory=list, max_length=100)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, Number, ShortText, View
 from api.schemas.paging import PagingQuery, TotalListView
@@ -30,7 +30,19 @@ class Channel(Body):
 
 
 class WebhookBody(Body):
-    """POST and PUT of a webhook."""
+    """A webhook as its owner sets it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "webhook_name": "done",
+                    "event_types": ["collection.documents.batch_completed"],
+                    "channels": [{"channel": "webhook", "configs": {"url": "https://example.com/hook"}}],
+                }
+            ]
+        }
+    )
 
     webhook_name: ShortText
     event_types: list[Annotated[EventType, Field(strict=False)]] = Field(min_length=1, max_length=100)
@@ -58,7 +70,7 @@ class WebhookBody(Body):
 
 
 class WebhookFilter(Body):
-    """POST /v1/organizations/webhooks/list"""
+    """Which webhooks to list."""
 
     event_type: Annotated[EventType, Field(strict=False)] | None = None
     is_active: bool | None = None

@@ -1,6 +1,7 @@
 """The OpenAPI document: every route, every failure, and nothing of ours that must stay inside."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,15 +9,18 @@ from functools import cache
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import RootModel
 
-from api.errors import MEANINGS
+from api.decode import decode_body
+from api.errors import FAILURES
 from api.openapi.document import build_document
 from api.openapi.parameters import PATH, path_of
 from api.registry import ROUTES
 from api.route import JSON, Route
 from api.schemas.fields import View
+from core.errors import InvalidRequestError
 
 INSIDE = re.compile(r"internal_?id|verifier|pepper|\bmac\b|wrapped|sealed|\btoken\b|\b_id\b|hold_id|fence|blob_key")
 """Names and words of what never leaves."""
@@ -89,7 +93,7 @@ def test_a_row_that_lacks_something_is_noticed() -> None:
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.permission], ids=lambda route: route.name)
 def test_a_route_with_a_key_lists_every_failure(route: Route) -> None:
     answers = operation(route)["responses"]
-    expected = set(MEANINGS) if route.method in BODY_METHODS else set(MEANINGS) - {409, 413, 415}
+    expected = set(FAILURES) if route.method in BODY_METHODS else set(FAILURES) - {409, 413, 415}
     assert {str(status) for status in expected} <= answers.keys()
     for status in expected:
         failure = resolved(answers[str(status)])
@@ -143,3 +147,27 @@ def test_every_named_schema_is_used() -> None:
     parts = document()["components"]
     named = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers", "responses") for name in parts[kind]}
     assert named - used == set()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"a.b": 1},
+        {"$where": 1},
+        {"deep": [{"down": {"a.b": None}}]},
+        {"k" * 257: 1},
+        {"number": 2**63},
+        {"text": "a\x00b"},
+        {"nul\x00": 1},
+        {"fine": [1, 2.5, None, True, "text", {"": {"deeper": -(2**63)}}]},
+        {"also fine": {"a$": "$a.b", "k" * 256: 2**63 - 1}},
+    ],
+)
+def test_a_body_schema_takes_what_the_decoder_takes(body: dict[str, Any]) -> None:
+    try:
+        decode_body("application/json", None, json.dumps(body).encode())
+        taken = True
+    except InvalidRequestError:
+        taken = False
+    validator = Draft202012Validator({"$ref": "#/components/schemas/WebhookFilter", **document()})
+    assert validator.is_valid(body) is taken
