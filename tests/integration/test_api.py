@@ -290,7 +290,7 @@ def counted_tenant(services: Services, monkeypatch: pytest.MonkeyPatch) -> Itera
     commands = _Commands()
     monkeypatch.setitem(mongo._OPTIONS, "event_listeners", [commands])
     counted = build_services(services.settings)
-    organization = counted.organizations.create("Counted", "owner@example.com", "free")
+    organization = counted.organizations.create("Counted", "owner@example.com", "enterprise")
     counted.ledger.grant(organization.scope, "grant:start", 1_000_000)
     namespace = counted.namespaces.create(organization.scope, "default")
     key = new_key(counted, organization.scope, Permission.ADMIN, "test").text

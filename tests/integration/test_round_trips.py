@@ -98,7 +98,7 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
 
 
 def _tenant(services: Services) -> Tenant:
-    organization = services.organizations.create("Counted", "owner@example.com", "free")
+    organization = services.organizations.create("Counted", "owner@example.com", "enterprise")
     services.ledger.grant(organization.scope, "grant:start", 1_000_000)
     namespace = services.namespaces.create(organization.scope, "default")
     key = new_key(services, organization.scope, Permission.ADMIN, "test").text
