@@ -29,13 +29,19 @@ class NamespaceView(Answer):
     """The published NamespaceModel."""
 
     object: Literal["namespace"]
+    """Always `namespace`."""
     namespace_id: str
+    """The id to name it by."""
     namespace_name: str
+    """Unique in its organization."""
     description: str | None
+    """What its owner says about it."""
     namespace_ready: Literal[True]
     """A namespace can be used as soon as it exists."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class RateLimitsView(View):
@@ -46,23 +52,32 @@ class OrganizationView(Answer):
     """The published OrganizationModelResponse."""
 
     organization_id: str
+    """The organization."""
     organization_name: str
+    """As it was given."""
     account_type: AccountType
+    """The plan."""
     credit_count: int
     """Whole credits that can be spent now."""
     rate_limits: RateLimitsView
+    """The limits that are set."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class BalanceView(Answer):
     """The published CreditBalanceResponse; `pending_*` carry what whole credits cannot."""
 
     organization_id: str
+    """The organization."""
     credit_balance: int
     """Whole credits, those included that are held for tasks under way."""
     account_tier: AccountType
+    """The plan."""
     credits_held: int
+    """Whole credits that are held for tasks under way."""
     credits_available: int
     """Whole credits that can be spent now."""
     pending_credit_balance: float
