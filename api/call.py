@@ -7,11 +7,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from api.schemas.fields import Answer
+from core.audit.entry import ChangeDigest
 from core.bootstrap import Services
-from core.errors import FieldProblem, InvalidRequestError, ValidationFailedError
+from core.errors import FieldProblem, InvalidRequestError, PermissionDeniedError, ValidationFailedError
 from core.ids import IdSource, random_id
 from core.storage.scope import NamespaceScope, OrganizationScope
-from core.tenancy.tenant import Caller, Namespace
+from core.storage.selection import Selection
+from core.tenancy.api_key import Caller
+from core.tenancy.permissions import Named, Operation, ResourceType, scopes_permit
+from core.tenancy.tenant import Namespace
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,6 +31,10 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     replay: BaseModel | None = None
     """what a repetition with the same Idempotency-Key gets, when the body has a secret that is shown once"""
+    resource_id: str | None = None
+    """what was made, for the audit log"""
+    changes: ChangeDigest | None = None
+    """what was changed, for the audit log"""
 
     def with_warnings(self, warnings: list[str]) -> "Reply":
         """The same answer with `warnings` beside its fields."""
@@ -51,13 +59,22 @@ class Call:
     """ids of new records; the same at each try under one Idempotency-Key"""
     warnings: list[str] = field(default_factory=list)
     """said to the caller in the answer"""
+    address: str = ""
+    """where the request comes from"""
+    visible: Selection | None = None
+    """what of a list the key's scopes let it see; None is all of it"""
+
+    @property
+    def known_caller(self) -> Caller:
+        """The caller of a route that needs a key."""
+        if self.caller is None:
+            raise LookupError("this route is public: it has no caller")
+        return self.caller
 
     @property
     def organization(self) -> OrganizationScope:
         """The caller's organization."""
-        if self.caller is None:
-            raise LookupError("this route is public: it has no caller")
-        return self.caller.scope
+        return self.known_caller.scope
 
     @property
     def scope(self) -> NamespaceScope:
@@ -68,8 +85,25 @@ class Call:
 
     @property
     def narrowest_scope(self) -> OrganizationScope:
-        """The namespace when the caller named one, else the organization."""
+        """The namespace when the caller named one, else the organization.
+
+        Raises InvalidRequestError when the key is bound to an environment and so must name one.
+        """
+        if self.namespace is None and self.known_caller.key.grant.environment:
+            raise InvalidRequestError("This API key is bound to an environment: send the header X-Namespace.")
         return self.namespace.scope if self.namespace else self.organization
+
+    def require_readable(self, type: ResourceType, *names: str) -> None:
+        """Raises PermissionDeniedError when the key's scopes do not let it read what a body refers to.
+
+        Without names: when they do not let it read all of the type.
+        """
+        scopes = self.known_caller.key.grant.scopes
+        targets = [Named(type, names)]
+        if self.namespace:
+            targets.append(Named(ResourceType.NAMESPACE, (self.namespace.namespace_id, self.namespace.name)))
+        if scopes and not scopes_permit(scopes, Operation.READ_DATA, targets):
+            raise PermissionDeniedError(f"This API key's scopes do not let it read every {type} that is named here.")
 
     def parse(self, model: type[Model]) -> Model:
         """The body as a typed request; unknown keys are ignored and named in the warnings.
@@ -88,6 +122,12 @@ class Call:
         """Say that these parts of the body were ignored; a null asks for nothing."""
         names = sorted(name for name, value in ignored.items() if value is not None)
         self.warnings.extend(f"Unknown key {name!r} was ignored." for name in names[:_WARNINGS_SHOWN])
+
+    def changed(self, before: BaseModel, after: BaseModel) -> ChangeDigest:
+        """What a change touched, for the audit log: names and digests, no values."""
+        return self.services.audit.digest(
+            self.organization, before.model_dump(mode="json"), after.model_dump(mode="json")
+        )
 
     def prefers(self, preference: str) -> bool:
         """Whether the Prefer header asks for this."""

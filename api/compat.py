@@ -5,13 +5,36 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from api.call import Call
+from api.schemas.api_keys import IssuedKeyView, KeyView
 
+_GENERATED_CLIENT = "OpenAPI-Generator/"
 _CLIENTS_THAT_EXPECT_201 = ("OpenAPI-Generator/1.3.1/", "OpenAPI-Generator/1.3.2/")
+_REDACTED = "redacted"
 
 
 def created_status(call: Call) -> int:
     """200 for a create; 201 for the old clients, which drop the body of anything else."""
-    return 201 if call.headers.get("User-Agent", "").startswith(_CLIENTS_THAT_EXPECT_201) else 200
+    return 201 if _user_agent(call).startswith(_CLIENTS_THAT_EXPECT_201) else 200
+
+
+class GeneratedClientKeyView(IssuedKeyView):
+    """A key for the generated client, which raises without three fields that nobody may have."""
+
+    internal_id: str = _REDACTED
+    key_hash: str = _REDACTED
+    user_id: str = _REDACTED
+
+
+def key_answer(call: Call, key: KeyView) -> KeyView:
+    """A key for whoever asks."""
+    if not _user_agent(call).startswith(_GENERATED_CLIENT):
+        return key
+    redacted = dict.fromkeys(("internal_id", "key_hash", "user_id"), _REDACTED)
+    return GeneratedClientKeyView(**{"key": None, **key.model_dump(), **redacted})
+
+
+def _user_agent(call: Call) -> str:
+    return call.headers.get("User-Agent", "")
 
 
 def created(answer: type[BaseModel]) -> Mapping[int, type[BaseModel]]:

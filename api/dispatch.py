@@ -1,33 +1,40 @@
-"""The one way from a request to a handler: request id, key, namespace, permission, decode, idempotency. No business."""
+"""The one way from a request to a handler: request id, admission, decode, audit, idempotency, log. No business."""
 
 import re
 import time
+from collections.abc import Mapping
 
 import structlog
 from flask import Response, request
+from werkzeug.exceptions import MethodNotAllowed
 
+from api.admission import Admission, Gate, require_agreement
 from api.call import Call, Reply
+from api.cors import CorsPolicy
 from api.decode import decode_body
 from api.errors import error_reply
 from api.idempotency import answer_once
-from api.route import NamespaceMode, Route
+from api.perform import note_denial
+from api.route import Route
 from api.wire import encode
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
 from core.bootstrap import Services
-from core.errors import InvalidRequestError, PermissionDeniedError, UnauthenticatedError
 from core.ids import Prefix, random_id
-from core.tenancy.tenant import Caller, Namespace
 
 log = structlog.get_logger(__name__)
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_BOUND = ("request_id", "organization_id", "namespace_id", "key_id")
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
+_HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 
 
 class Dispatcher:
@@ -35,69 +42,82 @@ class Dispatcher:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._gate = Gate(services)
+        self._cors = CorsPolicy(services.settings.cors_allowed_origins)
 
     def answer(self, route: Route, **path: str) -> Response:
         """Enforce what the route says, run its handler, and log one line about it all."""
-        started = time.monotonic()
-        request_id = _request_id()
+        started, request_id, admission = time.monotonic(), _request_id(), Admission()
         bind_unit_of_work({"request_id": request_id})
         try:
-            reply = self._handle(route, request_id, path)
+            reply = self._handle(route, request_id, path, admission)
         except Exception as error:
             reply = error_reply(error, request_id)
-        _log_request(route, reply, started)
-        unbind_unit_of_work("request_id", "namespace_id", "key_id")
-        return _response(reply, request_id)
+            note_denial(self._services, route, admission, error, request_id, request)
+        self._log_request(route, reply, started)
+        self._services.metrics.note(route.name, reply.status, time.monotonic() - started, admission.verdict)
+        unbind_unit_of_work(*_BOUND)
+        return self._response(reply, request_id, admission)
 
     def refuse(self, error: Exception) -> Response:
-        """The answer to what no route takes."""
-        started = time.monotonic()
-        request_id = _request_id()
+        """The answer to what no route takes; a browser's preflight among it."""
+        started, request_id = time.monotonic(), _request_id()
         bind_unit_of_work({"request_id": request_id})
-        reply = error_reply(error, request_id)
-        _log_request(None, reply, started)
+        if isinstance(error, MethodNotAllowed) and request.method == "OPTIONS":
+            reply = self._cors.preflight(request.headers.get("Origin"), sorted(error.valid_methods or ()))
+        else:
+            reply = error_reply(error, request_id)
+        self._log_request(None, reply, started)
         unbind_unit_of_work("request_id")
-        return _response(reply, request_id)
+        return self._response(reply, request_id, Admission())
 
-    def _handle(self, route: Route, request_id: str, path: dict[str, str]) -> Reply:
-        caller = self._authenticate(route)
-        namespace = self._namespace(route, caller)
-        if caller and route.permission and not caller.key.permission.allows(route.permission):
-            raise PermissionDeniedError(needed=route.permission.value)
-        body = _read_body(route)
-        call = Call(
-            services=self._services,
-            request_id=request_id,
-            caller=caller,
-            namespace=namespace,
-            path=path,
-            query=request.args.to_dict(),
-            headers=dict(request.headers.items()),
-            body=decode_body(request.content_type, request.headers.get("Content-Encoding"), body),
+    def _handle(self, route: Route, request_id: str, path: dict[str, str], admission: Admission) -> Reply:
+        with self._gate.admitted(route, request, path, admission):
+            body = _read_body(route)
+            decoded = decode_body(request.content_type, request.headers.get("Content-Encoding"), body)
+            require_agreement(admission.namespace, decoded.get("namespace_id"), "the body")
+            call = Call(
+                services=self._services,
+                request_id=request_id,
+                caller=admission.caller,
+                namespace=admission.namespace,
+                path=path,
+                query=request.args.to_dict(),
+                headers=dict(request.headers.items()),
+                body=decoded,
+                address=admission.address,
+                visible=admission.visible,
+            )
+            return answer_once(route, call, request.path, request.query_string.decode("latin-1"), body)
+
+    def _response(self, reply: Reply, request_id: str, admission: Admission) -> Response:
+        body = reply.body
+        content = b"" if body is None else body if isinstance(body, bytes) else encode(body)
+        response = Response(content, reply.status, content_type="application/json" if content else None)
+        headers: Mapping[str, str] = {
+            **_SECURITY_HEADERS,
+            **(_HSTS if request.is_secure else {}),
+            **self._cors.headers(request.headers.get("Origin")),
+            **admission.headers,
+            **reply.headers,
+            "X-Request-ID": request_id,
+        }
+        response.headers.update(headers)
+        if not content:
+            response.headers.pop("Content-Type", None)
+        return response
+
+    def _log_request(self, route: Route | None, reply: Reply, started: float) -> None:
+        log.info(
+            "request.handled",
+            route=route.name if route else None,
+            method=request.method,
+            status=reply.status,
+            ms=round((time.monotonic() - started) * 1000, 1),
+            address=self._gate.address(request),
+            audit=route.audit.value if route and route.audit else None,
+            replayed="Idempotent-Replayed" in reply.headers,
         )
-        return answer_once(route, call, request.path, request.query_string.decode("latin-1"), body)
-
-    def _authenticate(self, route: Route) -> Caller | None:
-        if route.permission is None:
-            return None
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise UnauthenticatedError
-        caller = self._services.tenancy.authenticate(key.strip())
-        bind_unit_of_work({"key_id": caller.key.key_id})
-        return caller
-
-    def _namespace(self, route: Route, caller: Caller | None) -> Namespace | None:
-        if caller is None or route.namespace is NamespaceMode.NONE:
-            return None
-        named = request.headers.get("X-Namespace", "").strip()
-        if not named:
-            if route.namespace is NamespaceMode.REQUIRED:
-                raise InvalidRequestError("Send the header X-Namespace with a namespace's id or name.")
-            return None
-        namespace = self._services.tenancy.resolve_namespace(caller.scope, named)
-        bind_unit_of_work({"namespace_id": namespace.namespace_id})
-        return namespace
 
 
 def _request_id() -> str:
@@ -111,25 +131,3 @@ def _read_body(route: Route) -> bytes:
         return b""
     request.max_content_length = route.max_body_bytes
     return request.get_data(cache=False)
-
-
-def _response(reply: Reply, request_id: str) -> Response:
-    body = reply.body
-    content = b"" if body is None else body if isinstance(body, bytes) else encode(body)
-    response = Response(content, reply.status, content_type="application/json" if content else None)
-    response.headers.update({**_SECURITY_HEADERS, **reply.headers, "X-Request-ID": request_id})
-    if not content:
-        response.headers.pop("Content-Type", None)
-    return response
-
-
-def _log_request(route: Route | None, reply: Reply, started: float) -> None:
-    log.info(
-        "request.handled",
-        route=route.name if route else None,
-        method=request.method,
-        status=reply.status,
-        ms=round((time.monotonic() - started) * 1000, 1),
-        audit=route.audit.value if route and route.audit else None,
-        replayed="Idempotent-Replayed" in reply.headers,
-    )

@@ -18,6 +18,7 @@ from core.errors import (
     NotFoundError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    TooManyRequestsError,
     UnauthenticatedError,
     UnavailableError,
     UnsupportedMediaError,
@@ -49,6 +50,7 @@ _WIRE: Mapping[type[KeystageError], _Wire] = {
     PayloadTooLargeError: _Wire(413, "PayloadTooLargeError"),
     UnsupportedMediaError: _Wire(415, "UnsupportedMediaTypeError"),
     ValidationFailedError: _Wire(422, "ValidationError"),
+    TooManyRequestsError: _Wire(429, "TooManyRequestsError"),
     UnavailableError: _Wire(503, "ServiceUnavailableError"),
 }
 """Core errors as the wire names them. A kind that is not here is a fault of ours."""
@@ -136,11 +138,9 @@ def _details(error: KeystageError) -> dict[str, Any]:
 def _headers(wire: _Wire, error: KeystageError) -> dict[str, str]:
     if wire.status == 401:
         return {"WWW-Authenticate": "Bearer"}
-    if wire.status == 503:
-        return {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     if "retry_after_seconds" in error.details:
         return {"Retry-After": str(error.details["retry_after_seconds"])}
-    return {}
+    return {"Retry-After": str(_RETRY_AFTER_SECONDS)} if wire.status == 503 else {}
 
 
 def _reply(

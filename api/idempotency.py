@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from api.call import Call, Reply
 from api.errors import error_reply
+from api.perform import perform
 from api.route import Route
 from api.wire import encode
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
-from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_fingerprint
+from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_digest
 from core.ids import SeededIds
 
 HEADER = "Idempotency-Key"
@@ -27,12 +28,12 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
     """
     key = call.headers.get(HEADER)
     if not route.idempotent or key is None:
-        return _handle(route, call)
+        return perform(route, call)
     if not _SHAPE.fullmatch(key):
         raise InvalidRequestError(f"{HEADER} must be 1 to 255 visible ASCII characters.")
     namespace_id = call.namespace.namespace_id if call.namespace else None
-    fingerprint = request_fingerprint(route.method, path, query, body, namespace_id)
-    match call.services.idempotency.claim(call.organization, route.name, key, fingerprint):
+    digest = request_digest(route.method, path, query, body, namespace_id)
+    match call.services.idempotency.claim(call.organization, route.name, key, digest):
         case Replay(response):
             return Reply(response.body or None, response.status, {**response.headers, "Idempotent-Replayed": "true"})
         case InProgress():
@@ -47,15 +48,11 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
 
 def _run(route: Route, call: Call, key: str) -> Reply:
     try:
-        reply = _handle(route, call)
+        reply = perform(route, call)
     except Exception as error:
         reply = error_reply(error, call.request_id)
     _settle(route, call, key, reply)
     return reply
-
-
-def _handle(route: Route, call: Call) -> Reply:
-    return route.handler(call).with_warnings(call.warnings)
 
 
 def _settle(route: Route, call: Call, key: str, reply: Reply) -> None:

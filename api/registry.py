@@ -6,10 +6,27 @@ from flask import Flask
 
 from api.dispatch import Dispatcher
 from api.route import Route
-from api.routes import batches, buckets, collections, documentation, health, namespaces, retrievers, tasks, webhooks
+from api.routes import (
+    api_keys,
+    audit,
+    batches,
+    buckets,
+    collections,
+    documentation,
+    health,
+    namespaces,
+    organizations,
+    retrievers,
+    tasks,
+    users,
+    webhooks,
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
+    *organizations.ROUTES,
+    *users.ROUTES,
+    *api_keys.ROUTES,
     *namespaces.ROUTES,
     *buckets.ROUTES,
     *collections.ROUTES,
@@ -17,6 +34,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *tasks.ROUTES,
     *retrievers.ROUTES,
     *webhooks.ROUTES,
+    *audit.ROUTES,
     *documentation.routes(lambda: ROUTES),
 )
 

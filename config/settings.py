@@ -5,11 +5,14 @@ project reads the environment.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from config.plans import PlanLimits, over_published, published_plans
 
 _DEFAULT_RETRY_SCHEDULE = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
@@ -51,6 +54,28 @@ class Settings(BaseSettings):
     api_port: int = 8080
     api_threads: int = Field(default=48, ge=1)
     """Threads that handle requests; a synchronous execution holds one while it waits."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Address ranges of proxies whose X-Forwarded-For is believed. Nobody's by default."""
+    cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Browser origins that may read answers: `https://app.example.com`, `https://*.example.com`. None by default."""
+    metrics_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1/128")
+    """Address ranges that may read /metrics."""
+    key_unused_days: int = Field(default=90, ge=0)
+    """An API key that was not used for this many days has expired; 0 lets keys sleep for ever."""
+
+    api_processes: int = Field(default=1, ge=1)
+    """API processes that share each plan: while Redis is away, one process allows this fraction of it."""
+
+    plans: dict[str, PlanLimits] = Field(default_factory=published_plans)
+    """Limits by plan, as JSON, laid over the published ones: `{"free": {"burst": 40}}` changes one figure."""
+    auth_failures_per_source_per_minute: int = Field(default=10, gt=0)
+    """Failed authentications a minute from one address, IPv6 by its /64 network."""
+    auth_failures_source_burst: int = Field(default=20, gt=0)
+    """Failed authentications at once from one address."""
+    auth_failures_per_key_per_minute: int = Field(default=60, gt=0)
+    """Failed authentications a minute that name one key id, wherever they come from."""
+    auth_failures_key_burst: int = Field(default=100, gt=0)
+    """Failed authentications at once that name one key id."""
 
     vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Key-encryption keys, newest first, each `<id>:<32 bytes as urlsafe base64>`."""
@@ -58,6 +83,14 @@ class Settings(BaseSettings):
     """API-key peppers, newest first, in the same form."""
     audit_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Audit keys, newest first, in the same form."""
+    audit_signing_key: SecretStr | None = None
+    """The Ed25519 key that signs audit checkpoints, in the same form. For the sweeper alone."""
+    audit_verify_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """Its public key and those of earlier signing keys, in the same form: not secret."""
+    audit_checkpoint_entries: int = Field(default=1000, ge=1)
+    """New entries after which an organization's audit log gets a signed checkpoint."""
+    audit_checkpoint_seconds: float = Field(default=3600.0, ge=1)
+    """Age of the last checkpoint after which new entries, however few, get one."""
 
     egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
     """Address ranges that webhooks may reach although they are not public, on every port."""
@@ -88,15 +121,36 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
-    @field_validator("vault_keys", "key_peppers", "audit_keys", "egress_allow_cidrs", mode="before")
+    @field_validator(
+        "vault_keys",
+        "key_peppers",
+        "audit_keys",
+        "audit_verify_keys",
+        "egress_allow_cidrs",
+        "trusted_proxies",
+        "cors_allowed_origins",
+        "metrics_allow_cidrs",
+        mode="before",
+    )
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("audit_signing_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # a variable cannot be unset for one process where a .env file sets it, but it can be emptied
+        return value or None
 
     @field_validator("webhook_retry_schedule", mode="before")
     @classmethod
     def _split_seconds(cls, value: object) -> object:
         return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("plans", mode="before")
+    @classmethod
+    def _merge_plans(cls, value: object) -> object:
+        return over_published(value) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _schedule_is_positive(self) -> Self:

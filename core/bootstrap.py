@@ -1,21 +1,35 @@
 """Builds the objects of one process from its settings: the one place where things are wired."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pymongo.database import Database
 from redis import Redis
 
+from config.plans import PlanLimits
 from config.settings import Settings
+from core.audit.checkpoint import Signer, Verifier
+from core.audit.checkpoint_store import CheckpointStore
+from core.audit.checkpointer import Checkpointer, Schedule
+from core.audit.examination import Auditor
+from core.audit.recorder import Recorder
+from core.audit.trail import AuditTrail
 from core.batches.store import BatchStore
 from core.buckets.store import BucketStore
 from core.clock import DatabaseClock
 from core.collections.store import CollectionStore
 from core.credits.ledger import Ledger
+from core.health import Heartbeats
 from core.idempotency.store import IdempotencyStore
 from core.jobs.doorbell import Doorbell
 from core.jobs.queue import JobQueue
 from core.jobs.store import JobStore
 from core.jobs.submission import Submission
+from core.limits.auth_failures import AuthFailureLimiter, FailurePolicies
+from core.limits.limiter import Limiter
+from core.limits.policy import Policy
+from core.limits.subject import plan_of
+from core.metrics import Metrics
 from core.retrievers.executions import ExecutionStore
 from core.retrievers.store import RetrieverStore
 from core.storage.blobs import BlobStore
@@ -23,10 +37,17 @@ from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document, connect, database_clock
-from core.storage.redis import connect_redis
+from core.storage.redis import connect_redis, connect_redis_impatiently
 from core.storage.schema import create_schema
+from core.tenancy.authentication import Authenticator
+from core.tenancy.key_store import KeyStore
+from core.tenancy.key_use import KeyUse
 from core.tenancy.keys import KeyVerifier
-from core.tenancy.store import TenancyStore
+from core.tenancy.namespace_store import NamespaceStore
+from core.tenancy.organization_store import OrganizationStore
+from core.tenancy.tenant import Organization
+from core.tenancy.tenant_cache import TenantCache
+from core.tenancy.user_store import UserStore
 from core.vault.cipher import Cipher
 from core.webhooks.store import WebhookStore
 
@@ -38,9 +59,17 @@ class Services:
     settings: Settings
     database: Database[Document]
     redis: Redis
+    limits_redis: Redis
+    """for the two limiters: it gives up early"""
     handles: Handles
     clock: DatabaseClock
-    tenancy: TenancyStore
+    organizations: OrganizationStore
+    users: UserStore
+    keys: KeyStore
+    namespaces: NamespaceStore
+    tenants: TenantCache
+    authenticator: Authenticator
+    key_use: KeyUse
     ledger: Ledger
     jobs: JobStore
     queue: JobQueue
@@ -53,12 +82,27 @@ class Services:
     batches: BatchStore
     retrievers: RetrieverStore
     executions: ExecutionStore
+    heartbeats: Heartbeats
+    metrics: Metrics
     webhooks: WebhookStore
+    limiter: Limiter
+    auth_failures: AuthFailureLimiter
+    audit: AuditTrail
+    recorder: Recorder
+    checkpoints: CheckpointStore
+    auditor: Auditor
+
+    def plan_of(self, organization: Organization) -> PlanLimits:
+        """The limits of the organization's plan."""
+        return plan_of(self.settings.plans, organization.plan)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Write down what is only remembered, and close the connections."""
+        self.key_use.close()
+        self.recorder.close()
         self.doorbell.close()
         self.redis.close()
+        self.limits_redis.close()
         self.database.client.close()
 
 
@@ -69,29 +113,83 @@ def build_services(settings: Settings) -> Services:
     create_schema(database)
     handles = Handles(database)
     clock = database_clock(database)
+    organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles)
+    peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
+    unused_for = timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
+    keys = KeyStore(handles, clock, KeyVerifier(peppers), unused_for)
+    key_use = KeyUse(keys, clock)
+    limits_redis = connect_redis_impatiently(settings.redis_url)
+    auth_failures = AuthFailureLimiter(limits_redis, _failure_policies(settings))
     ledger = Ledger(handles, clock)
+    heartbeats = Heartbeats(handles, clock)
     jobs = JobStore(handles, clock)
     doorbell = Doorbell(settings.broker)
     blobs = BlobStore(settings.blobs)
     redis = connect_redis(settings.redis_url)
+    audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
+    trail = AuditTrail(handles, clock, audit_keys)
+    checkpoints = CheckpointStore(handles, blobs)
     return Services(
         settings=settings,
         database=database,
         redis=redis,
+        limits_redis=limits_redis,
         handles=handles,
         clock=clock,
-        tenancy=TenancyStore(handles, KeyVerifier(Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers))),
+        organizations=organizations,
+        users=UserStore(handles),
+        keys=keys,
+        namespaces=namespaces,
+        tenants=TenantCache(limits_redis, organizations, namespaces),
+        authenticator=Authenticator(keys, auth_failures, key_use),
+        key_use=key_use,
         ledger=ledger,
         jobs=jobs,
         queue=JobQueue(handles, clock, settings.job_lease_seconds),
         doorbell=doorbell,
         submission=Submission(ledger, jobs, doorbell),
-        idempotency=IdempotencyStore(handles, clock),
+        idempotency=IdempotencyStore(handles, clock, peppers),
         blobs=blobs,
         buckets=BucketStore(handles, blobs),
         collections=CollectionStore(handles),
         batches=BatchStore(handles),
         retrievers=RetrieverStore(handles),
         executions=ExecutionStore(handles),
+        heartbeats=heartbeats,
+        metrics=Metrics(heartbeats),
         webhooks=WebhookStore(handles, Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)), redis),
+        limiter=Limiter(limits_redis, settings.plans, settings.api_processes),
+        auth_failures=auth_failures,
+        audit=trail,
+        recorder=Recorder(trail),
+        checkpoints=checkpoints,
+        auditor=Auditor(trail, checkpoints, audit_keys, Verifier(settings.audit_verify_keys)),
+    )
+
+
+def _failure_policies(settings: Settings) -> FailurePolicies:
+    per_source, source_burst = settings.auth_failures_per_source_per_minute, settings.auth_failures_source_burst
+    per_key, key_burst = settings.auth_failures_per_key_per_minute, settings.auth_failures_key_burst
+    return FailurePolicies(
+        source=Policy("auth-failures-source", per_source, 60, source_burst),
+        key=Policy("auth-failures-key", per_key, 60, key_burst),
+    )
+
+
+def build_checkpointer(services: Services) -> Checkpointer | None:
+    """What signs audit checkpoints, for the sweeper: the one process that is given the key. None without a key."""
+    settings = services.settings
+    if settings.audit_signing_key is None:
+        return None
+    signer = Signer(settings.audit_signing_key)
+    return Checkpointer(
+        services.audit,
+        services.checkpoints,
+        services.auditor,
+        services.organizations,
+        services.clock,
+        signer,
+        # its own signatures count even where the operator forgot to publish its key
+        Verifier(tuple(dict.fromkeys([signer.public_key, *settings.audit_verify_keys]))),
+        Schedule(settings.audit_checkpoint_entries, timedelta(seconds=settings.audit_checkpoint_seconds)),
     )

@@ -4,11 +4,13 @@ KeystageError
 ├── InvalidRequestError        the caller sent something unusable
 │   └── ValidationFailedError  … and each bad field is named
 ├── UnauthenticatedError       no valid key
+│   └── KeyRejectedError       … but one that was ours: revoked, expired or suspended
 ├── PermissionDeniedError      the key may not do this
 ├── InsufficientCreditsError   a hold was refused
 ├── NotFoundError              absent, or another tenant's: never told apart
 ├── AlreadyExistsError         the name is taken
 ├── ConflictError              not now: another one is doing it, or the state forbids it
+├── TooManyRequestsError       over a rate, or too much under way
 ├── PayloadTooLargeError       over a stated cap
 ├── UnsupportedMediaError      a type nobody here can read
 ├── EgressDeniedError          an address that may not be called from here
@@ -70,6 +72,15 @@ class UnauthenticatedError(KeystageError):
     code = "unauthorized"
 
 
+class KeyRejectedError(UnauthenticatedError):
+    """A valid API key is required: send `Authorization: Bearer <api_key>`."""
+
+    def __init__(self, key: Any) -> None:
+        super().__init__()
+        self.key = key
+        """the ApiKey, for the audit log; the caller is told what every stranger is told"""
+
+
 class PermissionDeniedError(KeystageError):
     """This API key does not have the permission that the route needs."""
 
@@ -98,6 +109,12 @@ class ConflictError(KeystageError):
     """The resource is in a state that does not allow this."""
 
     code = "conflict"
+
+
+class TooManyRequestsError(KeystageError):
+    """Too many requests: wait as long as Retry-After says, then try again."""
+
+    code = "rate_limited"
 
 
 class PayloadTooLargeError(KeystageError):

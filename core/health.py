@@ -13,6 +13,8 @@ HEARTBEAT_SECONDS = 5.0
 """How often a process writes its heartbeat."""
 MAX_AGE = timedelta(seconds=15)
 """An older heartbeat counts as none (design decision 13)."""
+_KEPT = timedelta(days=1)
+"""MongoDB forgets older heartbeats."""
 STALL = timedelta(seconds=10)
 """Work due for this long, while a free worker took no doorbell, means that the worker stopped consuming."""
 
@@ -42,12 +44,18 @@ class Heartbeats:
             upsert=True,
         )
 
-    def fresh(self, role: str) -> list[Heartbeat]:
-        """The living processes of a role."""
-        found = self._heartbeats.find({"at": {"$gte": self._clock.now() - MAX_AGE}})
-        return [
-            Heartbeat(item["_id"], item["role"], item["at"], item["facts"]) for item in found if item["role"] == role
-        ]
+    def fresh(self, role: str | None = None) -> list[Heartbeat]:
+        """The living processes, of a role if one is named."""
+        return self._since(MAX_AGE, role)
+
+    def last(self, role: str) -> Heartbeat | None:
+        """The newest word of a role in a day, from the living or the dead."""
+        return max(self._since(_KEPT, role), key=lambda beat: beat.at, default=None)
+
+    def _since(self, age: timedelta, role: str | None) -> list[Heartbeat]:
+        found = self._heartbeats.find({"at": {"$gte": self._clock.now() - age}})
+        beats = [Heartbeat(item["_id"], item["role"], item["at"], item["facts"]) for item in found]
+        return [beat for beat in beats if role in (None, beat.role)]
 
     def leave(self, name: str) -> None:
         """Forget a process that stops in order."""

@@ -35,6 +35,7 @@ class Prefix(StrEnum):
     EVENT = "evt_"
     DELIVERY = "dlv_"
     ATTEMPT = "att_"
+    AUDIT = "aud_"
     OPERATION = "op_"
     REQUEST = "req_"
 

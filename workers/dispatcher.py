@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -65,6 +66,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._stopping = False
+        self._attempts: Counter[str] = Counter()
         self._beat_at = float("-inf")
         self._restarted_at = float("-inf")
 
@@ -99,7 +101,7 @@ class Dispatcher:
         moment = time.monotonic()
         if moment - self._beat_at > _BEAT_SECONDS:
             self._beat_at = moment
-            await self._queue.beat(self._lanes.under_way)
+            await self._queue.beat(self._lanes.under_way, self._attempts)
         if self._lanes.forgot_any() or moment - self._restarted_at > _LOOK_AT_ALL_EVERY_SECONDS:
             self._restarted_at = moment
             self._scan.restart()
@@ -143,6 +145,7 @@ class Dispatcher:
             return
         await self._queue.start_attempt(claimed)
         attempt = await self._send(claimed, claimed.body)
+        self._attempts[attempt.result.value] += 1
         status, retry_in = self._judge(claimed, attempt)
         ours = await self._queue.complete_attempt(claimed, attempt)
         if ours and attempt.result is not AttemptResult.NOT_SENT:

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
@@ -50,6 +51,8 @@ class JobDriver:
         self._watch = watch
         self._executors = executors
         self._max_attempts = services.settings.job_max_attempts
+        self.ended: Counter[str] = Counter()
+        """jobs that this process drove to their end, by how they ended"""
 
     def drive(self, job_id: str) -> bool:
         """Claim the job and bring it as far as it goes. False when there was nothing to claim."""
@@ -99,6 +102,7 @@ class JobDriver:
             raise RuntimeError(f"job {job.job_id} is {job.state} without a decision")
         self._settle(job, decision, entries)
         self._finish(lease, decision)
+        self.ended[decision.outcome.value] += 1
         return decision.outcome.value
 
     def _outcome(self, lease: Lease, entries: list[Entry]) -> Outcome:

@@ -1,6 +1,7 @@
-"""The sweeper process (`python -m workers.sweeper`): rings again for what is due, and releases orphan holds.
+"""The sweeper process (`python -m workers.sweeper`): rings again for what is due, frees orphan holds, signs audit logs.
 
-One sweeper leads at a time, by a lease in MongoDB; the others wait. It decides nothing about a job.
+One sweeper leads at a time, by a lease in MongoDB; the others wait. It decides nothing about a job. It is the one
+process that holds the key which signs audit checkpoints.
 """
 
 import os
@@ -15,8 +16,8 @@ import structlog
 
 from config.logging_setup import configure_logging
 from config.settings import load_settings
-from core.bootstrap import Services, build_services
-from core.health import HEARTBEAT_SECONDS, Heartbeats
+from core.bootstrap import Services, build_checkpointer, build_services
+from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
 from core.storage.failures import is_backend_failure
 from core.storage.scope import OrganizationScope
@@ -29,6 +30,7 @@ _ORPHAN_AFTER = timedelta(seconds=60)
 _ORPHAN_INTERVAL_SECONDS = 10.0
 _ORPHAN_WINDOW = timedelta(hours=24)
 _ORPHAN_PAGE = 500
+_CHECKPOINT_INTERVAL_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +42,14 @@ class Sweeper:
         self._services = services
         self._name = f"sweeper:{socket.gethostname()}:{os.getpid()}"
         self._leadership = Leadership(services.handles, services.clock, "sweeper", self._name)
-        self._heartbeats = Heartbeats(services.handles, services.clock)
+        self._heartbeats = services.heartbeats
         self._beat_at = 0.0
         self._orphans_at = 0.0
         self._holds_checked_until: datetime | None = None
+        self._checkpointer = build_checkpointer(services)
+        self._checkpoints_at = 0.0
+        if self._checkpointer is None:
+            log.warning("sweeper.no_audit_signing_key", hint="set KEYSTAGE_AUDIT_SIGNING_KEY: nothing vouches for logs")
 
     def sweep(self) -> None:
         """One round: heartbeat, and, when leading, rings and orphans."""
@@ -55,6 +61,9 @@ class Sweeper:
         if time.monotonic() - self._orphans_at > _ORPHAN_INTERVAL_SECONDS:
             self._orphans_at = time.monotonic()
             self.release_orphan_holds()
+        if time.monotonic() - self._checkpoints_at > _CHECKPOINT_INTERVAL_SECONDS:
+            self._checkpoints_at = time.monotonic()
+            self.sign_audit_logs()
 
     def ring_for_due_jobs(self) -> int:
         """Ring for jobs that stay due, at most twice the worker slots; how many rings."""
@@ -84,6 +93,10 @@ class Sweeper:
         # a full page may have left holds of the same window unread: come back to where it ended
         self._holds_checked_until = max(hold.at for hold in holds) if len(holds) == _ORPHAN_PAGE else end
         return len(orphans)
+
+    def sign_audit_logs(self) -> int:
+        """Make the audit checkpoints that are due; how many."""
+        return len(self._checkpointer.run()) if self._checkpointer else 0
 
     def _worker_slots(self) -> int:
         living = sum(worker.facts["slots"] for worker in self._heartbeats.fresh("worker"))

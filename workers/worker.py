@@ -17,7 +17,7 @@ from celery.signals import worker_shutting_down
 from config.logging_setup import bind_unit_of_work, configure_logging, unbind_unit_of_work
 from config.settings import Settings, load_settings
 from core.bootstrap import Services, build_services
-from core.health import HEARTBEAT_SECONDS, Heartbeats
+from core.health import HEARTBEAT_SECONDS
 from core.jobs.doorbell import JOBS_QUEUE, QUEUE_NAME, TASK_NAME, TRANSPORT_OPTIONS
 from core.jobs.job import JobKind
 from core.storage.failures import is_backend_failure
@@ -99,7 +99,7 @@ class Worker:
                 JobKind.INGESTION: IngestionExecutor(services, runner),
             },
         )
-        self._heartbeats = Heartbeats(services.handles, services.clock)
+        self._heartbeats = services.heartbeats
         self._name = f"worker:{socket.gethostname()}:{os.getpid()}"
         self._started_at = services.clock.now()
         self._last_doorbell_at: datetime | None = None
@@ -154,6 +154,7 @@ class Worker:
                 {
                     "vectors": health.vectors,
                     "inference": health.inference,
+                    "ended": dict(self._driver.ended),
                     "busy": self._watch.busy,
                     "slots": self._services.settings.worker_slots,
                     "started_at": self._started_at,

@@ -23,6 +23,9 @@ PATH: Final[Mapping[str, str]] = {
     "execution_id": "An execution's id.",
     "webhook_id": "A webhook's id.",
     "delivery_id": "A delivery's id.",
+    "user_email": "A user's email.",
+    "key_name": "The name of one of the user's active keys.",
+    "audit_id": "An audit event's id.",
     "file": "A file of the documentation page.",
 }
 """What each parameter of a path names."""

@@ -14,7 +14,7 @@ from core.errors import ConflictError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.limits.policy import RateClass
-from core.tenancy.permissions import Operation, Permission
+from core.tenancy.permissions import Operation, Permission, ResourceType
 
 _NAMED = 10
 """Missing ids that an error names."""
@@ -49,10 +49,14 @@ def _collection_ids(call: Call, bucket_id: str, wanted: list[str]) -> list[str]:
         found = collections.of_bucket(call.scope, bucket_id)
         if not found:
             raise refuse("collection_ids", "no collection reads from this bucket: create one first")
+        for collection in found:
+            call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
         return [collection.collection_id for collection in found]
     named, missing = collections.resolve(call.scope, wanted)
     if missing:
         raise refuse("collection_ids", f"not in this namespace: {', '.join(missing[:_NAMED])}")
+    for collection in named:
+        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
     strangers = [collection.collection_name for collection in named if bucket_id not in collection.bucket_ids]
     if strangers:
         raise refuse("collection_ids", f"do not read from this bucket: {', '.join(strangers[:_NAMED])}")

@@ -50,7 +50,7 @@ def get_bucket(call: Call) -> Reply:
 
 def list_buckets(call: Call) -> Reply:
     """Buckets, newest first."""
-    page = call.services.buckets.list(call.scope, list_request(call))
+    page = call.services.buckets.list(call.scope, list_request(call), call.visible)
     return Reply(BucketList.of(page, show_bucket))
 
 

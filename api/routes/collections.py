@@ -24,7 +24,7 @@ from core.collections.collection import Collection
 from core.errors import NotFoundError
 from core.ids import Prefix
 from core.limits.policy import RateClass
-from core.tenancy.permissions import Permission
+from core.tenancy.permissions import Permission, ResourceType
 
 
 def create_collection(call: Call) -> Reply:
@@ -50,9 +50,13 @@ def _source_buckets(call: Call, source: SourceBody) -> list[Bucket]:
     if not source.buckets:
         raise refuse("source", "name at least one bucket in bucket_ids")
     try:
-        return [call.services.buckets.get(call.scope, name) for name in source.buckets]
+        buckets = [call.services.buckets.get(call.scope, name) for name in source.buckets]
     except NotFoundError:
+        call.require_readable(ResourceType.BUCKET)
         raise refuse("source", "a bucket in bucket_ids was not found in this namespace") from None
+    for bucket in buckets:
+        call.require_readable(ResourceType.BUCKET, bucket.bucket_id, bucket.bucket_name)
+    return buckets
 
 
 def get_collection(call: Call) -> Reply:
@@ -63,7 +67,7 @@ def get_collection(call: Call) -> Reply:
 
 def list_collections(call: Call) -> Reply:
     """Collections, newest first."""
-    page = call.services.collections.list(call.scope, list_request(call))
+    page = call.services.collections.list(call.scope, list_request(call), call.visible)
     buckets = _buckets_of(call, page.records)
     return Reply(CollectionList.of(page, lambda collection: show_collection(collection, buckets)))
 
@@ -83,7 +87,9 @@ def get_document(call: Call) -> Reply:
 
 def list_documents(call: Call) -> Reply:
     """Documents of a collection, newest first."""
-    page = call.services.collections.list_documents(call.scope, collection_of(call).collection_id, list_request(call))
+    page = call.services.collections.list_documents(
+        call.scope, collection_of(call).collection_id, list_request(call), call.visible
+    )
     return Reply(DocumentList.of(page, show_document))
 
 

@@ -1,29 +1,56 @@
-"""Health: for load balancers and people. Needs no key and shows no tenant's anything."""
+"""Health and metrics: for load balancers, Prometheus and people. Shows no tenant's anything."""
+
+import ipaddress
+import time
+from collections.abc import Callable
 
 from api.call import Call, Reply
 from api.route import NamespaceMode, Route
-from api.schemas.health import AliveView, BackendsView, HealthView
-from core.health import Heartbeats
+from api.schemas.health import (
+    AliveView,
+    BackendsView,
+    BeatView,
+    DeepBackendsView,
+    DeepHealthView,
+    HealthView,
+    ProcessView,
+    TimedAnswerView,
+)
+from core.errors import PermissionDeniedError
+from core.health import MAX_AGE, Heartbeats
 from core.storage.failures import is_backend_failure
 from core.storage.probe import blobs_answer, mongo_answers, redis_answers
+from core.tenancy.permissions import Permission
 
 _AWAY = "does not answer"
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def health(call: Call) -> Reply:
     """The published HealthCheckResponse: six booleans, and DEGRADED when one of them is false."""
-    services = call.services
-    vectors, inference = _workers_say(call)
-    data = {
-        "cache": redis_answers(services.redis),
-        "metadata": mongo_answers(services.database),
-        "vector_store": vectors,
-        "object_storage": blobs_answer(services.blobs),
-        "task_queue": services.doorbell.waiting() is not None,
-        "inference": inference,
-    }
+    data = {name: answers() for name, answers in _checks(call).items()}
     errors = {name: _AWAY for name, answers in data.items() if not answers}
     return Reply(HealthView(status="DEGRADED" if errors else "OK", data=BackendsView(**data), errors=errors, meta={}))
+
+
+def deep_health(call: Call) -> Reply:
+    """The same with what each answer took in milliseconds, the living processes, and what waits."""
+    timed: dict[str, TimedAnswerView] = {}
+    for name, answers in _checks(call).items():
+        started = time.monotonic()
+        timed[name] = TimedAnswerView(ok=answers(), ms=round((time.monotonic() - started) * 1000, 1))
+    beats = _heartbeats(call).fresh()
+    missing = sorted(_ROLES - {beat.role for beat in beats})
+    well = not missing and all(answer.ok for answer in timed.values())
+    return Reply(
+        DeepHealthView(
+            status="OK" if well else "DEGRADED",
+            services=DeepBackendsView(**timed),
+            processes=[ProcessView(role=beat.role, at=beat.at) for beat in beats],
+            processes_missing=missing,
+            doorbells_waiting=call.services.doorbell.waiting(),
+        )
+    )
 
 
 def liveness(_: Call) -> Reply:
@@ -37,38 +64,68 @@ def readiness(call: Call) -> Reply:
     return Reply(AliveView(status="OK" if ready else "UNAVAILABLE"), 200 if ready else 503)
 
 
-def _workers_say(call: Call) -> tuple[bool, bool]:
-    """Whether vectors and inference answered some living worker (design decision 13)."""
+def beat(call: Call) -> Reply:
+    """Whether the sweeper lives, which rings again for whatever is due."""
+    last = _heartbeats(call).last("sweeper")
+    age = (call.services.clock.now() - last.at).total_seconds() if last else None
+    running = age is not None and age <= MAX_AGE.total_seconds()
+    return Reply(BeatView(beat_running=running, last_heartbeat=last.at if last else None, age_seconds=age))
+
+
+def metrics(call: Call) -> Reply:
+    """Prometheus' text format, for the address ranges of KEYSTAGE_METRICS_ALLOW_CIDRS."""
+    allowed = [ipaddress.ip_network(cidr) for cidr in call.services.settings.metrics_allow_cidrs]
     try:
-        workers = Heartbeats(call.services.handles, call.services.clock).fresh("worker")
+        address = ipaddress.ip_address(call.address)
+    except ValueError:
+        address = None
+    if address is None or not any(address in network for network in allowed):
+        raise PermissionDeniedError("Metrics may not be read from this address.")
+    return Reply(call.services.metrics.text(), headers={"Content-Type": _METRICS_TYPE})
+
+
+def _checks(call: Call) -> dict[str, Callable[[], bool]]:
+    """The published six, each as a question."""
+    services = call.services
+    return {
+        "cache": lambda: redis_answers(services.redis),
+        "metadata": lambda: mongo_answers(services.database),
+        "vector_store": lambda: _some_worker_says(call, "vectors"),
+        "object_storage": lambda: blobs_answer(services.blobs),
+        "task_queue": lambda: services.doorbell.waiting() is not None,
+        "inference": lambda: _some_worker_says(call, "inference"),
+    }
+
+
+def _some_worker_says(call: Call, fact: str) -> bool:
+    """Whether it answered some living worker (design decision 13)."""
+    try:
+        return any(worker.facts[fact] for worker in _heartbeats(call).fresh("worker"))
     except Exception as error:
         if not is_backend_failure(error):
             raise
-        return False, False
-    return any(one.facts["vectors"] for one in workers), any(one.facts["inference"] for one in workers)
+        return False
 
 
+def _heartbeats(call: Call) -> Heartbeats:
+    return call.services.heartbeats
+
+
+_ROLES = {"worker", "dispatcher", "sweeper"}
 _NONE = NamespaceMode.NONE
 
 ROUTES = (
+    Route("GET", "/v1/health", "health.check", health, None, namespace=_NONE, answers={200: HealthView}),
     Route(
         "GET",
-        "/v1/health",
-        "health.check",
-        health,
-        None,
-        namespace=_NONE,
-        answers={200: HealthView},
+        "/v1/health/deep",
+        "health.deep",
+        deep_health,
+        Permission.READ,
+        namespace=NamespaceMode.OPTIONAL,
+        answers={200: DeepHealthView},
     ),
-    Route(
-        "GET",
-        "/v1/health/liveness",
-        "health.liveness",
-        liveness,
-        None,
-        namespace=_NONE,
-        answers={200: AliveView},
-    ),
+    Route("GET", "/v1/health/liveness", "health.liveness", liveness, None, namespace=_NONE, answers={200: AliveView}),
     Route(
         "GET",
         "/v1/health/readiness",
@@ -77,5 +134,9 @@ ROUTES = (
         None,
         namespace=_NONE,
         answers={200: AliveView, 503: AliveView},
+    ),
+    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE, answers={200: BeatView}),
+    Route(
+        "GET", "/metrics", "metrics.get", metrics, None, namespace=_NONE, answers={200: None}, produces=("text/plain",)
     ),
 )

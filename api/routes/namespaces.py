@@ -1,122 +1,139 @@
-"""Namespaces, the organization itself, and its credits."""
+"""Namespaces of the organization."""
 
 from api.call import Call, Reply
 from api.compat import created, created_status
 from api.pagination import list_request, whole_list_page
-from api.route import NAMESPACE, NAMESPACES, ORGANIZATION, NamespaceMode, Route
-from api.schemas.namespaces import (
-    BalanceView,
-    NamespaceBody,
-    NamespaceList,
-    NamespaceView,
-    OrganizationView,
-    show_balance,
-    show_namespace,
-    show_organization,
-)
+from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
+from api.schemas.namespaces import NamespaceBody, NamespaceChanges, NamespaceList, NamespaceView, show_namespace
 from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
+from core.errors import NotFoundError
+from core.tenancy.api_key import require_environment
 from core.tenancy.permissions import Permission
+from core.tenancy.tenant import Namespace
 
 
 def create_namespace(call: Call) -> Reply:
     """A new namespace of the caller's organization."""
     body = call.parse(NamespaceBody)
-    namespace = call.services.tenancy.create_namespace(
-        call.organization, body.namespace_name, body.description, call.new_id
+    require_environment(call.known_caller.key, body.environment)
+    namespace = call.services.namespaces.create(
+        call.organization, body.namespace_name, body.description, call.new_id, body.environment
     )
-    return Reply(show_namespace(namespace), created_status(call))
+    call.services.tenants.changed(call.organization)
+    return Reply(show_namespace(namespace), created_status(call), resource_id=namespace.namespace_id)
 
 
 def get_namespace(call: Call) -> Reply:
     """One namespace, by id or name."""
-    return Reply(show_namespace(call.services.tenancy.resolve_namespace(call.organization, call.path["namespace_id"])))
+    return Reply(show_namespace(namespace_of(call)))
+
+
+def update_namespace(call: Call) -> Reply:
+    """Change a namespace's name, description or environment."""
+    namespace, body = namespace_of(call), call.parse(NamespaceChanges)
+    if "environment" in body.model_fields_set:
+        require_environment(call.known_caller.key, body.environment)
+    updated = call.services.namespaces.update(call.organization, namespace.namespace_id, body.changes())
+    call.services.tenants.changed(call.organization)
+    old, new = show_namespace(namespace), show_namespace(updated)
+    return Reply(new, resource_id=namespace.namespace_id, changes=call.changed(old, new))
 
 
 def list_namespaces(call: Call) -> Reply:
     """The organization's namespaces, newest first: few enough to be read whole."""
-    every = call.services.tenancy.list_namespaces(call.organization)
+    bound = call.known_caller.key.grant.environment
+    every = call.services.namespaces.list(call.organization, call.visible, bound)
     return Reply(NamespaceList.of(whole_list_page(every, list_request(call)), show_namespace))
 
 
-def get_organization(call: Call) -> Reply:
-    """The caller's organization."""
-    organization = call.services.tenancy.get_organization(call.organization)
-    return Reply(show_organization(organization, call.services.ledger.balance(call.organization)))
+def namespace_of(call: Call) -> Namespace:
+    """The namespace that the path names.
+
+    Raises NotFoundError; to a key that is bound to an environment PermissionDeniedError for all that is not in it.
+    """
+    key = call.known_caller.key
+    try:
+        namespace = call.services.namespaces.get(call.organization, call.path["namespace_id"])
+    except NotFoundError:
+        require_environment(key, None)
+        raise
+    require_environment(key, namespace.environment)
+    return namespace
 
 
-def get_balance(call: Call) -> Reply:
-    """The organization's credits."""
-    organization = call.services.tenancy.get_organization(call.organization)
-    return Reply(show_balance(organization, call.services.ledger.balance(call.organization)))
-
-
-_OPTIONAL = NamespaceMode.OPTIONAL
+_NAMESPACES = "/v1/namespaces"
+_NAMESPACE = f"{_NAMESPACES}/<namespace_id>"
+_ANY = NamespaceMode.OPTIONAL
 
 ROUTES = (
     Route(
         "POST",
-        "/v1/namespaces",
+        _NAMESPACES,
         "namespaces.create",
         create_namespace,
         Permission.ADMIN,
         NAMESPACES,
-        namespace=_OPTIONAL,
-        audit=AuditAction.NAMESPACE_CREATED,
-        idempotent=True,
         body=NamespaceBody,
         answers=created(NamespaceView),
+        namespace=_ANY,
+        audit=AuditAction.NAMESPACE_CREATED,
+        idempotent=True,
     ),
     Route(
         "GET",
-        "/v1/namespaces",
+        _NAMESPACES,
         "namespaces.list_by_get",
         list_namespaces,
         Permission.READ,
         NAMESPACES,
-        namespace=_OPTIONAL,
         query=PagingQuery,
         answers={200: NamespaceList},
+        namespace=_ANY,
     ),
     Route(
         "POST",
-        "/v1/namespaces/list",
+        f"{_NAMESPACES}/list",
         "namespaces.list",
         list_namespaces,
         Permission.READ,
         NAMESPACES,
-        namespace=_OPTIONAL,
         query=PagingQuery,
         answers={200: NamespaceList},
+        namespace=_ANY,
     ),
     Route(
         "GET",
-        "/v1/namespaces/<namespace_id>",
+        _NAMESPACE,
         "namespaces.get",
         get_namespace,
         Permission.READ,
         NAMESPACE,
-        namespace=_OPTIONAL,
         answers={200: NamespaceView},
+        namespace=_ANY,
     ),
     Route(
-        "GET",
-        "/v1/organizations",
-        "organizations.get",
-        get_organization,
-        Permission.READ,
-        ORGANIZATION,
-        namespace=_OPTIONAL,
-        answers={200: OrganizationView},
+        "PATCH",
+        _NAMESPACE,
+        "namespaces.update",
+        update_namespace,
+        Permission.ADMIN,
+        NAMESPACE,
+        body=NamespaceChanges,
+        answers={200: NamespaceView},
+        namespace=_ANY,
+        audit=AuditAction.NAMESPACE_UPDATED,
     ),
     Route(
-        "GET",
-        "/v1/organizations/billing/balance",
-        "billing.balance",
-        get_balance,
-        Permission.READ,
-        ORGANIZATION,
-        namespace=_OPTIONAL,
-        answers={200: BalanceView},
+        "PUT",
+        _NAMESPACE,
+        "namespaces.replace",
+        update_namespace,
+        Permission.ADMIN,
+        NAMESPACE,
+        body=NamespaceChanges,
+        answers={200: NamespaceView},
+        namespace=_ANY,
+        audit=AuditAction.NAMESPACE_UPDATED,
     ),
 )

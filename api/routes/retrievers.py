@@ -26,7 +26,7 @@ from core.limits.policy import RateClass
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.stages import ignored_parameters, parse_stages
-from core.tenancy.permissions import Operation, Permission
+from core.tenancy.permissions import Operation, Permission, ResourceType
 
 _NAMED = 10
 """Missing collections that an error names."""
@@ -38,8 +38,15 @@ def create_retriever(call: Call) -> Reply:
     stages = parse_stages(body.stages)
     call.warnings.extend(f"Unknown parameter {path!r} was ignored." for path in ignored_parameters(stages))
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
+    if not collections or missing:
+        # none named: it searches all of them; and what is missing must not tell what is there
+        call.require_readable(ResourceType.COLLECTION)
+    for collection in collections:
+        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
     if missing:
         raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
+    for collection in collections:
+        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
     retriever = call.services.retrievers.create(
         call.scope,
         call.new_id(Prefix.RETRIEVER),
@@ -61,7 +68,7 @@ def get_retriever(call: Call) -> Reply:
 
 def list_retrievers(call: Call) -> Reply:
     """Retrievers, newest first."""
-    page = call.services.retrievers.list(call.scope, list_request(call))
+    page = call.services.retrievers.list(call.scope, list_request(call), call.visible)
     return Reply(RetrieverList.of(page, show_retriever))
 
 

@@ -18,7 +18,9 @@ def get_task(call: Call) -> Reply:
 def list_tasks(call: Call) -> Reply:
     """Tasks, newest first."""
     asked = call.parse(TaskFilter)
-    page = call.services.jobs.page(call.narrowest_scope, page_request(call), states=asked.states(), kinds=asked.kinds())
+    page = call.services.jobs.page(
+        call.narrowest_scope, page_request(call), states=asked.states(), kinds=asked.kinds(), only=call.visible
+    )
     return Reply(TaskList.of(page, show_task))
 
 

@@ -85,7 +85,8 @@ def delete_webhook(call: Call) -> Reply:
 def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
     asked, wanted = page_request(call), call.parse(WebhookFilter)
-    endpoints = [one for one in call.services.webhooks.list_endpoints(call.organization) if wanted.keeps(one)]
+    endpoints = call.services.webhooks.list_endpoints(call.organization, call.visible)
+    endpoints = [one for one in endpoints if wanted.keeps(one)]
     return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))
 
 
@@ -94,11 +95,10 @@ def list_deliveries(call: Call) -> Reply:
     wanted = call.parse_query(DeliveryQuery)
     endpoint = call.services.webhooks.get(call.organization, call.path["webhook_id"])
     page = call.services.webhooks.page_deliveries(
-        call.organization,
+        call.narrowest_scope,
         endpoint.webhook_id,
         wanted.request(),
         status=wanted.status,
-        namespace_id=call.namespace.namespace_id if call.namespace else None,
     )
     return Reply(DeliveryList.of(page, show_delivery))
 
@@ -106,14 +106,14 @@ def list_deliveries(call: Call) -> Reply:
 def get_delivery(call: Call) -> Reply:
     """One delivery, with its attempts."""
     webhooks = call.services.webhooks
-    delivery = webhooks.get_delivery(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    delivery = webhooks.get_delivery(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     attempts = webhooks.attempts_of(call.organization, delivery.delivery_id)
     return Reply(show_delivery_detail(delivery, attempts))
 
 
 def replay_delivery(call: Call) -> Reply:
     """Send a delivery again, from the start of its schedule. Raises ConflictError while it is under way."""
-    delivery = call.services.webhooks.replay(call.organization, call.path["webhook_id"], call.path["delivery_id"])
+    delivery = call.services.webhooks.replay(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     return Reply(show_delivery(delivery))
 
 

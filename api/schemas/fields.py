@@ -75,3 +75,5 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """An id or a name that refers to a record."""
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=r"^[^@\s/]+@[^@\s/]+$")]
+"""An address that can stand in a path; whether mail arrives there is not known."""

@@ -1,89 +1,66 @@
-"""Namespaces and the organization on the wire."""
+"""Namespaces on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Description, View
+from api.schemas.fields import Answer, Body, Description
 from api.schemas.paging import TotalCountListView
-from core.credits.entry import Balance
-from core.credits.prices import MILLI, whole_credits
-from core.tenancy.tenant import Namespace, Organization
+from core.ids import Prefix
+from core.tenancy.tenant import Environment, Namespace
 
-AccountType = Literal["build", "scale", "enterprise", "free", "pro", "team"]
-"""The published plans; a plan of the operator's own is shown as `enterprise`."""
+_Name = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$"),
+    # nor may it be mistaken for an id, which the store refuses
+    Field(json_schema_extra={"pattern": rf"^(?!{Prefix.NAMESPACE.value})[a-z0-9][a-z0-9_-]*$"}),
+]
+_EnvironmentField = Annotated[Environment, Field(strict=False)]
 
 
 class NamespaceBody(Body):
     """A new namespace."""
 
-    namespace_name: Annotated[str, StringConstraints(min_length=3, max_length=63)] = Field(
-        json_schema_extra={"pattern": r"^(?!ns_)[a-z0-9][a-z0-9_-]*$"}
-    )
-    """Lower-case letters, digits, `_` and `-`; not to be mistaken for an id."""
+    namespace_name: _Name
     description: Description | None = None
+    environment: _EnvironmentField | None = None
+    """What it is used for; keys that are bound to an environment reach only its namespaces."""
+
+
+class NamespaceChanges(Body):
+    """What changes in a namespace: what is left out stays."""
+
+    namespace_name: _Name | None = None
+    description: Description | None = None
+    environment: _EnvironmentField | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent, as the store names them."""
+        sent = self.model_dump(mode="json", exclude_unset=True)
+        name = sent.pop("namespace_name", None)
+        return sent | ({"name": name} if name else {})
 
 
 class NamespaceView(Answer):
     """The published NamespaceModel."""
 
     object: Literal["namespace"]
-    """Always `namespace`."""
+    """The published name of the kind."""
     namespace_id: str
-    """The id to name it by."""
+    """Send it, or the name, as X-Namespace."""
     namespace_name: str
-    """Unique in its organization."""
+    """Unique in the organization."""
     description: str | None
-    """What its owner says about it."""
-    namespace_ready: Literal[True]
-    """A namespace can be used as soon as it exists."""
+    """What it is for."""
+    environment: Environment | None
+    """What it is used for."""
+    namespace_ready: bool
+    """Whether it takes requests."""
     created_at: datetime
     """When it was made."""
     updated_at: datetime
     """When it was changed last."""
-
-
-class RateLimitsView(View):
-    """Requests a minute by rate class: none is set."""
-
-
-class OrganizationView(Answer):
-    """The published OrganizationModelResponse."""
-
-    organization_id: str
-    """The organization."""
-    organization_name: str
-    """As it was given."""
-    account_type: AccountType
-    """The plan."""
-    credit_count: int
-    """Whole credits that can be spent now."""
-    rate_limits: RateLimitsView
-    """The limits that are set."""
-    created_at: datetime
-    """When it was made."""
-    updated_at: datetime
-    """When it was changed last."""
-
-
-class BalanceView(Answer):
-    """The published CreditBalanceResponse; `pending_*` carry what whole credits cannot."""
-
-    organization_id: str
-    """The organization."""
-    credit_balance: int
-    """Whole credits, those included that are held for tasks under way."""
-    account_tier: AccountType
-    """The plan."""
-    credits_held: int
-    """Whole credits that are held for tasks under way."""
-    credits_available: int
-    """Whole credits that can be spent now."""
-    pending_credit_balance: float
-    """The fraction of a credit that `credit_balance` leaves out."""
-    pending_credits_held: float
-    """The fraction of a credit that `credits_held` leaves out."""
 
 
 class NamespaceList(TotalCountListView[NamespaceView]):
@@ -91,44 +68,14 @@ class NamespaceList(TotalCountListView[NamespaceView]):
 
 
 def show_namespace(namespace: Namespace) -> NamespaceView:
-    """A namespace as it is answered."""
+    """A namespace as its organization sees it."""
     return NamespaceView(
         object="namespace",
         namespace_id=namespace.namespace_id,
         namespace_name=namespace.name,
         description=namespace.description,
+        environment=namespace.environment,
         namespace_ready=True,
         created_at=namespace.created_at,
-        updated_at=namespace.created_at,
+        updated_at=namespace.updated_at,
     )
-
-
-def show_organization(organization: Organization, balance: Balance) -> OrganizationView:
-    """An organization as it is answered. No limits are enforced yet, so it names none."""
-    return OrganizationView(
-        organization_id=organization.organization_id,
-        organization_name=organization.name,
-        account_type=account_type(organization),
-        credit_count=whole_credits(max(balance.available, 0)),
-        rate_limits=RateLimitsView(),
-        created_at=organization.created_at,
-        updated_at=organization.created_at,
-    )
-
-
-def show_balance(organization: Organization, balance: Balance) -> BalanceView:
-    """An organization's credits as they are answered."""
-    return BalanceView(
-        organization_id=organization.organization_id,
-        credit_balance=whole_credits(balance.posted),
-        account_tier=account_type(organization),
-        credits_held=whole_credits(balance.held),
-        credits_available=whole_credits(balance.available),
-        pending_credit_balance=balance.posted % MILLI / MILLI,
-        pending_credits_held=balance.held % MILLI / MILLI,
-    )
-
-
-def account_type(organization: Organization) -> AccountType:
-    """The plan, as a published client can read it."""
-    return next((plan for plan in get_args(AccountType) if plan == organization.plan), "enterprise")

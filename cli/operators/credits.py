@@ -26,7 +26,7 @@ def credits() -> None:
 def statement(organization_id: str, last: int, as_json: bool) -> None:
     """Show what was granted, held, captured and released."""
     with operator_session() as services:
-        scope = services.tenancy.find_organization(organization_id).scope
+        scope = services.organizations.find(organization_id).scope
         show([_row(entry) for entry in whole_ledger(services.ledger, scope)[-last:]], as_json)
 
 
@@ -37,7 +37,7 @@ def statement(organization_id: str, last: int, as_json: bool) -> None:
 def grant_credits(organization_id: str, amount: int, reference: str) -> None:
     """Add credits to an organization."""
     with operator_session() as services:
-        scope = services.tenancy.find_organization(organization_id).scope
+        scope = services.organizations.find(organization_id).scope
         print_json(_row(services.ledger.grant(scope, f"grant:{reference}", amount * MILLI)))
 
 
@@ -47,11 +47,7 @@ def grant_credits(organization_id: str, amount: int, reference: str) -> None:
 def reconcile_ledgers(organization_id: str | None, as_json: bool) -> None:
     """Recompute ledgers from their first entry. Exit code 1 when one does not add up."""
     with operator_session() as services:
-        found = (
-            [services.tenancy.find_organization(organization_id)]
-            if organization_id
-            else services.tenancy.list_organizations()
-        )
+        found = [services.organizations.find(organization_id)] if organization_id else services.organizations.list()
         rows = [
             {
                 "organization_id": organization.organization_id,

@@ -21,7 +21,7 @@ def jobs() -> None:
 def list_jobs(organization_id: str, state: str | None, days: int, limit: int, as_json: bool) -> None:
     """List an organization's jobs, newest first."""
     with operator_session() as services:
-        scope = services.tenancy.find_organization(organization_id).scope
+        scope = services.organizations.find(organization_id).scope
         wanted = [JobState(state)] if state else []
         found = services.jobs.list(scope, days=days, states=wanted, limit=limit)
         show([_row(job) for job in found], as_json)

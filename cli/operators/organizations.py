@@ -4,9 +4,13 @@ import click
 
 from cli.operators.session import json_option, operator_session, print_json, show
 from core.credits.prices import MILLI, whole_credits
+from core.errors import NotFoundError
+from core.tenancy.api_key import KeyGrant
 from core.tenancy.permissions import Permission
+from core.tenancy.user import Role
 
 _FIRST_NAMESPACE = "default"
+_FIRST_KEY = "admin-key"
 
 
 @click.group()
@@ -22,9 +26,10 @@ def org() -> None:
 def create(name: str, email: str, plan: str, credit_count: int) -> None:
     """Create an organization with an admin key, a first namespace and credits."""
     with operator_session() as services:
-        organization = services.tenancy.create_organization(name, email, plan)
-        key = services.tenancy.create_key(organization.scope, "admin-key", Permission.ADMIN)
-        namespace = services.tenancy.create_namespace(organization.scope, _FIRST_NAMESPACE)
+        organization = services.organizations.create(name, email, plan)
+        user = services.users.create(organization.scope, email, name, Role.ADMIN)
+        key = services.keys.issue(organization.scope, user, _FIRST_KEY, KeyGrant((Permission.ADMIN,)))
+        namespace = services.namespaces.create(organization.scope, _FIRST_NAMESPACE)
         if credit_count:
             services.ledger.grant(organization.scope, "grant:first", credit_count * MILLI)
         print_json(
@@ -36,6 +41,22 @@ def create(name: str, email: str, plan: str, credit_count: int) -> None:
                 "credits": credit_count,
             }
         )
+
+
+@org.command("key")
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@click.option("--email", required=True, help="The user whose key it will be; made an admin when unknown.")
+@click.option("--name", required=True, help="The key's name.")
+def issue_key(organization_id: str, email: str, name: str) -> None:
+    """Issue an admin key, for an organization that has none left. It is shown once."""
+    with operator_session() as services:
+        scope = services.organizations.find(organization_id).scope
+        try:
+            user = services.users.get(scope, email)
+        except NotFoundError:
+            user = services.users.create(scope, email, email, Role.ADMIN)
+        key = services.keys.issue(scope, user, name, KeyGrant((Permission.ADMIN,)))
+        print_json({"organization_id": organization_id, "user_email": user.email, "api_key": key.text})
 
 
 @org.command("list")
@@ -51,6 +72,6 @@ def list_organizations(as_json: bool) -> None:
                 "plan": organization.plan,
                 "credits": whole_credits(services.ledger.balance(organization.scope).posted),
             }
-            for organization in services.tenancy.list_organizations()
+            for organization in services.organizations.list()
         ]
         show(rows, as_json)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import click
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from cli.operators.session import json_option, show
 from cli.stack.locate import stack_settings
@@ -45,6 +45,10 @@ def _shown(value: Any) -> Any:
     """The value without its secrets: neither a secret itself nor the password of a URL."""
     if isinstance(value, SecretStr):
         return _MASKED
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, dict):
+        return {name: _shown(part) for name, part in value.items()}
     if isinstance(value, tuple):
         return [_shown(part) for part in value]
     if isinstance(value, str):

@@ -21,7 +21,7 @@ def webhooks() -> None:
 def deliveries(organization_id: str, webhook_id: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List deliveries, newest first."""
     with operator_session() as services:
-        scope = services.tenancy.find_organization(organization_id).scope
+        scope = services.organizations.find(organization_id).scope
         names = [webhook_id] if webhook_id else [item.webhook_id for item in services.webhooks.list_endpoints(scope)]
         wanted = DeliveryStatus(status) if status else None
         found = [
@@ -40,7 +40,7 @@ def deliveries(organization_id: str, webhook_id: str | None, status: str | None,
 def replay(delivery_id: str, organization_id: str, as_json: bool) -> None:
     """Send one delivery again, from the start of its schedule."""
     with operator_session() as services:
-        scope: OrganizationScope = services.tenancy.find_organization(organization_id).scope
+        scope: OrganizationScope = services.organizations.find(organization_id).scope
         delivery = services.webhooks.find_delivery(scope, delivery_id)
         row = _row(services.webhooks.replay(scope, delivery.webhook_id, delivery_id))
         print_json(row) if as_json else show([row], as_json=False)

@@ -4,10 +4,14 @@ import base64
 import os
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from cli.stack.layout import DataDirectory
 from config.settings import Settings
+from core.audit.checkpoint import Signer
 
 _KEY_BYTES = 32
 
@@ -28,7 +32,9 @@ _MAKERS: dict[str, Callable[[], str]] = {
 }
 """Settings that hold keys, and what makes a first value."""
 
-ROOT_KEY_VARIABLES = frozenset({"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_KEY_PEPPERS", "KEYSTAGE_AUDIT_KEYS"})
+ROOT_KEY_VARIABLES = frozenset(
+    {"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_KEY_PEPPERS", "KEYSTAGE_AUDIT_KEYS", "KEYSTAGE_AUDIT_SIGNING_KEY"}
+)
 """What no Ray node may hold (design, the way of a job, step 10)."""
 
 
@@ -38,6 +44,34 @@ def own_keys(layout: DataDirectory, settings: Settings) -> dict[str, str]:
     return {variable(name): _read_or_make(layout.keys / variable(name).lower(), _MAKERS[name]) for name in unset}
 
 
+@dataclass(frozen=True)
+class SigningKeys:
+    """Who is told what about the key that signs audit checkpoints (design decision 16)."""
+
+    of_sweeper: dict[str, str]
+    of_everybody: dict[str, str]
+    """the public keys, and an empty signing key, which also hides one that a .env file gives to every process"""
+
+
+def signing_keys(layout: DataDirectory, settings: Settings) -> SigningKeys:
+    """The stack's signing key, made when the settings give none, and the public keys that check its signatures."""
+    name = variable("audit_signing_key")
+    given = settings.audit_signing_key
+    private = given.get_secret_value() if given else _read_or_make(layout.signing_keys / name.lower(), _root_key)
+    public = settings.audit_verify_keys or _published(layout, Signer(SecretStr(private)).public_key)
+    return SigningKeys({name: private}, {name: "", variable("audit_verify_keys"): ",".join(public)})
+
+
+def _published(layout: DataDirectory, public_key: str) -> list[str]:
+    """The public keys that the stack has had, newest first, kept where the operator's commands read them."""
+    path = layout.keys / variable("audit_verify_keys").lower()
+    known = path.read_text().split(",") if path.exists() else []
+    if public_key not in known:
+        known.insert(0, public_key)
+        _write(path, ",".join(known))
+    return known
+
+
 def variable(setting: str) -> str:
     """The environment variable of a setting."""
     return f"KEYSTAGE_{setting.upper()}"
@@ -45,11 +79,15 @@ def variable(setting: str) -> str:
 
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
-        draft = path.with_name(path.name + ".new")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(make())
-            file.flush()
-            # whatever it will seal outlives a power cut, so it must too
-            os.fsync(file.fileno())
-        draft.rename(path)
+        _write(path, make())
     return path.read_text().strip()
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        # whatever it will seal outlives a power cut, so it must too
+        os.fsync(file.fileno())
+    draft.rename(path)

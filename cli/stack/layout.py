@@ -29,6 +29,11 @@ class DataDirectory:
         return self.root / "keys"
 
     @property
+    def signing_keys(self) -> Path:
+        """Keys of the sweeper alone, apart from `keys`, which every command of the operator reads."""
+        return self.root / "signing-keys"
+
+    @property
     def logs(self) -> Path:
         """One log file a service."""
         return self.root / "logs"
@@ -65,9 +70,10 @@ class DataDirectory:
 
     def make(self) -> None:
         """Create the directories. Raises OSError when the place cannot be used."""
-        for directory in (self.root, self.mongo, self.redis, self.keys, self.logs):
+        for directory in (self.root, self.mongo, self.redis, self.keys, self.signing_keys, self.logs):
             directory.mkdir(parents=True, exist_ok=True)
         self.keys.chmod(0o700)
+        self.signing_keys.chmod(0o700)
 
 
 def data_directory(root: Path) -> DataDirectory:

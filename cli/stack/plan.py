@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli.stack.engine import Engine, choose_engine
-from cli.stack.keys import own_keys, variable
+from cli.stack.keys import own_keys, signing_keys, variable
 from cli.stack.layout import DataDirectory
 from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
 from cli.stack.ray import PORT_NAMES as RAY_PORT_NAMES
@@ -56,10 +56,11 @@ def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
     engine = choose_engine(layout, settings) if "mongo" in embedded else None
     ports = _ports(settings, layout, embedded, engine)
     addresses = _addresses(settings, ports)
-    environment = _environment(settings, layout, addresses, ports)
+    signing = signing_keys(layout, settings)
+    environment = _environment(settings, layout, addresses, ports) | signing.of_everybody
     backends = _backends(layout, engine, ports, addresses, environment)
     database = StackDatabase(settings, addresses.mongo_url)
-    return Plan((*backends, *_own_processes(addresses, database, environment)), addresses, database)
+    return Plan((*backends, *_own_processes(addresses, database, environment, signing.of_sweeper)), addresses, database)
 
 
 def _ports(settings: Settings, layout: DataDirectory, embedded: Sequence[str], engine: Engine | None) -> dict[str, int]:
@@ -118,9 +119,11 @@ def _backends(
         yield ray_service(make_ray_directory(layout), ports, environment)
 
 
-def _own_processes(addresses: ReadyLine, database: StackDatabase, environment: Mapping[str, str]) -> Iterator[Service]:
+def _own_processes(
+    addresses: ReadyLine, database: StackDatabase, environment: Mapping[str, str], of_sweeper: Mapping[str, str]
+) -> Iterator[Service]:
     backends = frozenset({"mongo", "redis"})
     yield api_service(addresses.api_url.removeprefix("http://"), environment)
     yield queue_service("worker", backends | {"ray"}, database, environment)
     yield queue_service("dispatcher", backends, database, environment)
-    yield queue_service("sweeper", backends, database, environment)
+    yield queue_service("sweeper", backends, database, {**environment, **of_sweeper})

@@ -13,8 +13,9 @@ from core.storage.blobs import BlobStore
 from core.storage.failures import is_duplicate
 from core.storage.handles import Handles, NamespaceData, ScopedCollection
 from core.storage.mongo import Document
-from core.storage.paging import Page, PageRequest, read_page
+from core.storage.paging import BY_AGE, Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
+from core.storage.selection import Selection, narrowed
 
 
 class BucketStore:
@@ -70,9 +71,9 @@ class BucketStore:
         """Those of these buckets that still exist."""
         return [_bucket(row) for row in self._buckets(scope).find({"_id": {"$in": [*bucket_ids]}})]
 
-    def list(self, scope: NamespaceScope, request: PageRequest) -> Page[Bucket]:
-        """Buckets, newest first."""
-        return read_page(self._buckets(scope), {}, request).map(_bucket)
+    def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Bucket]:
+        """Buckets, newest first, as far as `only` includes them."""
+        return read_page(self._buckets(scope), narrowed(only, "_id", "bucket_name"), request, index=BY_AGE).map(_bucket)
 
     # Objects ----------------------------------------------------------------------------------------
 

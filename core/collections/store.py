@@ -11,8 +11,9 @@ from core.collections.collection import Collection, Document, ExtractorConfig
 from core.errors import AlreadyExistsError, NotFoundError
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document as Found
-from core.storage.paging import Page, PageRequest, read_page
+from core.storage.paging import BY_AGE, Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
+from core.storage.selection import Selection, narrowed
 
 _MOST_PER_BUCKET = 1000
 """Collections that one batch goes through at most."""
@@ -64,9 +65,11 @@ class CollectionStore:
             raise NotFoundError("The collection was not found.")
         return _collection(found)
 
-    def list(self, scope: NamespaceScope, request: PageRequest) -> Page[Collection]:
-        """Collections, newest first."""
-        return read_page(self._collections(scope), {}, request).map(_collection)
+    def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Collection]:
+        """Collections, newest first, as far as `only` includes them."""
+        return read_page(self._collections(scope), narrowed(only, "_id", "collection_name"), request, index=BY_AGE).map(
+            _collection
+        )
 
     def resolve(self, scope: NamespaceScope, ids_or_names: Sequence[str]) -> tuple[Sequence[Collection], Sequence[str]]:
         """The collections that these ids or names mean, in that order, and the ones that mean nothing."""
@@ -115,9 +118,13 @@ class CollectionStore:
             raise NotFoundError("The document was not found.")
         return _document(found)
 
-    def list_documents(self, scope: NamespaceScope, collection_id: str, request: PageRequest) -> Page[Document]:
-        """Documents of a collection, newest first."""
-        return read_page(self._documents(scope), {"collection_id": collection_id}, request).map(_document)
+    def list_documents(
+        self, scope: NamespaceScope, collection_id: str, request: PageRequest, only: Selection | None = None
+    ) -> Page[Document]:
+        """Documents of a collection, newest first, as far as `only` includes them."""
+        query = {"collection_id": collection_id, **narrowed(only, "_id")}
+        index = "internal_id_1_namespace_id_1_collection_id_1_created_at_-1"
+        return read_page(self._documents(scope), query, request, index=index).map(_document)
 
     def _collections(self, scope: NamespaceScope) -> ScopedCollection:
         return self._handles.namespace(scope)["collections"]

@@ -46,10 +46,10 @@ class Mismatch:
 Claim = Claimed | Replay | InProgress | Mismatch
 
 
-def request_fingerprint(method: str, path: str, query: str, body: bytes, namespace_id: str | None) -> str:
-    """SHA-256 over all that makes two requests the same."""
+def request_digest(method: str, path: str, query: str, body: bytes, namespace_id: str | None) -> bytes:
+    """SHA-256 over all that makes two requests the same. Never stored: a short secret could be guessed from it."""
     digest = hashlib.sha256()
     for part in (method.encode(), path.encode(), query.encode(), (namespace_id or "").encode(), body):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
-    return digest.hexdigest()
+    return digest.digest()

@@ -5,6 +5,7 @@ one is one update. An operation id survives every take-over: the records that a 
 """
 
 import hashlib
+import hmac
 from datetime import datetime, timedelta
 
 from bson.binary import Binary
@@ -23,6 +24,7 @@ from core.idempotency.record import (
 )
 from core.ids import Prefix, random_id
 from core.storage.handles import Handles, ScopedCollection
+from core.storage.keyring import Keyring, RootKey
 from core.storage.mongo import Document
 from core.storage.scope import OrganizationScope
 
@@ -37,16 +39,19 @@ _DONE = "done"
 class IdempotencyStore:
     """The Idempotency-Keys of all organizations."""
 
-    def __init__(self, handles: Handles, clock: DatabaseClock) -> None:
+    def __init__(self, handles: Handles, clock: DatabaseClock, keys: Keyring) -> None:
+        """`keys` seal fingerprints: a body may hold a secret that a bare hash would let somebody guess."""
         self._handles = handles
         self._clock = clock
+        self._keys = keys
 
-    def claim(self, scope: OrganizationScope, route: str, key: str, fingerprint: str) -> Claim:
-        """Whether this request is the first with its key, a repetition, or another one."""
+    def claim(self, scope: OrganizationScope, route: str, key: str, digest: bytes) -> Claim:
+        """Whether this request, by its `request_digest`, is the first with its key, a repetition, or another one."""
         moment, operation_id = self._clock.now(), random_id(Prefix.OPERATION)
         record = {
             "_id": _record_id(scope, route, key),
-            "fingerprint": fingerprint,
+            "fingerprint": _fingerprint(self._keys.newest, digest),
+            "fingerprint_key": self._keys.newest.key_id,
             "state": _RUNNING,
             "op_id": operation_id,
             "lease_until": moment + LEASE,
@@ -55,7 +60,7 @@ class IdempotencyStore:
         try:
             self._records(scope).insert_one(record)
         except DuplicateKeyError:
-            return self._claim_again(scope, record, moment)
+            return self._claim_again(scope, record, moment, digest)
         return Claimed(operation_id)
 
     def save(self, scope: OrganizationScope, route: str, key: str, response: SavedResponse) -> bool:
@@ -84,7 +89,7 @@ class IdempotencyStore:
         """Nothing happened under this key: it is free for any request."""
         self._records(scope).delete_one({"_id": _record_id(scope, route, key), "state": _RUNNING})
 
-    def _claim_again(self, scope: OrganizationScope, record: Document, moment: datetime) -> Claim:
+    def _claim_again(self, scope: OrganizationScope, record: Document, moment: datetime, digest: bytes) -> Claim:
         """The key has a record: replay it, wait for it, or take it over when its request is dead."""
         standing = self._records(scope).find_one({"_id": record["_id"]})
         if standing is None:
@@ -92,7 +97,7 @@ class IdempotencyStore:
             return InProgress()
         if standing["expires_at"] <= moment:
             return self._reuse(scope, record, moment)
-        if standing["fingerprint"] != record["fingerprint"]:
+        if not self._same(standing, digest):
             return Mismatch()
         if standing["state"] == _DONE:
             return Replay(SavedResponse(standing["status"], bytes(standing["body"]), standing["headers"]))
@@ -101,6 +106,11 @@ class IdempotencyStore:
             {"$set": {"lease_until": record["lease_until"]}},
         )
         return Claimed(standing["op_id"]) if taken else InProgress()
+
+    def _same(self, standing: Document, digest: bytes) -> bool:
+        # sealed under the key of its time: a rotation does not make a repetition another request
+        key = self._keys.get(standing["fingerprint_key"])
+        return key is not None and hmac.compare_digest(standing["fingerprint"], _fingerprint(key, digest))
 
     def _reuse(self, scope: OrganizationScope, record: Document, moment: datetime) -> Claim:
         """Start over under a key whose time is up; MongoDB's own deletion lags about a minute."""
@@ -112,6 +122,10 @@ class IdempotencyStore:
 
     def _records(self, scope: OrganizationScope) -> ScopedCollection:
         return self._handles.organization(scope)["idempotency"]
+
+
+def _fingerprint(key: RootKey, digest: bytes) -> str:
+    return hmac.new(key.material, digest, hashlib.sha256).hexdigest()
 
 
 def _record_id(scope: OrganizationScope, route: str, key: str) -> str:

@@ -23,6 +23,7 @@ from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
+from core.storage.selection import Selection, narrowed
 
 
 class JobStore:
@@ -72,9 +73,11 @@ class JobStore:
         *,
         states: Iterable[JobState] = (),
         kinds: Iterable[JobKind] = (),
+        only: Selection | None = None,
     ) -> Page[Job]:
-        """Jobs, newest first, a page at a time."""
-        found = read_page(self._jobs(scope), _narrowed(states, kinds), request, index=_by_age(scope))
+        """Jobs, newest first, a page at a time, as far as `only` includes them."""
+        query = {**_narrowed(states, kinds), **narrowed(only, "_id")}
+        found = read_page(self._jobs(scope), query, request, index=_by_age(scope))
         return found.map(job_from_document)
 
     def find_many(self, scope: OrganizationScope, job_ids: Iterable[str]) -> dict[str, Job]:

@@ -1,1 +1,1 @@
-"""Limits: how often, and how much at once, a key and its organization may ask."""
+"""How much a caller may ask for: rates, work under way, and failed authentications."""

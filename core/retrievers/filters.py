@@ -17,7 +17,12 @@ _LONGEST_EXACT_INTEGER = 2**53
 """Beyond it the engine's floats are coarser than Python's integers."""
 _PLAIN_PATH = re.compile(r"\w+(\.\w+)*", re.ASCII)
 _WORDS = re.compile(r"\w+")
-_DEEPEST = 20
+MAX_DEPTH = 8
+"""Groups inside groups."""
+MAX_CONDITIONS = 64
+"""Comparisons in one filter."""
+MAX_CHOICES = 1000
+"""Values that `in` and `nin` may list."""
 
 
 class Operator(StrEnum):
@@ -69,13 +74,24 @@ class Group:
 Expression: TypeAlias = Condition | Group
 
 
-def parse_filter(raw: object, templates: bool = False, where: str = "", depth: int = 0) -> Expression:
+def parse_filter(raw: object, templates: bool = False) -> Expression:
     """Read a filter. A list means AND; with `templates`, a value may still be `{{INPUT.name}}`.
 
     Raises ValueError, which says where in the filter and what would be right.
     """
-    if depth > _DEEPEST:
-        raise ValueError(f"{where or 'filter'}: nested more than {_DEEPEST} deep")
+    expression = _parse(raw, templates, "", 0)
+    if (count := _conditions(expression)) > MAX_CONDITIONS:
+        raise ValueError(f"filter: {count} conditions are more than {MAX_CONDITIONS}")
+    return expression
+
+
+def _conditions(expression: Expression) -> int:
+    return 1 if isinstance(expression, Condition) else sum(map(_conditions, expression.parts))
+
+
+def _parse(raw: object, templates: bool, where: str, depth: int) -> Expression:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"{where or 'filter'}: nested more than {MAX_DEPTH} deep")
     if isinstance(raw, list):
         raw = {Joining.AND: raw}
     if not isinstance(raw, Mapping):
@@ -131,9 +147,7 @@ def _parse_group(joining: Joining, parts: Any, templates: bool, where: str, dept
         raise ValueError(f"{where}{joining}: needs at least one condition")
     return Group(
         joining,
-        tuple(
-            parse_filter(item, templates, f"{where}{joining}[{index}].", depth + 1) for index, item in enumerate(items)
-        ),
+        tuple(_parse(item, templates, f"{where}{joining}[{index}].", depth + 1) for index, item in enumerate(items)),
     )
 
 
@@ -149,13 +163,20 @@ def _parse_condition(raw: Mapping[str, Any], templates: bool, where: str) -> Con
     value = raw.get("value")
     if templates and is_templated(value):
         return Condition(field, operator, value)
-    if operator in (Operator.IN, Operator.NIN) and not isinstance(value, list):
-        raise ValueError(f"{where}value: {operator} needs a list")
+    if operator in (Operator.IN, Operator.NIN):
+        _check_choices(operator, value, where)
     if operator in _TEXT_OPERATORS and not isinstance(value, str):
         raise ValueError(f"{where}value: {operator} needs text")
     if operator in (Operator.EXISTS, Operator.IS_NULL) and not isinstance(value, bool | None):
         raise ValueError(f"{where}value: {operator} needs true or false")
     return Condition(field, operator, value)
+
+
+def _check_choices(operator: Operator, value: object, where: str) -> None:
+    if not isinstance(value, list):
+        raise ValueError(f"{where}value: {operator} needs a list")
+    if len(value) > MAX_CHOICES:
+        raise ValueError(f"{where}value: {operator} takes at most {MAX_CHOICES} values")
 
 
 _TEXT_OPERATORS: Final = (Operator.STARTS_WITH, Operator.ENDS_WITH, Operator.TEXT)

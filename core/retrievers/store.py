@@ -12,8 +12,9 @@ from core.errors import AlreadyExistsError, NotFoundError
 from core.retrievers.retriever import Retriever
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
-from core.storage.paging import Page, PageRequest, read_page
+from core.storage.paging import BY_AGE, Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
+from core.storage.selection import Selection, narrowed
 
 _REMEMBERED = 1000
 """Retrievers kept in memory; the one unused for longest goes first."""
@@ -83,9 +84,11 @@ class RetrieverStore:
                 self._seen.popitem(last=False)
         return retriever
 
-    def list(self, scope: NamespaceScope, request: PageRequest) -> Page[Retriever]:
-        """Retrievers, newest first."""
-        return read_page(self._retrievers(scope), {}, request).map(_retriever)
+    def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Retriever]:
+        """Retrievers, newest first, as far as `only` includes them."""
+        return read_page(self._retrievers(scope), narrowed(only, "_id", "retriever_name"), request, index=BY_AGE).map(
+            _retriever
+        )
 
     def _retrievers(self, scope: NamespaceScope) -> ScopedCollection:
         return self._handles.namespace(scope)["retrievers"]

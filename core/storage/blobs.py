@@ -1,5 +1,7 @@
 """Object storage through one library: a local folder, S3 or GCS. It knows keys and bytes, never what they mean."""
 
+from collections.abc import Iterator
+
 from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as MissingKeyError
 from obstore.store import LocalStore, ObjectStore, from_url
@@ -35,6 +37,22 @@ class BlobStore:
             raise NotFoundError("The stored content was not found.") from None
         except (BaseError, OSError) as error:
             raise _unavailable(error) from error
+
+    def list_keys(self, folder: str) -> Iterator[str]:
+        """The keys below a folder, whose name ends with `/`. Raises UnavailableError."""
+        try:
+            for found in self._store.list(folder):
+                yield from (item["path"] for item in found)
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def list_folders(self, folder: str) -> list[str]:
+        """The names of the folders right below a folder, whose name ends with `/`. Raises UnavailableError."""
+        try:
+            found = self._store.list_with_delimiter(folder)["common_prefixes"]
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+        return [path.rstrip("/").rpartition("/")[2] for path in found]
 
     def delete(self, key: str) -> None:
         """Remove the blob; an absent one is fine. Raises UnavailableError."""

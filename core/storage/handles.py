@@ -22,14 +22,14 @@ from core.storage.scope import NamespaceScope, OrganizationScope
 
 ORGANIZATION_COLLECTIONS: Final = frozenset(
     {
-        "organizations", "namespaces", "api_keys", "ledger", "credit_accounts", "idempotency",
-        "webhooks", "events", "deliveries", "attempts", "jobs",
+        "organizations", "users", "namespaces", "api_keys", "ledger", "credit_accounts", "idempotency",
+        "webhooks", "events", "deliveries", "attempts", "jobs", "audit", "audit_heads", "audit_checkpoints",
     }
 )  # fmt: skip
 """Collections that belong to an organization as a whole."""
 
 SYSTEM_COLLECTIONS: Final = frozenset(
-    {"organizations", "api_keys", "ledger", "jobs", "events", "deliveries", "leases", "heartbeats"}
+    {"organizations", "api_keys", "ledger", "jobs", "events", "deliveries", "audit_heads", "leases", "heartbeats"}
 )
 """Collections that are reached by primary key, or by due time, before the tenant is known."""
 
@@ -58,9 +58,10 @@ class ScopedCollection:
         """All matches inside the scope; bound them with a window and a limit."""
         return self._collection.find(self._inside(query), projection, session=self._session)
 
-    def count(self, query: Mapping[str, Any]) -> int:
-        """How many match inside the scope."""
-        return self._collection.count_documents(self._inside(query), session=self._session)
+    def count(self, query: Mapping[str, Any], index: str | None = None) -> int:
+        """How many match inside the scope. `index` names the index to use, for a query with fields beyond it."""
+        hint = {"hint": index} if index else {}
+        return self._collection.count_documents(self._inside(query), session=self._session, **hint)
 
     def insert_one(self, document: Mapping[str, Any]) -> None:
         """Store one document, tagged. Raises pymongo's DuplicateKeyError, and PayloadTooLargeError."""
@@ -160,25 +161,34 @@ class NamespaceData:
 
     def all_or_nothing(self, writes: Callable[["NamespaceData"], None]) -> None:
         """Make several writes in one transaction. `writes` is called again when it met another transaction."""
-        with self._database.client.start_session() as session:
-            session.with_transaction(
-                lambda open_session: writes(NamespaceData(self._database, self.scope, open_session))
-            )
+        _in_transaction(self._database, lambda session: writes(NamespaceData(self._database, self.scope, session)))
 
 
 class OrganizationData:
     """The data of one organization as a whole. A closed list; `internal_id` on every filter and insert."""
 
-    def __init__(self, database: Database[Document], scope: OrganizationScope) -> None:
+    def __init__(
+        self, database: Database[Document], scope: OrganizationScope, session: ClientSession | None = None
+    ) -> None:
         if not isinstance(scope, OrganizationScope):
             raise TypeError("OrganizationData needs an OrganizationScope")
         self._database = database
+        self._session = session
         self.scope = scope
 
     def __getitem__(self, name: str) -> ScopedCollection:
         if name not in ORGANIZATION_COLLECTIONS:
             raise ValueError(f"{name} is namespace data: use a NamespaceData handle")
-        return ScopedCollection(self._database[name], {"internal_id": self.scope.internal_id})
+        return ScopedCollection(self._database[name], {"internal_id": self.scope.internal_id}, self._session)
+
+    def all_or_nothing(self, writes: Callable[["OrganizationData"], None]) -> None:
+        """Make several writes in one transaction. `writes` is called again when it met another transaction."""
+        _in_transaction(self._database, lambda session: writes(OrganizationData(self._database, self.scope, session)))
+
+
+def _in_transaction(database: Database[Document], writes: Callable[[ClientSession], None]) -> None:
+    with database.client.start_session() as session:
+        session.with_transaction(writes)
 
 
 class SystemData:

@@ -12,6 +12,9 @@ from core.storage.mongo import Document
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000
+BY_AGE = "internal_id_1_namespace_id_1_created_at_-1"
+"""The index of a namespace's lists, to be named where a query has more fields than it: the embedded database scans
+without."""
 _WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 """How far back each look goes; the last one goes to the beginning."""
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)

@@ -10,18 +10,60 @@ from redis.exceptions import RedisError
 _SOCKET_TIMEOUT_SECONDS = 10.0
 """Above every blocking wait of ours; redis-py's default of 5 s would end a longer BLPOP with an error."""
 
+_IMPATIENCE_SECONDS = 0.5
+
 
 def connect_redis(url: str) -> Redis:
     """A thread-safe client that waits for a free connection instead of raising."""
+    return _client(url, waits=5, connects=2, answers=_SOCKET_TIMEOUT_SECONDS)
+
+
+def connect_redis_impatiently(url: str) -> Redis:
+    """The same for what stands in front of each request: it gives up early and never blocks on a list."""
+    return _client(url, waits=_IMPATIENCE_SECONDS, connects=_IMPATIENCE_SECONDS, answers=_IMPATIENCE_SECONDS)
+
+
+def _client(url: str, waits: float, connects: float, answers: float) -> Redis:
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=64, timeout=5, socket_timeout=_SOCKET_TIMEOUT_SECONDS, socket_connect_timeout=2
+        url, max_connections=64, timeout=waits, socket_timeout=answers, socket_connect_timeout=connects
     )
-    return Redis(connection_pool=pool)
+    # the client owns its pool: closing the one closes the other
+    return Redis.from_pool(pool)
 
 
 def job_done_key(namespace_id: str, job_id: str) -> str:
     """The list on which a waiting API thread is told that the job ended."""
     return f"ks:{namespace_id}:done:{job_id}"
+
+
+def key_rate_key(internal_id: str, key_id: str, policy: str) -> str:
+    """Where one API key stands under one of its rates."""
+    return f"ks:{internal_id}:rate:{key_id}:{policy}"
+
+
+def organization_rate_key(internal_id: str, policy: str) -> str:
+    """Where an organization stands under one of its rates."""
+    return f"ks:{internal_id}:rate:{policy}"
+
+
+def lease_key(internal_id: str) -> str:
+    """The sorted set of what an organization has under way, each with the moment its lease ends."""
+    return f"ks:{internal_id}:leases"
+
+
+def source_failures_key(source: str) -> str:
+    """Where an address stands with failed authentications. Nobody is known yet: there is no organization in it."""
+    return f"ks:auth-failures:source:{source}"
+
+
+def key_failures_key(key_id: str) -> str:
+    """Where a key id, which may not exist, stands with failed authentications."""
+    return f"ks:auth-failures:key:{key_id}"
+
+
+def tenant_epoch_key(internal_id: str) -> str:
+    """What changes with every change of an organization or its namespaces."""
+    return f"ks:{internal_id}:epoch"
 
 
 DELIVERIES_CHANNEL = "ks:deliveries"

@@ -34,9 +34,21 @@ SCHEMA: dict[str, CollectionSchema] = {
         ("internal_id",), [_index("organization_id", unique=True), _index("internal_id", unique=True)]
     ),
     "namespaces": CollectionSchema(
-        ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "name", unique=True)]
+        ("internal_id",),
+        [_index("internal_id", "_id"), _index("internal_id", "name", unique=True), _index("internal_id", "state")],
     ),
-    "api_keys": CollectionSchema(("internal_id",), [_index("internal_id", "name")]),
+    "users": CollectionSchema(
+        ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "email", unique=True)]
+    ),
+    "api_keys": CollectionSchema(
+        ("internal_id",),
+        [
+            _index("internal_id", "_id"),
+            _index("internal_id", "user_id", "name", unique=True, partialFilterExpression={"active": True}),
+            _index("internal_id", "user_id", "revoked_at"),
+            _index("internal_id", "permissions", "active"),
+        ],
+    ),
     "ledger": CollectionSchema(
         ("internal_id",),
         [
@@ -47,6 +59,19 @@ SCHEMA: dict[str, CollectionSchema] = {
         ],
     ),
     "credit_accounts": CollectionSchema(("internal_id",), [_index("internal_id", "_id")]),
+    "audit": CollectionSchema(
+        ("internal_id",),
+        [
+            _index("internal_id", "seq", unique=True),
+            _index("internal_id", "-at", "-seq"),
+            _index("internal_id", "resource_id", "-at", "-seq"),
+            _index("internal_id", "actor_id", "-at", "-seq"),
+            _index("internal_id", "action", "-at", "-seq"),
+            _index("internal_id", "resource_type", "-at", "-seq"),
+        ],
+    ),
+    "audit_heads": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("at")]),
+    "audit_checkpoints": CollectionSchema(("internal_id",), [_index("internal_id", "number", unique=True)]),
     "idempotency": CollectionSchema(
         ("internal_id",), [_index("internal_id", "_id"), _index("expires_at", expireAfterSeconds=0)]
     ),

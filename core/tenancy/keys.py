@@ -30,9 +30,16 @@ class PresentedKey:
     text: str = field(repr=False)
 
 
-def mint_key(environment: str = "live") -> PresentedKey:
+def new_key_id(seed: str | None = None) -> str:
+    """A random key id; the same one again for the same unguessable seed."""
+    if seed is None:
+        return base62(secrets.randbits(96), _KEY_ID_LENGTH)
+    return base62(int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big"), _KEY_ID_LENGTH)
+
+
+def mint_key(environment: str = "live", key_id: str | None = None) -> PresentedKey:
     """A new key with 256 random bits. `environment` is `live` or `test`."""
-    key_id = base62(secrets.randbits(96), _KEY_ID_LENGTH)
+    key_id = key_id or new_key_id()
     body = f"ks_{environment}_{key_id}_{base62(secrets.randbits(256), _SECRET_LENGTH)}"
     return PresentedKey(key_id, body + _checksum(body))
 
@@ -55,6 +62,10 @@ class KeyVerifier:
         """(pepper id, verifier) for a new key."""
         pepper = self._peppers.newest
         return pepper.key_id, _mac(pepper.material, key)
+
+    def is_newest(self, pepper_id: str) -> bool:
+        """Whether new keys are sealed under this pepper."""
+        return self._peppers.newest.key_id == pepper_id
 
     def matches(self, key: PresentedKey, pepper_id: str, verifier: str) -> bool:
         """Whether `key` is the one that was sealed; constant time, also when the pepper is gone."""

@@ -45,6 +45,22 @@ class ResourceType(StrEnum):
     TASK = "task"
 
 
+IN_NAMESPACE = frozenset(
+    {
+        ResourceType.COLLECTION,
+        ResourceType.DOCUMENT,
+        ResourceType.BUCKET,
+        ResourceType.RETRIEVER,
+        ResourceType.CLUSTER,
+        ResourceType.TAXONOMY,
+        ResourceType.ALERT,
+        ResourceType.ANNOTATION,
+        ResourceType.TASK,
+    }
+)
+"""What lives in a namespace, so that a scope on the namespace covers it. The rest is the organization's."""
+
+
 class Operation(StrEnum):
     """What a scope may allow on its resource: the published list."""
 

@@ -1,10 +1,29 @@
-"""The tenant's values: organization, namespace, API key, and what a key may do. Pure; holds no secret."""
+"""The tenant's values: the organization and its namespaces. Pure; holds no secret."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
+from core.limits.policy import RateClass
 from core.storage.scope import NamespaceScope, OrganizationScope
-from core.tenancy.permissions import Permission
+
+
+class Environment(StrEnum):
+    """What a namespace is used for. A key that is bound to one reaches no other."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+
+class NamespaceState(StrEnum):
+    """Where a namespace is in its life."""
+
+    ACTIVE = "active"
+    DELETING = "deleting"
+    """nobody reads it any more; a job removes what is in it"""
 
 
 @dataclass(frozen=True)
@@ -17,6 +36,17 @@ class Organization:
     email: str
     plan: str
     created_at: datetime
+    updated_at: datetime
+    logo_url: str | None = None
+    billing_email: str | None = None
+    notifications_email: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    rate_limit_overrides: Mapping[RateClass, int] = field(default_factory=dict)
+    """requests a minute that replace the plan's, never above it"""
+    default_llm_credentials: Mapping[str, str] = field(default_factory=dict)
+    """provider → name of the secret that its stages use when they name none"""
+    read_auditing_enabled: bool = False
+    """whether reads and executions are audited too"""
 
     @property
     def scope(self) -> OrganizationScope:
@@ -32,33 +62,12 @@ class Namespace:
     internal_id: str
     name: str
     description: str | None
+    environment: Environment | None
+    state: NamespaceState
     created_at: datetime
+    updated_at: datetime
 
     @property
     def scope(self) -> NamespaceScope:
         """Its scope for database handles."""
         return NamespaceScope(self.internal_id, self.namespace_id)
-
-
-@dataclass(frozen=True)
-class ApiKey:
-    """A stored key, without anything that could verify or rebuild it."""
-
-    key_id: str
-    internal_id: str
-    name: str
-    permission: Permission
-    is_active: bool
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who makes a request: an active key of one organization."""
-
-    key: ApiKey
-
-    @property
-    def scope(self) -> OrganizationScope:
-        """The caller's organization."""
-        return OrganizationScope(self.key.internal_id)

@@ -140,11 +140,19 @@ class DeliveryQueue:
             recovered = {"health.consecutive_failures": 0, "health.first_failure_at": None}
             await self._of("webhooks").update_one(endpoint, {"$set": recovered})
 
-    async def beat(self, under_way: int) -> None:
-        """Say that this dispatcher lives."""
+    async def beat(self, under_way: int, attempts: Mapping[str, int]) -> None:
+        """Say that this dispatcher lives, and how its attempts went."""
         await self._of("heartbeats").update_one(
             {"_id": self._owner},
-            [{"$set": {"role": "dispatcher", "at": "$$NOW", "facts": {"under_way": under_way}}}],
+            [
+                {
+                    "$set": {
+                        "role": "dispatcher",
+                        "at": "$$NOW",
+                        "facts": {"under_way": under_way, "attempts": dict(attempts)},
+                    }
+                }
+            ],
             upsert=True,
         )
 

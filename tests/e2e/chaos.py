@@ -304,7 +304,7 @@ def _event_ids(job: Job) -> list[str]:
 
 def _ledger(services: Services, tenant: Tenant) -> tuple[int, int, int]:
     """(captures beyond the first of a job, problems, milli-credits still held)."""
-    scope = services.tenancy.find_organization(tenant.organization_id).scope
+    scope = services.organizations.find(tenant.organization_id).scope
     entries = services.ledger.statement(scope, limit=100_000)
     captures = Counter(entry.job_id for entry in entries if entry.kind is EntryKind.CAPTURE)
     summary = reconcile(entries)
@@ -313,8 +313,8 @@ def _ledger(services: Services, tenant: Tenant) -> tuple[int, int, int]:
 
 def _documents(services: Services, tenant: Tenant) -> tuple[int, int]:
     """(documents beyond the one that each note gives, notes without one): each note is a single chunk."""
-    scope = services.tenancy.find_organization(tenant.organization_id).scope
-    namespace = services.tenancy.resolve_namespace(scope, tenant.namespace_id)
+    scope = services.organizations.find(tenant.organization_id).scope
+    namespace = services.namespaces.get(scope, tenant.namespace_id)
     stored = services.handles.namespace(namespace.scope)["documents"].find({"collection_id": tenant.collection_id})
     counts: Counter[Any] = Counter(document["source_object_id"] for document in stored)
     expected = {object_id for objects in tenant.batches.values() for object_id in objects}

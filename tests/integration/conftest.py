@@ -17,6 +17,7 @@ from core.bootstrap import Services, build_services
 from core.ids import Prefix, random_id
 from core.storage.scope import NamespaceScope
 from core.tenancy.permissions import Permission
+from tests.tenants import new_key
 
 _names = itertools.count()
 
@@ -82,12 +83,14 @@ def app(services: Services) -> Flask:
 def new_tenant(app: Flask, services: Services) -> Callable[..., Tenant]:
     """Makes a tenant with credits and an admin key."""
 
-    def make(permission: Permission = Permission.ADMIN, credits: int = 1_000_000) -> Tenant:
-        organization = services.tenancy.create_organization(f"Org {next(_names)}", "owner@example.com", "free")
+    def make(
+        permission: Permission = Permission.ADMIN, credits: int = 1_000_000, plan: str = "enterprise", **grant: Any
+    ) -> Tenant:
+        organization = services.organizations.create(f"Org {next(_names)}", "owner@example.com", plan)
         if credits:
             services.ledger.grant(organization.scope, "grant:start", credits)
-        namespace = services.tenancy.create_namespace(organization.scope, "default")
-        key = services.tenancy.create_key(organization.scope, "test", permission).text
+        namespace = services.namespaces.create(organization.scope, "default")
+        key = new_key(services, organization.scope, permission, "test", **grant).text
         headers = {"Authorization": f"Bearer {key}", "X-Namespace": namespace.namespace_id}
         return Tenant(app.test_client(), services, namespace.scope, organization.organization_id, key, headers)
 

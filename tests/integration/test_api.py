@@ -14,6 +14,7 @@ from core.storage import mongo
 from core.tenancy.permissions import Permission
 from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
+from tests.tenants import new_key
 
 # Who may call -----------------------------------------------------------------------------------------
 
@@ -197,7 +198,6 @@ def test_foreign_and_absent_are_the_same_404_to_the_byte(new_tenant: Callable[..
         ("GET", "/v1/organizations/webhooks/{}", webhook["webhook_id"]),
         ("PUT", "/v1/organizations/webhooks/{}", webhook["webhook_id"]),
         ("GET", "/v1/organizations/webhooks/{}/deliveries", webhook["webhook_id"]),
-        ("GET", "/v1/namespaces/{}", owner.scope.namespace_id),
         ("DELETE", "/v1/tasks/{}", task["task_id"]),
         ("DELETE", "/v1/organizations/webhooks/{}", webhook["webhook_id"]),
     ]
@@ -241,7 +241,8 @@ def test_no_answer_has_an_internal_id(tenant: Tenant) -> None:
 # Organization and health ------------------------------------------------------------------------------
 
 
-def test_the_organization_and_its_credits_are_whole_numbers(tenant: Tenant) -> None:
+def test_the_organization_and_its_credits_are_whole_numbers(new_tenant: Callable[..., Tenant]) -> None:
+    tenant = new_tenant(plan="free")
     organization = tenant.get("/v1/organizations").get_json()
     assert (organization["organization_id"], organization["account_type"]) == (tenant.organization_id, "free")
     balance = tenant.get("/v1/organizations/billing/balance").get_json()
@@ -289,10 +290,10 @@ def counted_tenant(services: Services, monkeypatch: pytest.MonkeyPatch) -> Itera
     commands = _Commands()
     monkeypatch.setitem(mongo._OPTIONS, "event_listeners", [commands])
     counted = build_services(services.settings)
-    organization = counted.tenancy.create_organization("Counted", "owner@example.com", "free")
+    organization = counted.organizations.create("Counted", "owner@example.com", "free")
     counted.ledger.grant(organization.scope, "grant:start", 1_000_000)
-    namespace = counted.tenancy.create_namespace(organization.scope, "default")
-    key = counted.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
+    namespace = counted.namespaces.create(organization.scope, "default")
+    key = new_key(counted, organization.scope, Permission.ADMIN, "test").text
     headers = {"Authorization": f"Bearer {key}", "X-Namespace": "default"}
     client = build_app(counted).test_client()
     yield Tenant(client, counted, namespace.scope, organization.organization_id, key, headers), commands

@@ -1,5 +1,6 @@
 """One Idempotency-Key, one effect, one answer: whatever is repeated, in whatever order, and wherever a process dies."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,10 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from core.bootstrap import Services
 from core.credits.entry import Balance, EntryKind, hold_id_of
-from core.idempotency.record import MAX_BODY_BYTES, Claimed, InProgress, SavedResponse, request_fingerprint
+from core.idempotency.record import MAX_BODY_BYTES, Claimed, InProgress, Mismatch, SavedResponse, request_digest
+from core.idempotency.store import IdempotencyStore
 from core.ids import Prefix, SeededIds
+from core.storage.keyring import Keyring
 from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
 
@@ -25,7 +30,7 @@ def records(tenant: Tenant) -> list[dict[str, Any]]:
 def crashed(tenant: Tenant, route: str, path: str, body: bytes, namespaced: bool = True) -> SeededIds:
     """Claim the key `k` as a process that dies before it answers; the ids of its operation."""
     namespace_id = tenant.scope.namespace_id if namespaced else None
-    fingerprint = request_fingerprint("POST", path, "", body, namespace_id)
+    fingerprint = request_digest("POST", path, "", body, namespace_id)
     claim = tenant.services.idempotency.claim(tenant.scope, route, "k", fingerprint)
     assert isinstance(claim, Claimed)
     return SeededIds(claim.operation_id)
@@ -243,10 +248,28 @@ def test_only_one_of_two_takes_over_a_dead_request(tenant: Tenant) -> None:
     store = tenant.services.idempotency
     crashed(tenant, "r", "/p", b"")
     expire_leases(tenant)
-    fingerprint = request_fingerprint("POST", "/p", "", b"", tenant.scope.namespace_id)
+    fingerprint = request_digest("POST", "/p", "", b"", tenant.scope.namespace_id)
     claims = [store.claim(tenant.scope, "r", "k", fingerprint) for _ in range(2)]
     assert isinstance(claims[0], Claimed)
     assert isinstance(claims[1], InProgress)
     # the slow first request saves as well: the answer is of the same operation
     assert store.save(tenant.scope, "r", "k", SavedResponse(200, b"{}"))
     assert not store.save(tenant.scope, "r", "k", SavedResponse(500, b"late"))
+
+
+def test_a_bodys_secret_cannot_be_guessed_from_its_fingerprint_and_a_rotation_changes_nothing(
+    tenant: Tenant, services: Services
+) -> None:
+    digest = request_digest("POST", "/p", "", b'{"secret_value": "hunter22"}', None)
+    scope = tenant.scope.organization
+    first, second = (Keyring("P", [SecretStr(f"{name}:{letter * 43}")]) for name, letter in (("a", "A"), ("b", "B")))
+    both = Keyring("P", [SecretStr("b:" + "B" * 43), SecretStr("a:" + "A" * 43)])
+    old = IdempotencyStore(services.handles, services.clock, first)
+    assert isinstance(old.claim(scope, "r", "key-of-a-secret", digest), Claimed)
+    stored = services.handles.organization(scope)["idempotency"].find_one({"fingerprint_key": "a"})
+    assert stored is not None
+    assert stored["fingerprint"] not in {digest.hex(), hashlib.sha256(digest).hexdigest()}
+    rotated = IdempotencyStore(services.handles, services.clock, both)
+    assert isinstance(rotated.claim(scope, "r", "key-of-a-secret", digest), InProgress)
+    forgotten = IdempotencyStore(services.handles, services.clock, second)
+    assert isinstance(forgotten.claim(scope, "r", "key-of-a-secret", digest), Mismatch)

@@ -14,25 +14,42 @@ from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
 from config.settings import Settings
-from core.bootstrap import Services, build_services
+from core.audit.entry import NOTHING
+from core.audit.pages import LogFilter
+from core.audit.trail import AuditSettings
+from core.bootstrap import Services, build_checkpointer, build_services
 from core.clock import now
 from core.errors import NotFoundError
-from core.health import Heartbeats
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, JobKind, JobState, NewJob
 from core.jobs.leadership import Leadership
 from core.storage.mongo import Document, connect_async
+from core.storage.paging import PageRequest
 from core.storage.scope import NamespaceScope
+from core.storage.selection import Selection
+from core.tenancy.api_key import KeyGrant
+from core.tenancy.keys import mint_key
 from core.tenancy.permissions import Permission
+from core.tenancy.user import Role, UserStatus
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import DeliveryQueue
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from core.webhooks.relay import relay_events
+from tests.audit_log import record
+from tests.tenants import new_key
 
 DOCUMENTS = 20_000
-FILLED = {"jobs": DOCUMENTS, "ledger": DOCUMENTS, "deliveries": 2_000, "documents": 2_000, "objects": 2_000}
+FILLED = {
+    "jobs": DOCUMENTS,
+    "ledger": DOCUMENTS,
+    "audit": DOCUMENTS,
+    "audit_checkpoints": 2_000,
+    "deliveries": 2_000,
+    "documents": 2_000,
+    "objects": 2_000,
+}
 """The plan does not change beyond a thousand; the embedded engine stores about a thousand documents a second."""
 KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
 SMALL = frozenset({"leases", "heartbeats", "organizations"})
@@ -93,7 +110,15 @@ def services(
 ) -> Iterator[Services]:
     url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
     data = Path(tmp_path_factory.mktemp("plans"))
-    settings = Settings(data=data, mongo_url=url, redis_url=redis_url, vault_keys=(KEY,), key_peppers=(KEY,))
+    settings = Settings(
+        data=data,
+        mongo_url=url,
+        redis_url=redis_url,
+        vault_keys=(KEY,),
+        key_peppers=(KEY,),
+        audit_keys=(KEY,),
+        audit_signing_key=KEY,
+    )
     services = build_services(settings)
     yield services
     services.close()
@@ -102,6 +127,8 @@ def services(
 def test_no_query_of_the_stores_scans_a_collection(wire: Wire, services: Services) -> None:
     scope = _tenant(services)
     _use_every_store(services, scope)
+    _use_audit_log(services, scope)
+    _use_keys_and_users(services, scope)
     asyncio.run(_use_delivery_queue(services))
     _fill(services.database, scope)
     scans = [
@@ -111,7 +138,7 @@ def test_no_query_of_the_stores_scans_a_collection(wire: Wire, services: Service
     ]
     print(f"\nquery shapes explained at {DOCUMENTS} documents: {len(wire.filters)}, collection scans: {len(scans)}")
     assert len(wire.filters) > 30
-    assert scans == []
+    assert scans == [], scans
 
 
 def test_the_check_sees_a_scan(services: Services) -> None:
@@ -128,15 +155,15 @@ def _scans(database: Database[Document], collection: str, query: Mapping[str, An
 
 
 def _tenant(services: Services) -> NamespaceScope:
-    organization = services.tenancy.create_organization("A", "a@example.com", "enterprise")
-    services.tenancy.find_organization(organization.organization_id)
-    services.tenancy.get_organization(organization.scope)
-    key = services.tenancy.create_key(organization.scope, "k", Permission.ADMIN)
-    services.tenancy.authenticate(key.text)
-    namespace = services.tenancy.create_namespace(organization.scope, "default")
-    services.tenancy.resolve_namespace(organization.scope, namespace.namespace_id)
-    services.tenancy.resolve_namespace(organization.scope, "default")
-    services.tenancy.list_namespaces(organization.scope)
+    organization = services.organizations.create("A", "a@example.com", "enterprise")
+    services.organizations.find(organization.organization_id)
+    services.organizations.get(organization.scope)
+    key = new_key(services, organization.scope, Permission.ADMIN, "k")
+    services.authenticator.authenticate(key.text, "127.0.0.1")
+    namespace = services.namespaces.create(organization.scope, "default")
+    services.namespaces.get(organization.scope, namespace.namespace_id)
+    services.namespaces.get(organization.scope, "default")
+    services.namespaces.list(organization.scope)
     return namespace.scope
 
 
@@ -176,11 +203,63 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.webhooks.find_delivery(scope, delivery.delivery_id)
     services.webhooks.attempts_of(scope, delivery.delivery_id)
     Leadership(services.handles, services.clock, "plans", "me").hold()
-    Heartbeats(services.handles, services.clock).fresh("worker")
+    services.heartbeats.fresh("worker")
     for read in (services.buckets.get, services.collections.get, services.retrievers.get):
         for name in ("bkt_none", "col_none", "ret_none", "a name"):
             with pytest.raises(NotFoundError):
                 read(scope, name)
+
+
+def _use_audit_log(services: Services, scope: NamespaceScope) -> None:
+    trail, organization = services.audit, scope.organization
+    entry = trail.append(organization, record())
+    trail.get(organization, entry.audit_id)
+    for wanted in (
+        LogFilter(),
+        LogFilter(start=entry.at),
+        LogFilter(resource_type="x"),
+        LogFilter(resource_id="x"),
+        LogFilter(actor_id="x"),
+        LogFilter(action="x"),
+        LogFilter(namespace_id="x"),
+    ):
+        trail.page(organization, wanted, skip=0, limit=1)
+        trail.count(organization, wanted)
+    trail.export(organization, LogFilter(actor_id="x", action="y", start=entry.at), 10)
+    trail.update_settings(organization, trail.settings(organization))
+    trail.update_settings(organization, AuditSettings())
+    # a process that does not know of the newest entry finds it from the collision
+    trail._catch_up(organization, NOTHING)
+    checkpointer = build_checkpointer(services)
+    assert checkpointer is not None
+    assert len(checkpointer.run()) == 1
+    services.auditor.examine(services.organizations.get(organization))
+
+
+def _use_keys_and_users(services: Services, scope: NamespaceScope) -> None:
+    organization = scope.organization
+    user = services.users.create(organization, "owner@example.com", "Owner", Role.MEMBER)
+    text = services.keys.issue(organization, user, "ci", KeyGrant())
+    services.keys.recognise(text)
+    key = services.keys.get(organization, user, "ci")
+    services.keys.update(organization, key, key.grant, name="build", description=None)
+    key = services.keys.get(organization, user, "build")
+    services.keys.rotate(organization, key, mint_key(), now() + timedelta(hours=1), None)
+    services.keys.note_use(organization.internal_id, {key.key_id: now()})
+    services.keys.list(organization, user, include_revoked=True)
+    services.keys.list(organization, user, only=Selection.of(["build"]))
+    services.keys.revoke(organization, user, "build")
+    services.keys.set_role(organization, user, Role.VIEWER)
+    services.keys.set_status(organization, user, UserStatus.SUSPENDED)
+    services.users.update(organization, user, {"name": "O"})
+    services.users.list(organization, Selection.of(["o*"]))
+    services.keys.remove_user(organization, user)
+    for narrowest in (scope, organization):
+        services.jobs.page(narrowest, PageRequest(), only=Selection.of(["task_1", "task_2*"]))
+    services.namespaces.list(organization, Selection.of(["default", "d*"]))
+    for store in (services.buckets, services.collections, services.retrievers):
+        store.list(scope, PageRequest(), Selection.of(["one", "o*"]))
+    services.collections.list_documents(scope, "col_filler", PageRequest(), Selection.of(["doc_1", "doc_2*"]))
 
 
 async def _use_delivery_queue(services: Services) -> None:
@@ -194,7 +273,7 @@ async def _use_delivery_queue(services: Services) -> None:
     await queue.note_health(claimed, "http_500")
     await queue.settle(claimed, DeliveryStatus.PENDING, "http_500", timedelta())
     await queue.claim(due.delivery_id)
-    await queue.beat(under_way=0)
+    await queue.beat(under_way=0, attempts={"delivered": 1})
     await database.client.close()
 
 
@@ -209,8 +288,9 @@ def _fill(database: Database[Document], scope: NamespaceScope) -> None:
                 [
                     {
                         "_id": f"filler_{number}", **tenant, "created_at": moment + timedelta(seconds=number),
-                        "seq": 1_000_000 + number, "op_id": f"filler_{number}", "hold_id": f"filler_{number}",
-                        "kind": "hold", "at": moment, "webhook_id": "wh_filler", "collection_id": "col_filler",
+                        "seq": 1_000_000 + number, "number": 1_000_000 + number, "op_id": f"filler_{number}",
+                        "hold_id": f"filler_{number}", "kind": "hold", "at": moment, "webhook_id": "wh_filler",
+                        "collection_id": "col_filler", "actor_id": "key_filler", "action": "filler",
                     }
                     for number in numbers
                 ],

@@ -23,6 +23,8 @@ from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
 from tests.integration.conftest import Tenant
 from tests.ray_cluster import ray_head
+from tests.redis_calls import calls_of
+from tests.tenants import new_key
 from workers.drive_job import Executor, JobDriver
 from workers.execution import RetrieverExecutor
 from workers.ingestion import IngestionExecutor
@@ -65,11 +67,6 @@ class Counted:
         assert self.driver.drive(job_id)
         return list(self.wire.commands)
 
-    def redis_calls(self) -> int:
-        """Calls that Redis has served so far, its own bookkeeping and this question apart."""
-        statistics = self.redis.info("commandstats")
-        return sum(row["calls"] for name, row in statistics.items() if name not in {"cmdstat_info", "cmdstat_hello"})
-
 
 @pytest.fixture(scope="module")
 def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
@@ -101,10 +98,10 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
 
 
 def _tenant(services: Services) -> Tenant:
-    organization = services.tenancy.create_organization("Counted", "owner@example.com", "free")
+    organization = services.organizations.create("Counted", "owner@example.com", "free")
     services.ledger.grant(organization.scope, "grant:start", 1_000_000)
-    namespace = services.tenancy.create_namespace(organization.scope, "default")
-    key = services.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
+    namespace = services.namespaces.create(organization.scope, "default")
+    key = new_key(services, organization.scope, Permission.ADMIN, "test").text
     headers = {"Authorization": f"Bearer {key}", "X-Namespace": namespace.namespace_id}
     client = build_app(services).test_client()
     return Tenant(client, services, namespace.scope, organization.organization_id, key, headers)
@@ -116,28 +113,29 @@ def test_what_one_batch_and_one_retriever_job_cost(counted: Counted, capsys: pyt
     collection = _create_collection(tenant, bucket, "notes")
     notes = [{"blobs": [{"property": "text", "type": "text", "data": f"note {n}"}]} for n in range(OBJECTS)]
     batch_task = _submit_batch(tenant, bucket, notes)
-    redis_before = counted.redis_calls()
-    batch_commands = counted.drive(batch_task)
-    batch_redis = counted.redis_calls() - redis_before
+    batch_commands: list[str] = []
+    batch_redis = calls_of(counted.redis, lambda: batch_commands.extend(counted.drive(batch_task)))
 
     retriever = _create_retriever(tenant, collection)
     path = f"/v1/retrievers/{retriever}/execute"
     body = {"inputs": {"query": "three"}}
     for _ in range(2):
         # the second one is warm: connections, caches and models are there
-        redis_before = counted.redis_calls()
-        task = tenant.post(path, body, Prefer="respond-async").get_json()["task_id"]
-        intake_redis = counted.redis_calls() - redis_before
-        commands = counted.drive(task)
-        worker_redis = counted.redis_calls() - redis_before - intake_redis
+        tasks: list[str] = []
+        intake_redis = calls_of(
+            counted.redis,
+            lambda: tasks.append(tenant.post(path, body, Prefer="respond-async").get_json()["task_id"]),  # noqa: B023
+        )
+        commands: list[str] = []
+        worker_redis = calls_of(counted.redis, lambda: commands.extend(counted.drive(tasks[0])))  # noqa: B023
     with capsys.disabled():
         ended = _before_announcement(commands)
         print(f"\nretriever job, worker: {len(ended)} MongoDB commands, {len(commands) - len(ended)} to announce")
         print(json.dumps(dict(Counter(commands))))
-        print(f"retriever job: {intake_redis} Redis calls at intake, {worker_redis} in the worker")
-        print(f"{OBJECTS}-object batch, worker: {len(batch_commands)} MongoDB commands, {batch_redis} Redis calls")
+        print(f"retriever job: {len(intake_redis)} Redis calls at intake {intake_redis}, {len(worker_redis)} in worker")
+        print(f"{OBJECTS}-object batch, worker: {len(batch_commands)} MongoDB commands, {len(batch_redis)} Redis calls")
         print(json.dumps(dict(Counter(batch_commands))))
-    shown = tenant.get(f"/v1/tasks/{task}").get_json()
+    shown = tenant.get(f"/v1/tasks/{tasks[0]}").get_json()
     assert shown["status"] == "COMPLETED"
     assert len(_before_announcement(commands)) <= WORKER_BUDGET
     execution_id = shown["additional_data"]["execution_id"]

@@ -23,6 +23,7 @@ from core.bootstrap import build_services
 from core.tenancy.permissions import Permission
 from tests.security_page import LLM_STAGE
 from tests.stack import RunningStack, processes_of, running_stack, start_up, stderr_file, stdout_file, wait_until
+from tests.tenants import new_key
 
 _SMALL = "tests.integration.small_stack"
 
@@ -50,6 +51,7 @@ def test_keys_are_made_once_and_only_their_owner_may_read_them(small: RunningSta
     files = sorted((small.data / "keys").iterdir())
     assert [file.name for file in files] == [
         "keystage_audit_keys",
+        "keystage_audit_verify_keys",
         "keystage_key_peppers",
         "keystage_ray_auth_token",
         "keystage_vault_keys",
@@ -200,10 +202,10 @@ def _kill_raylet(stack: RunningStack) -> None:
 
 def _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(stack: RunningStack) -> None:
     with closing(build_services(stack_settings(stack.data))) as services:
-        organization = services.tenancy.create_organization("Seed", "owner@example.com", "free")
+        organization = services.organizations.create("Seed", "owner@example.com", "free")
         services.ledger.grant(organization.scope, "grant:start", 1_000_000)
-        services.tenancy.create_namespace(organization.scope, "default")
-        key = services.tenancy.create_key(organization.scope, "test", Permission.ADMIN).text
+        services.namespaces.create(organization.scope, "default")
+        key = new_key(services, organization.scope, Permission.ADMIN, "test").text
         headers = {"Authorization": f"Bearer {key}", "X-Namespace": "default"}
         with httpx.Client(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:
             retriever = (

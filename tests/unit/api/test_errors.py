@@ -26,6 +26,7 @@ from core import errors
         (errors.UnsupportedMediaError(), 415, "UnsupportedMediaTypeError"),
         (UnsupportedMediaType(), 415, "UnsupportedMediaTypeError"),
         (errors.ValidationFailedError([]), 422, "ValidationError"),
+        (errors.TooManyRequestsError(), 429, "TooManyRequestsError"),
         (errors.IntegrityError(), 500, "InternalServerError"),
         (errors.LeaseLostError(), 500, "InternalServerError"),
         (KeyError("secret"), 500, "InternalServerError"),

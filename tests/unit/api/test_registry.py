@@ -6,6 +6,9 @@ from api.registry import ROUTES
 from api.route import NamespaceMode, Route
 
 CREATES_OR_STARTS = {
+    "users.create",
+    "api_keys.create",
+    "api_keys.rotate",
     "namespaces.create",
     "buckets.create",
     "objects.create",
@@ -25,16 +28,39 @@ def test_an_idempotency_key_is_honoured_wherever_something_is_created_or_started
     assert {route.name for route in ROUTES if route.idempotent} == CREATES_OR_STARTS
 
 
+PUBLIC = {
+    "health.check",
+    "health.liveness",
+    "health.readiness",
+    "health.beat",
+    "metrics.get",
+    "documentation.openapi",
+    "documentation.page",
+    "documentation.asset",
+}
+OF_ORGANIZATION = ("/v1/organizations", "/v1/tasks", "/v1/namespaces", "/v1/me", "/v1/health/deep")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_a_keys_scopes_are_compared_with_something_everywhere(route: Route) -> None:
+    # whoever calls may ask who they are, and how the house is
+    unscoped = PUBLIC | {"me.get", "health.deep"}
+    assert (route.resource is None) is (route.name in unscoped)
+    if route.resource and route.resource.parameter:
+        assert f"<{route.resource.parameter}>" in route.rule
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_whatever_changes_something_is_audited(route: Route) -> None:
     reads = route.method == "GET" or route.rule.endswith("/list")
-    assert (route.audit is None) is reads
+    # an export carries the log away
+    assert (route.audit is None) is (reads and route.name != "audit.export")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_only_health_and_documentation_need_no_key_and_only_organization_routes_no_namespace(route: Route) -> None:
-    assert (route.permission is None) is route.rule.startswith(("/v1/health", "/openapi.json", "/docs"))
-    of_organization = route.rule.startswith(("/v1/organizations", "/v1/tasks", "/v1/namespaces"))
+def test_only_health_needs_no_key_and_only_organization_routes_no_namespace(route: Route) -> None:
+    assert (route.permission is None) is (route.name in PUBLIC)
+    of_organization = route.rule.startswith(OF_ORGANIZATION)
     expected = NamespaceMode.OPTIONAL if of_organization else NamespaceMode.REQUIRED
     assert route.namespace is (NamespaceMode.NONE if route.permission is None else expected)
 

@@ -1,6 +1,6 @@
 """The fingerprint that ties a key to one request."""
 
-from core.idempotency.record import request_fingerprint
+from core.idempotency.record import request_digest
 
 
 def test_every_part_of_a_request_changes_its_fingerprint() -> None:
@@ -14,5 +14,5 @@ def test_every_part_of_a_request_changes_its_fingerprint() -> None:
         # the same text, cut at another place
         ("POST", "/", "a", b"{}", "ns_1"),
     ]
-    assert len({request_fingerprint(*request) for request in requests}) == len(requests)
-    assert request_fingerprint(*requests[0]) == request_fingerprint(*requests[0])
+    assert len({request_digest(*request) for request in requests}) == len(requests)
+    assert request_digest(*requests[0]) == request_digest(*requests[0])

@@ -126,6 +126,16 @@ def test_nesting_is_bounded() -> None:
         parse_filter(raw)
 
 
+def test_a_filter_has_at_most_so_many_conditions_and_choices() -> None:
+    one = {"field": "a", "operator": "eq", "value": 1}
+    parse_filter({"AND": [one] * 63 + [{"NOT": one}]})
+    with pytest.raises(ValueError, match="65 conditions are more than 64"):
+        parse_filter({"OR": [{"AND": [one] * 60}, {"NOT": [one] * 5}]})
+    parse_filter({"field": "a", "operator": "in", "value": list(range(1000))})
+    with pytest.raises(ValueError, match="value: nin takes at most 1000 values"):
+        parse_filter({"field": "a", "operator": "nin", "value": list(range(1001))})
+
+
 def test_a_template_may_stand_for_a_value_while_saving() -> None:
     parse_filter({"field": "a", "operator": "in", "value": "{{INPUT.x}}"}, templates=True)
 

@@ -1,0 +1,64 @@
+"""Who is counted, and under which policies. Pure: the policies follow from plan, key and route alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from config.plans import UNKNOWN_PLAN, PlanLimits
+from core.limits.policy import Policy, RateClass
+
+_MINUTE = 60
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A key of an organization, as the limiter sees it."""
+
+    internal_id: str
+    key_id: str
+    plan: str
+    key_requests_per_minute: int | None = None
+    """less than the plan gives a key; more than the plan is not given"""
+    class_overrides: Mapping[RateClass, int] = field(default_factory=dict)
+    """requests a minute of the organization that replace the plan's; more than the plan is not given"""
+
+
+def plan_of(plans: Mapping[str, PlanLimits], plan: str) -> PlanLimits:
+    """The limits of a plan; those of `enterprise` when it has none."""
+    return plans.get(plan) or plans[UNKNOWN_PLAN]
+
+
+def key_policies(plan: PlanLimits, subject: Subject) -> tuple[Policy, ...]:
+    """What one key may do."""
+    own = subject.key_requests_per_minute
+    # a customer's admin chooses this figure: it must not be a way around the plan
+    per_minute = plan.requests_per_minute if own is None else min(own, plan.requests_per_minute)
+    return (
+        _per_minute("key-minute", per_minute, plan.burst),
+        Policy("key-second", plan.requests_per_second, 1, plan.burst),
+    )
+
+
+def organization_policies(plan: PlanLimits, subject: Subject, rate_class: RateClass) -> tuple[Policy, ...]:
+    """What all keys of an organization may do together."""
+    published = {
+        RateClass.METADATA: plan.metadata,
+        RateClass.DATA: plan.data,
+        RateClass.SEARCH: plan.search,
+        RateClass.UPLOAD: plan.upload,
+        RateClass.COMPUTE: plan.compute,
+    }
+    # set by a customer's admin, perhaps under a larger plan
+    per_minute = min(subject.class_overrides.get(rate_class, published[rate_class]), published[rate_class])
+    return (
+        _per_minute(f"organization-{rate_class.value}", per_minute, plan.burst),
+        Policy("organization-second", plan.organization_requests_per_second, 1, plan.burst),
+    )
+
+
+def concurrency_policy(plan: PlanLimits) -> Policy:
+    """What an organization may have under way."""
+    return Policy("organization-concurrency", plan.concurrent, 0, plan.concurrent)
+
+
+def _per_minute(name: str, quota: int, burst: int) -> Policy:
+    return Policy(name, quota, _MINUTE, min(burst, quota))

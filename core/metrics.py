@@ -1,0 +1,75 @@
+"""What Prometheus may scrape: requests, refusals, and how jobs and deliveries ended. No tenant is named in it."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from core.health import Heartbeat, Heartbeats
+from core.limits.policy import Refused, Verdict
+from core.storage.failures import is_backend_failure
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The counters of one API process."""
+
+    def __init__(self, heartbeats: Heartbeats) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "keystage_requests", "Answers by route and status.", ["route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "keystage_request_seconds", "Time to an answer.", ["route"], buckets=_BUCKETS, registry=self._registry
+        )
+        self._limited = Counter(
+            "keystage_rate_limited", "Requests refused by a limit.", ["policy"], registry=self._registry
+        )
+        self._registry.register(_Processes(heartbeats))
+
+    def note(self, route: str, status: int, seconds: float, verdict: Verdict | None) -> None:
+        """Count one answer."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        if isinstance(verdict, Refused):
+            self._limited.labels(verdict.policy.name).inc()
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Processes(Collector):
+    """What the other processes say of themselves in their heartbeats."""
+
+    def __init__(self, heartbeats: Heartbeats) -> None:
+        self._heartbeats = heartbeats
+
+    def collect(self) -> Iterator[Metric]:
+        """The living processes, and how what they worked on ended."""
+        alive = GaugeMetricFamily("keystage_processes", "Living processes.", labels=["role"])
+        ended = CounterMetricFamily("keystage_jobs_ended", "Jobs by how they ended.", labels=["process", "state"])
+        tried = CounterMetricFamily("keystage_attempts", "Webhook attempts by result.", labels=["process", "result"])
+        beats = self._beats()
+        for role in ("worker", "dispatcher", "sweeper"):
+            alive.add_metric([role], sum(beat.role == role for beat in beats))
+        for beat in beats:
+            for state, count in beat.facts.get("ended", {}).items():
+                ended.add_metric([beat.name, state], count)
+            for result, count in beat.facts.get("attempts", {}).items():
+                tried.add_metric([beat.name, result], count)
+        yield from (alive, ended, tried)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, so that registering asks no database."""
+        return iter(())
+
+    def _beats(self) -> list[Heartbeat]:
+        try:
+            return self._heartbeats.fresh()
+        except Exception as error:
+            if not is_backend_failure(error):
+                raise
+            return []

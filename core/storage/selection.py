@@ -1,0 +1,37 @@
+"""Which records of a list may be shown, by id or name: a part of the query, never a filter after it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Ids or names, and beginnings of them."""
+
+    names: tuple[str, ...]
+    beginnings: tuple[str, ...]
+
+    @staticmethod
+    def of(patterns: Iterable[str]) -> "Selection":
+        """From ids and names, of which some end with `*`."""
+        given = list(patterns)
+        return Selection(
+            tuple(pattern for pattern in given if not pattern.endswith("*")),
+            tuple(pattern[:-1] for pattern in given if pattern.endswith("*")),
+        )
+
+    def includes(self, *names: str) -> bool:
+        """Whether a record with these names may be shown."""
+        return any(name in self.names or name.startswith(self.beginnings) for name in names)
+
+    def query(self, *fields: str) -> dict[str, Any]:
+        """The same as a condition on a record's id and name."""
+        begins = [re.compile(f"^{re.escape(beginning)}") for beginning in self.beginnings]
+        return {"$or": [{field: {"$in": [*self.names, *begins]}} for field in fields]}
+
+
+def narrowed(selection: Selection | None, *fields: str) -> dict[str, Any]:
+    """The condition of a selection; nothing without one."""
+    return selection.query(*fields) if selection else {}

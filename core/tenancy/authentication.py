@@ -1,0 +1,54 @@
+"""From a presented key to a caller: checksum, failures so far, the stored key, where it may be used from.
+
+Whoever fails gets one answer, whatever the reason; whoever fails too often is not looked up any more.
+"""
+
+from core.errors import (
+    KeyRejectedError,
+    PermissionDeniedError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from core.limits.auth_failures import AuthFailureLimiter
+from core.tenancy.api_key import ApiKey
+from core.tenancy.key_store import KeyStore
+from core.tenancy.key_use import KeyUse
+from core.tenancy.keys import parse_key
+
+
+class Authenticator:
+    """Recognises keys. Safe to use from several threads."""
+
+    def __init__(self, keys: KeyStore, failures: AuthFailureLimiter, use: KeyUse) -> None:
+        self._keys = keys
+        self._failures = failures
+        self._use = use
+
+    def authenticate(self, text: str, source: str) -> ApiKey:
+        """The usable key with this text, presented from the address `source`.
+
+        Raises UnauthenticatedError, TooManyRequestsError after too many failures, and UnavailableError for a failure
+        that nobody can count.
+        """
+        presented = parse_key(text)
+        key_id = presented.key_id if presented else None
+        if wait := self._failures.check(source, key_id):
+            raise TooManyRequestsError(
+                "Too many failed authentications: wait before the next try.", retry_after_seconds=wait, retryable=True
+            )
+        key = self._keys.recognise(presented) if presented else None
+        if key is None or not self._keys.is_usable(key):
+            if not self._failures.note(source, key_id):
+                raise UnavailableError(retry_after_seconds=5)
+            raise KeyRejectedError(key) if key else UnauthenticatedError
+        self._use.note(key)
+        return key
+
+
+def require_place(key: ApiKey, source: str, origin: str | None) -> None:
+    """Raises PermissionDeniedError when the key may not be used from this address, or by a page of this origin."""
+    if not key.takes_calls_from(source):
+        raise PermissionDeniedError("This API key may not be used from this address.", reason="address_not_allowed")
+    if not key.takes_origin(origin):
+        raise PermissionDeniedError("This API key may not be used by this origin.", reason="origin_not_allowed")

@@ -1,0 +1,96 @@
+"""`keystage audit` against real servers: what it prints, and its exit code when a log was edited."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pymongo.database import Database
+
+from cli.operators.audit import audit
+from config.settings import Settings
+from core.audit.checkpoint import Signer
+from core.bootstrap import Services, build_services
+from core.storage.mongo import Document
+from core.tenancy.tenant import Organization
+from tests.audit_log import configured, record
+from workers.sweeper import Sweeper
+
+
+@pytest.fixture
+def services(
+    database: Database[Document], mongo_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Services]:
+    """A deployment, which the commands find by their environment. The sweeper alone has the signing key."""
+    key, signing_key = configured("k1", 1), configured("s1", 7)
+    url = mongo_url.removesuffix("keystage") + database.name
+    given = {
+        "DATA": str(tmp_path),
+        "MONGO_URL": url,
+        "REDIS_URL": redis_url,
+        "AUDIT_VERIFY_KEYS": Signer(signing_key).public_key,
+        **dict.fromkeys(("VAULT_KEYS", "KEY_PEPPERS", "AUDIT_KEYS"), key.get_secret_value()),
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"KEYSTAGE_{name}", value)
+    services = build_services(Settings(_env_file=None, audit_signing_key=signing_key))
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def organization(services: Services) -> Organization:
+    """One with four entries and a checkpoint."""
+    made = services.organizations.create("A", "a@example.com", "free")
+    for number in range(4):
+        services.audit.append(made.scope, record(number))
+    assert Sweeper(services).sign_audit_logs() == 1
+    return made
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(audit, arguments)
+
+
+def test_an_untouched_log_is_verified(organization: Organization) -> None:
+    done = _run("verify", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == [
+        {
+            "organization_id": organization.organization_id,
+            "entries": 4,
+            "checkpoints": 1,
+            "signed_until": 4,
+            "findings": [],
+        }
+    ]
+
+
+def test_an_edit_ends_the_command_with_1_and_says_where(
+    organization: Organization, database: Database[Document]
+) -> None:
+    database["audit"].update_one({"internal_id": organization.internal_id, "seq": 3}, {"$set": {"actor_id": "key_x"}})
+    done = _run("verify")
+    assert done.exit_code == 1
+    assert f"{organization.organization_id}: entry 3: the entry is not what was written" in done.stdout
+    assert organization.internal_id not in done.stdout
+    assert _run("verify", "--org", organization.organization_id).exit_code == 1
+
+
+def test_an_organization_that_was_removed_is_noticed(organization: Organization, database: Database[Document]) -> None:
+    for name in ("organizations", "audit", "audit_heads", "audit_checkpoints"):
+        database[name].delete_many({"internal_id": organization.internal_id})
+    done = _run("verify", "--json")
+    assert done.exit_code == 1
+    assert [row["organization_id"] for row in json.loads(done.stdout)] == [organization.organization_id]
+
+
+def test_entries_are_listed_and_exported_without_the_internal_id(organization: Organization) -> None:
+    listed = _run("list", "--org", organization.organization_id, "--limit", "2", "--json")
+    assert [row["seq"] for row in json.loads(listed.stdout)] == [4, 3]
+    exported = _run("export", "--org", organization.organization_id)
+    lines = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert [line["seq"] for line in lines] == [1, 2, 3, 4]
+    assert [line["prev_mac"] for line in lines[1:]] == [line["mac"] for line in lines[:-1]]
+    assert organization.internal_id not in listed.stdout + exported.stdout
