@@ -115,8 +115,8 @@ class Call:
         return validated(model, self.body)
 
     def parse_query(self, model: type[Model]) -> Model:
-        """The query as typed parameters; an empty one counts as not sent. Raises ValidationFailedError."""
-        return validated(model, {name: value for name, value in self.query.items() if value})
+        """The query as typed parameters. Raises ValidationFailedError, which names each bad one."""
+        return validated(model, self.query)
 
     def warn_of_unknown(self, ignored: Mapping[str, Any]) -> None:
         """Say that these parts of the body were ignored; a null asks for nothing."""

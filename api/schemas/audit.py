@@ -70,27 +70,41 @@ class AuditEventView(Answer):
     """The published AuditEvent, and beside it the entry's number, request, namespace and count."""
 
     audit_id: str
+    """The event."""
     timestamp: datetime
+    """When it happened."""
     resource_type: str
+    """What it was done to."""
     resource_id: str
     """`*` for what had no id yet."""
     action: str
+    """What was done."""
     actor_id: str
+    """Who did it."""
     actor_type: str
+    """What kind of actor that is."""
     status: str
     """`attempted` stands before the effect, its outcome is an event of its own."""
     changes: dict[str, Any] | None
     """Names of fields, and digests that tell two states apart. Never a value."""
     reason: str | None
+    """Why it failed."""
     ip_address: str | None
+    """Where the request came from."""
     user_agent: str | None
+    """What the client called itself."""
     actor_name: str | None
+    """Who did it, by name."""
     actor_email: str | None
+    """Who did it, by address."""
     actor_key_name: str | None
+    """The key that was used."""
     seq: int
     """1, 2, 3 … without a gap in an organization."""
     request_id: str | None
+    """The request that did it."""
     namespace_id: str | None
+    """The namespace that it was about."""
     count: int
     """How many alike requests it stands for."""
 
@@ -99,9 +113,13 @@ class AuditListView(Answer):
     """Events, newest first."""
 
     results: list[AuditEventView]
+    """The events."""
     total: int
+    """How many match."""
     skip: int
+    """How many were left out before these."""
     limit: int
+    """The most that were asked for."""
 
 
 class AuditSettingsView(Answer):

@@ -167,40 +167,58 @@ class PropertyView(View):
     model_config = ConfigDict(extra="allow")
 
     type: _WireType
+    """What kind it is."""
     required: bool = False
+    """Whether it must be given."""
 
 
 class SchemaView(View):
     """The shape of objects or documents."""
 
     properties: dict[str, PropertyView]
+    """Each property by its name."""
 
 
 class BucketView(Answer):
     """The published BucketResponse."""
 
     bucket_id: str
+    """The bucket."""
     bucket_name: str
+    """Unique in its namespace."""
     description: str | None
+    """What its owner says about it."""
     bucket_schema: SchemaView
+    """The properties that its objects may have."""
     metadata: dict[str, Any]
+    """The owner's own facts."""
     object_count: int
+    """How many objects there are."""
     total_size_bytes: int
+    """The bytes of all blobs."""
     status: Literal["ACTIVE"]
+    """Always ACTIVE."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class BlobView(View):
     """One blob of an object: what is known of its bytes."""
 
     blob_id: str
+    """The blob."""
     property: str
     """The property of the bucket's schema that it fills."""
     type: FieldType
+    """What kind it is."""
     content_type: str
+    """The media type of its bytes."""
     size_bytes: int
+    """How many bytes there are."""
     sha256: str
+    """The digest of its bytes, in hexadecimal."""
     properties: dict[str, Any]
     """The metadata that was sent with it."""
 
@@ -211,12 +229,19 @@ class ObjectView(View):
     model_config = ConfigDict(extra="allow")
 
     object_id: str
+    """The object."""
     bucket_id: str
+    """The bucket."""
     key_prefix: str | None
+    """As it was given."""
     blobs: list[BlobView]
+    """Its blobs."""
     status: Literal["ACTIVE"]
+    """Always ACTIVE."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class NumberedObjectView(ObjectView):
@@ -232,17 +257,24 @@ class RefusedObjectView(View):
     object_index: int
     """Its place in the request."""
     error: str
+    """Why, in a sentence."""
     error_type: Literal["ValidationError"]
+    """The kind of error."""
 
 
 class ObjectsView(Answer):
     """What became of each object of a batch request."""
 
     succeeded: list[NumberedObjectView]
+    """The objects that were made."""
     failed: list[RefusedObjectView]
+    """The objects that were refused."""
     total_requested: int
+    """Objects in the request."""
     succeeded_count: int
+    """How many were made."""
     failed_count: int
+    """How many were refused."""
 
 
 class BucketList(TotalCountListView[BucketView]):

@@ -90,45 +90,64 @@ class SourceView(View):
     """Where a collection's objects come from."""
 
     type: Literal["bucket"]
+    """Always `bucket`."""
     bucket_ids: list[str]
+    """The buckets."""
 
 
 class PassthroughView(View):
     """A field of the object that its documents carry."""
 
     source_path: str
+    """The field's name."""
 
 
 class ExtractorView(View):
     """Which extractor, and how it is set, all defaults filled in."""
 
     feature_extractor_name: str
+    """Its name."""
     version: str
+    """Its version."""
     feature_extractor_id: str
+    """Name and version in one."""
     parameters: dict[str, Any]
+    """How it is set."""
     params: dict[str, Any]
     """The same parameters, under the name that some clients read."""
     input_mappings: dict[str, str]
+    """Its inputs, and the properties that feed them; empty for all readable ones."""
     field_passthrough: list[PassthroughView]
+    """Fields that documents carry."""
     include_all_source_fields: bool
+    """Whether documents carry every field."""
 
 
 class CollectionView(Answer):
     """The published CollectionResponse."""
 
     collection_id: str
+    """The collection."""
     collection_name: str
+    """Unique in its namespace."""
     description: str | None
+    """What its owner says about it."""
     source: SourceView
+    """Where its objects come from."""
     feature_extractor: ExtractorView
+    """What is done to them."""
     input_schema: SchemaView
     """The properties of its buckets."""
     output_schema: SchemaView
     """What its documents hold."""
     metadata: dict[str, Any]
+    """The owner's own facts."""
     enabled: Literal[True]
+    """Always true."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class DocumentView(View):
@@ -137,12 +156,19 @@ class DocumentView(View):
     model_config = ConfigDict(extra="allow")
 
     document_id: str
+    """The document."""
     collection_id: str
+    """The collection."""
     source_object_id: str
+    """The object that it was made of."""
     root_object_id: str
+    """The same object."""
     source_type: Literal["bucket"]
+    """Always `bucket`."""
     chunk_index: int
+    """Its place among the pieces of its object, from 0."""
     created_at: datetime
+    """When it was made."""
 
 
 class CollectionList(TotalCountListView[CollectionView]):

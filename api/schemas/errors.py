@@ -9,6 +9,7 @@ class ErrorDetailView(View):
     """What went wrong."""
 
     message: str
+    """What is wrong, in a sentence."""
     type: str
     """The kind of error, one for each status and reason."""
     code: str
@@ -21,7 +22,10 @@ class ErrorView(View):
     """The published ErrorResponse."""
 
     success: Literal[False]
+    """Always false."""
     status: int
+    """The HTTP status."""
     error: ErrorDetailView
+    """The error itself."""
     request_id: str
     """Name it when you ask about this error."""

@@ -22,7 +22,7 @@ class Body(BaseModel):
 
 
 class Query(BaseModel):
-    """Query parameters, which are all text. Unknown ones are ignored, and an empty one counts as not sent."""
+    """Query parameters, which are all text. Unknown ones are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 

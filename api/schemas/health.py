@@ -10,27 +10,37 @@ class BackendsView(View):
     """The published six: whether each part answers."""
 
     cache: bool
+    """Redis."""
     metadata: bool
+    """MongoDB."""
     vector_store: bool
+    """The vectors, as a worker sees them."""
     object_storage: bool
+    """The blobs."""
     task_queue: bool
+    """The doorbells."""
     inference: bool
+    """The embedder, as a worker sees it."""
 
 
 class HealthView(Answer):
     """The published HealthCheckResponse."""
 
     status: Literal["OK", "DEGRADED"]
+    """DEGRADED when a part does not answer."""
     data: BackendsView
+    """Each part."""
     errors: dict[str, str]
     """What does not answer."""
     meta: dict[str, str]
+    """Always empty."""
 
 
 class TimedAnswerView(View):
     """Whether a part answers, and how fast."""
 
     ok: bool
+    """Whether it answers."""
     ms: Number
     """Milliseconds to the answer."""
 
@@ -39,17 +49,24 @@ class DeepBackendsView(View):
     """The published six, timed."""
 
     cache: TimedAnswerView
+    """Redis."""
     metadata: TimedAnswerView
+    """MongoDB."""
     vector_store: TimedAnswerView
+    """The vectors, as a worker sees them."""
     object_storage: TimedAnswerView
+    """The blobs."""
     task_queue: TimedAnswerView
+    """The doorbells."""
     inference: TimedAnswerView
+    """The embedder, as a worker sees it."""
 
 
 class ProcessView(View):
     """A living process of ours."""
 
     role: str
+    """What it does."""
     at: datetime
     """When it was heard of last."""
 
@@ -58,8 +75,11 @@ class DeepHealthView(Answer):
     """Health with times, processes, and what waits."""
 
     status: Literal["OK", "DEGRADED"]
+    """DEGRADED when a part or a process is missing."""
     services: DeepBackendsView
+    """Each part, timed."""
     processes: list[ProcessView]
+    """The processes that live."""
     processes_missing: list[str]
     """Roles of which nobody lives."""
     doorbells_waiting: int | None
@@ -70,11 +90,15 @@ class BeatView(Answer):
     """Whether the sweeper lives."""
 
     beat_running: bool
+    """Whether it was heard of lately."""
     last_heartbeat: datetime | None
+    """When it was heard of last."""
     age_seconds: Number | None
+    """How long ago that is."""
 
 
 class AliveView(Answer):
     """This process runs, or can take requests."""
 
     status: Literal["OK", "UNAVAILABLE"]
+    """OK when it does."""

@@ -7,14 +7,15 @@ from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, Description
 from api.schemas.paging import TotalCountListView
+from core.ids import Prefix
 from core.tenancy.tenant import Environment, Namespace
 
 _Name = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=63),
-    Field(json_schema_extra={"pattern": r"^(?!ns_)[a-z0-9][a-z0-9_-]*$"}),
+    StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$"),
+    # nor may it be mistaken for an id, which the store refuses
+    Field(json_schema_extra={"pattern": rf"^(?!{Prefix.NAMESPACE.value})[a-z0-9][a-z0-9_-]*$"}),
 ]
-"""Lower-case letters, digits, `_` and `-`; not to be mistaken for an id. The store says so."""
 _EnvironmentField = Annotated[Environment, Field(strict=False)]
 
 
@@ -28,7 +29,7 @@ class NamespaceBody(Body):
 
 
 class NamespaceChanges(Body):
-    """PATCH and PUT of a namespace: what is left out stays."""
+    """What changes in a namespace: what is left out stays."""
 
     namespace_name: _Name | None = None
     description: Description | None = None

@@ -60,7 +60,7 @@ class PagingQuery(Query):
     page: Annotated[int, _WholeNumber(1, MAX_OFFSET)] | None = None
     """The number of the page, from 1."""
     cursor: str | None = None
-    """The `next_cursor` of the page before; wins over `offset`."""
+    """The `next_cursor` of the page before; wins over `offset`. An empty one counts as not sent."""
     next_cursor: str | None = None
     """Another name for `cursor`, which wins."""
     after: str | None = None
@@ -89,10 +89,15 @@ class PaginationView(View):
     total: int | None
     """How many there are; null unless it was asked for or the end is reached."""
     page: int
+    """The number of this page, from 1."""
     page_size: int
+    """Records on a full page."""
     total_pages: int | None
+    """How many pages there are, when the total is known."""
     next_page: str | None
+    """The number of the page after this one."""
     previous_page: str | None
+    """The number of the page before this one."""
     next_cursor: str | None
     """Where the next page begins; null on the last one."""
 
@@ -115,7 +120,9 @@ class ListView(Answer, Generic[Shown]):
     """A page of a list that has no count."""
 
     results: list[Shown]
+    """The records on this page."""
     pagination: PaginationView
+    """Where this page stands in the list."""
 
     @classmethod
     def of(cls, page: Page[Record], show: Callable[[Record], Shown]) -> Self:

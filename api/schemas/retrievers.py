@@ -148,20 +148,30 @@ class StageConfigView(View):
     """What a stage does, and how it is set."""
 
     stage_id: str
+    """The kind of stage."""
     parameters: dict[str, Any]
+    """As they were given, placeholders included."""
 
 
 class StageView(View):
     """One stage in the published read shape, which carries the parameters twice."""
 
     stage_name: str
+    """Unique in its retriever."""
     stage_type: Annotated[StageCategory, Field(strict=False)]
+    """What it does to the list of documents."""
     config: StageConfigView
+    """What it does, and how it is set."""
     parameters: dict[str, Any]
+    """The same parameters again."""
     on_error: Literal["skip", "error"]
+    """Whether its failure fails the execution, or skips the stage."""
     description: Any = None
+    """As it was given."""
     batch_size: Any = None
+    """As it was given."""
     output_alias: Any = None
+    """As it was given."""
 
 
 class InputView(View):
@@ -170,51 +180,75 @@ class InputView(View):
     model_config = ConfigDict(extra="allow")
 
     type: str
+    """What kind it is."""
     required: bool
+    """Whether it must be given."""
     default: Any = None
+    """What is taken when it is not given."""
 
 
 class RetrieverView(Answer):
     """The published RetrieverConfig."""
 
     retriever_id: str
+    """The retriever."""
     retriever_name: str
+    """Unique in its namespace."""
     description: str | None
+    """What its owner says about it."""
     collection_ids: list[str]
+    """The collections that it searches."""
     collection_identifiers: list[str]
     """The same ids, under the name that a create takes."""
     stages: list[StageView]
+    """What it does, in order."""
     input_schema: dict[str, InputView]
+    """The inputs that an execution takes, by name."""
     metadata: dict[str, Any]
+    """The owner's own facts."""
     tags: list[str]
+    """The owner's labels."""
     fusion: None
+    """Always null."""
     version: Literal[1]
+    """Always 1: a retriever never changes."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class SingleRetrieverView(RetrieverView):
     """One retriever: newer clients read the top level, older ones the copy."""
 
     retriever: RetrieverView
+    """The same retriever again."""
 
 
 class ExecutionPageView(View):
     """The one page of an execution."""
 
     method: Literal["offset"]
+    """Always `offset`."""
     limit: int
+    """The most documents that were asked for."""
     offset: Literal[0]
+    """Always 0."""
     total: int
+    """How many were found."""
     next_cursor: None
+    """Always null."""
 
 
 class StageStatisticsView(View):
     """What one stage did."""
 
     input_count: int
+    """Documents that went in."""
     output_count: int
+    """Documents that came out."""
     duration_ms: float
+    """How long it took."""
     efficiency: float
     """Documents that came out for each that went in."""
     error: str | None = None
@@ -227,31 +261,47 @@ class StatisticsView(View):
     """What the stages did, by their names, and what it cost."""
 
     stages: dict[str, StageStatisticsView]
+    """Each stage by its name."""
     total_time_ms: Number = 0
+    """How long all stages took."""
     credits_used: Number
+    """What the execution cost, fractions included."""
 
 
 class BudgetView(View):
     """What the execution cost."""
 
     credits_used: Number
+    """Credits, fractions included."""
 
 
 class ExecutionView(Answer):
     """The published execution response. A failed execution is an answer with `status: failed` and its error."""
 
     execution_id: str
+    """The execution."""
     retriever_id: str
+    """The retriever."""
     task_id: str
+    """The task that it is."""
     status: ExecutionStatus
+    """How far it is, or how it ended."""
     documents: list[dict[str, Any]]
+    """What was found, best first."""
     pagination: ExecutionPageView
+    """The one page that there is."""
     stage_statistics: StatisticsView
+    """What each stage did."""
     budget: BudgetView
+    """What it cost."""
     error: str | None
+    """Why it failed, in a sentence."""
     error_code: str | None
+    """Why it failed, as a stable code."""
     created_at: datetime
+    """When it was made."""
     completed_at: datetime | None
+    """When it ended."""
 
 
 class RetrieverList(TotalListView[RetrieverView]):

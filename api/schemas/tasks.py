@@ -51,103 +51,163 @@ class IngestionProgressView(View):
     """How far an ingestion is, in pairs of object and collection."""
 
     processed: int
+    """Pairs that are done."""
     total: int
+    """All pairs."""
     percent: float
+    """Of all pairs, how many are done."""
     documents_written: int
+    """Documents made so far."""
 
 
 class TaskDataView(View):
     """What is known of a task. A fact that its kind of task does not have is absent."""
 
     batch_id: str | None = None
+    """The batch that it takes in."""
     bucket_id: str | None = None
+    """The bucket of its objects."""
     retriever_id: str | None = None
+    """The retriever that it executes."""
     execution_id: str | None = None
+    """The execution that it is."""
     collection_ids: list[str] = Field(default_factory=list)
+    """The collections that it works on."""
     object_count: int = 0
+    """The objects that it takes in."""
     sample_object_ids: list[str] = Field(default_factory=list)
+    """The first of them."""
     current_tier: int = 0
+    """Always 0."""
     total_tiers: int = 1
+    """Always 1."""
     namespace_id: str
+    """The namespace that it belongs to."""
     job_id: str
     """The task's own id, under the name that older clients read."""
     request_id: str
     """The request that started it."""
     attempts: int
+    """How often a worker took it."""
     cancel_requested: bool
+    """Whether somebody asked it to stop."""
     progress: IngestionProgressView | dict[str, int]
+    """How far it is."""
     result: dict[str, Number] | None
     """The counts of its end, and what it cost; null before."""
     error_code: str | None
+    """Why it failed, as a stable code."""
     created_at: datetime
+    """When it was made."""
     started_at: datetime | None
+    """When a worker took it first."""
     finished_at: datetime | None
+    """When it ended."""
 
 
 class TaskView(Answer):
     """The published TaskResponse."""
 
     task_id: str
+    """The id to ask for it by."""
     task_type: TaskType
+    """What it does."""
     status: TaskStatus
+    """Where it is in its life."""
     inputs: list[Any]
+    """Always empty."""
     outputs: list[Any]
+    """Always empty."""
     error: str | None
+    """Why it failed, in a sentence."""
     additional_data: TaskDataView
+    """Everything else that is known of it."""
 
 
 class CancelledView(Answer):
     """What asking a task to stop answers, whatever became of it."""
 
     success: Literal[True]
+    """Always true."""
     message: str
+    """What was done, in a sentence."""
 
 
 class FailedObjectView(View):
     """An object of a batch that could not be ingested."""
 
     object_id: str
+    """The object."""
     error: str
+    """Why, in a sentence."""
     error_type: str
+    """Why, as a stable code."""
     collection_id: str
+    """The collection that it could not go through."""
     timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the batch ended."""
 
 
 class CostView(View):
     """What a batch cost."""
 
     credits_consumed: int
+    """Whole credits."""
     cost_usd: float
+    """The same in US dollars, fractions included."""
 
 
 class BatchView(Answer):
     """The published BatchModel. Its status is that of its task, and DRAFT before it has one."""
 
     batch_id: str
+    """The batch."""
     bucket_id: str
+    """The bucket of its objects."""
     namespace_id: str
+    """The namespace that it belongs to."""
     batch_name: str | None
+    """As it was given."""
     status: BatchStatus
+    """Its task's status, or DRAFT."""
     task_id: str | None
     """The task that works on it; null before it is submitted."""
     object_ids: list[str]
+    """The objects that it takes in."""
     collection_ids: list[str]
+    """The collections that they go through."""
     error: str | None
+    """Why it failed, in a sentence."""
     failure_reason: str | None
+    """Why it failed, as a stable code."""
     failed_objects: list[FailedObjectView]
+    """Objects that could not be taken in; the first ones when there are many."""
     failed_object_count: int
+    """How many could not be taken in."""
     documents_written: int
+    """Documents that it made."""
     progress: IngestionProgressView | dict[str, int] | None
+    """How far its task is."""
     cost: CostView | None
+    """What it cost; null before its end."""
     metadata: dict[str, Any]
+    """The owner's own facts."""
     current_tier: int
+    """Always 0."""
     total_tiers: int
+    """Always 1."""
     max_node_death_resubmits: int
+    """Always 0."""
     max_deploy_resubmits: int
+    """Always 0."""
     lifecycle: None
+    """Always null."""
     lifecycle_reason: None
+    """Always null."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class TaskList(TotalListView[TaskView]):

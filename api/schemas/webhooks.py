@@ -93,7 +93,9 @@ class ChannelConfigsView(View):
     """Where and how a webhook is sent."""
 
     url: str
+    """Where it is sent."""
     headers: dict[str, str]
+    """Headers that are sent with it."""
     timeout: float
     """Seconds for one attempt."""
     signing_secret: Literal["redacted"] | None
@@ -104,31 +106,45 @@ class ChannelView(View):
     """One way to tell a customer."""
 
     channel: Literal["webhook"]
+    """Always `webhook`."""
     configs: ChannelConfigsView
+    """How it is set."""
 
 
 class DeliveryHealthView(View):
     """How deliveries went lately."""
 
     consecutive_failures: int
+    """Failures since the last success."""
     first_failure_at: datetime | None
+    """When they began."""
     last_failure_at: datetime | None
+    """When the last one was."""
     last_failure_cause: str | None
+    """A class of error."""
 
 
 class WebhookView(Answer):
     """The published Webhook; its secret reads `redacted`."""
 
     webhook_id: str = Field(pattern=r"^wh_[a-fA-F0-9]{16}$")
+    """The webhook."""
     webhook_name: str
+    """As it was given."""
     event_types: list[EventType]
+    """The events that it is told."""
     resource_types: list[str] | None
     """Subjects that it wants; null for all."""
     channels: list[ChannelView]
+    """How it is told: there is one."""
     is_active: bool
+    """Whether it is told anything."""
     delivery_health: DeliveryHealthView
+    """How well it takes them."""
     created_at: datetime
+    """When it was made."""
     updated_at: datetime
+    """When it was changed last."""
 
 
 class NewWebhookView(WebhookView):
@@ -144,38 +160,55 @@ class DeliveryView(Answer):
     """One event for one endpoint."""
 
     delivery_id: str
+    """The delivery."""
     webhook_id: str
+    """The webhook."""
     event_id: str
+    """The event; the same in each delivery of it."""
     event_type: str
+    """What happened."""
     namespace_id: str
+    """The namespace that it belongs to."""
     status: DeliveryStatus
+    """Where it is in its schedule."""
     attempts: int
     """How many HTTP tries there were."""
     replays: int
+    """How often it was started again."""
     next_attempt_at: datetime | None
+    """When it is tried next; null when it is not."""
     last_error: str | None
+    """Why the last try failed."""
     created_at: datetime
+    """When it was made."""
 
 
 class AttemptView(View):
     """One HTTP try. What its end brings is absent while it is under way."""
 
     number: int
+    """Its place among the tries, from 1."""
     result: AttemptResult
+    """What it came to."""
     status_code: int | None = None
+    """What the endpoint answered."""
     ms: Number = 0
+    """How long it took."""
     error: str | None = None
     """A class of error; never an address."""
     response_headers: dict[str, str] = Field(default_factory=dict)
+    """Headers of the endpoint's answer."""
     response_body: str = ""
     """The first bytes of the endpoint's answer."""
     started_at: datetime
+    """When it began."""
 
 
 class DeliveryDetailView(DeliveryView):
     """One delivery with its attempts."""
 
     attempt_history: list[AttemptView]
+    """Every try, in order."""
 
 
 class WebhookList(TotalListView[WebhookView]):

@@ -42,7 +42,8 @@ def _ingested(tenant: Tenant) -> dict[str, str]:
     batches = f"/v1/buckets/{made['bucket_id']}/batches"
     batch_id = tenant.created(batches, {"object_ids": [made["object_id"]]})["batch_id"]
     task_id = tenant.created(f"{batches}/{batch_id}/submit", None)["task_id"]
-    document = {"document_id": "doc_1", "source_object_id": made["object_id"], "chunk_index": 0, "text": "…"}
+    document_id = random_id(Prefix.DOCUMENT)
+    document = {"document_id": document_id, "source_object_id": made["object_id"], "chunk_index": 0, "text": "…"}
     tenant.services.collections.replace_documents(
         tenant.scope, made["collection_id"], {made["object_id"]: 1}, [document]
     )
@@ -50,7 +51,7 @@ def _ingested(tenant: Tenant) -> dict[str, str]:
         "path.bucket_id": made["bucket_id"],
         "path.object_id": made["object_id"],
         "path.collection_id": made["collection_id"],
-        "path.document_id": "doc_1",
+        "path.document_id": document_id,
         "path.batch_id": batch_id,
         "path.task_id": task_id,
         "body.object_ids[*]": made["object_id"],

@@ -135,8 +135,14 @@ def test_what_one_batch_and_one_retriever_job_cost(counted: Counted, capsys: pyt
         print(f"retriever job: {len(intake_redis)} Redis calls at intake {intake_redis}, {len(worker_redis)} in worker")
         print(f"{OBJECTS}-object batch, worker: {len(batch_commands)} MongoDB commands, {len(batch_redis)} Redis calls")
         print(json.dumps(dict(Counter(batch_commands))))
-    assert tenant.get(f"/v1/tasks/{tasks[0]}").get_json()["status"] == "COMPLETED"
+    shown = tenant.get(f"/v1/tasks/{tasks[0]}").get_json()
+    assert shown["status"] == "COMPLETED"
     assert len(_before_announcement(commands)) <= WORKER_BUDGET
+    execution_id = shown["additional_data"]["execution_id"]
+    execution = tenant.get(f"/v1/retrievers/{retriever}/executions/{execution_id}").get_json()
+    statistics = execution["stage_statistics"]
+    assert statistics["stages"]["feature_search"]["output_count"] == len(execution["documents"]) > 0
+    assert statistics["total_time_ms"] > 0
 
 
 def test_the_retry_of_a_partial_batch_costs_what_is_done_again(counted: Counted) -> None:

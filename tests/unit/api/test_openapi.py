@@ -142,6 +142,17 @@ def test_an_answer_lists_its_fields(model: type[View]) -> None:
     assert schema["additionalProperties"] is open_to_more
 
 
+def test_every_field_that_leaves_is_described() -> None:
+    silent = [
+        f"{name}.{field}"
+        for name, schema in document()["components"]["schemas"].items()
+        if name.endswith(("View", "List"))
+        for field, shape in schema["properties"].items()
+        if not shape.get("description")
+    ]
+    assert silent == []
+
+
 def test_every_named_schema_is_used() -> None:
     used = {found["$ref"] for found in inside(document()) if isinstance(found.get("$ref"), str)}
     parts = document()["components"]
