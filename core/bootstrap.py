@@ -64,23 +64,26 @@ class Services:
 
 def build_services(settings: Settings) -> Services:
     """Wire one process. Connects to MongoDB and creates what its schema lacks."""
+    # a key that is not well formed is refused before anything is connected
+    peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
+    vault_keys = Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)
     log_commands(settings.mongo_command_log)
-    database = connect(settings.mongo_url)
+    database = connect(settings.mongo_url, settings.mongo_tls)
     create_schema(database)
     handles = Handles(database)
     clock = database_clock(database)
     ledger = Ledger(handles, clock)
     jobs = JobStore(handles, clock)
-    doorbell = Doorbell(settings.broker)
+    doorbell = Doorbell(settings.broker, settings.redis_tls)
     blobs = BlobStore(settings.blobs)
-    redis = connect_redis(settings.redis_url)
+    redis = connect_redis(settings.redis_url, settings.redis_tls)
     return Services(
         settings=settings,
         database=database,
         redis=redis,
         handles=handles,
         clock=clock,
-        tenancy=TenancyStore(handles, KeyVerifier(Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers))),
+        tenancy=TenancyStore(handles, KeyVerifier(peppers)),
         ledger=ledger,
         jobs=jobs,
         queue=JobQueue(handles, clock, settings.job_lease_seconds),
@@ -93,5 +96,5 @@ def build_services(settings: Settings) -> Services:
         batches=BatchStore(handles),
         retrievers=RetrieverStore(handles),
         executions=ExecutionStore(handles),
-        webhooks=WebhookStore(handles, Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)), redis),
+        webhooks=WebhookStore(handles, Cipher(vault_keys), redis),
     )

@@ -1,22 +1,43 @@
 """The Redis client and every key it may hold, named in one place. Never the truth: losing Redis costs time only."""
 
 import asyncio
+from ssl import CERT_REQUIRED
+from typing import Any
 
 from redis import BlockingConnectionPool, Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from config.tls import TlsFiles
+
 _SOCKET_TIMEOUT_SECONDS = 10.0
 """Above every blocking wait of ours; redis-py's default of 5 s would end a longer BLPOP with an error."""
 
 
-def connect_redis(url: str) -> Redis:
+_NO_TLS = TlsFiles()
+
+
+def connect_redis(url: str, tls: TlsFiles = _NO_TLS) -> Redis:
     """A thread-safe client that waits for a free connection instead of raising."""
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=64, timeout=5, socket_timeout=_SOCKET_TIMEOUT_SECONDS, socket_connect_timeout=2
+        url,
+        max_connections=64,
+        timeout=5,
+        socket_timeout=_SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=2,
+        **tls_options(url, tls),
     )
     return Redis(connection_pool=pool)
+
+
+def tls_options(url: str, tls: TlsFiles) -> dict[str, Any]:
+    """redis-py's options for a rediss:// URL, and kombu's, which has the same names; none for a plain one."""
+    if not url.startswith("rediss://"):
+        return {}
+    files = {"ssl_ca_certs": tls.ca_file, "ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file}
+    # said outright: kombu would believe any server
+    return {"ssl_cert_reqs": CERT_REQUIRED, **{name: str(path) for name, path in files.items() if path}}
 
 
 def job_done_key(namespace_id: str, job_id: str) -> str:
@@ -39,8 +60,8 @@ def wake_dispatcher(redis: Redis) -> None:
 class DeliverySignal:
     """Waits for `wake_dispatcher` in an asyncio process. Without Redis each wait just takes its full time."""
 
-    def __init__(self, url: str) -> None:
-        self._redis = AsyncRedis.from_url(url, socket_connect_timeout=2)
+    def __init__(self, url: str, tls: TlsFiles = _NO_TLS) -> None:
+        self._redis = AsyncRedis.from_url(url, socket_connect_timeout=2, **tls_options(url, tls))
         self._subscription: PubSub | None = None
 
     async def wait(self, seconds: float) -> None:
