@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "jobs": ("cli.operators.jobs:jobs", "Look at jobs, and run a failed one again."),
     "webhooks": ("cli.operators.webhooks:webhooks", "Look at deliveries, and replay what failed."),
     "settings": ("cli.operators.settings:settings", "Show every setting and where it came from; secrets stay masked."),
+    "doctor": ("cli.operators.doctor.command:doctor", "Hold the running installation against docs/hardening.md."),
     "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
 }
 """Each subcommand: where its click command is, and its line in the help."""
