@@ -17,7 +17,9 @@ LONGEST_LINE = 32_000
 """Characters of a whole line."""
 _DEEPEST = 6
 _MOST_ITEMS = 100
-_KEPT_IN_A_LONG_LINE = ("event", "level", "timestamp", "process", "request_id", "namespace_id", "key_id", "job_id")
+_KEPT_IN_A_LONG_LINE = (
+    "event", "level", "timestamp", "process", "request_id", "organization_id", "namespace_id", "key_id", "job_id",
+)  # fmt: skip
 
 _SHAPES = re.compile(
     r"""

@@ -167,6 +167,23 @@ def test_the_first_admin_key_is_a_warning(examine: Doctor, stack: RunningStack, 
     assert "1 of 1 organizations" in found["keys.first"]["seen"]
 
 
+def test_a_stack_that_speaks_tls_is_well(examine: Doctor, tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("tls")
+    authority = Authority(directory)
+    ours = authority.issue("ours")
+    ours.key.chmod(0o600)
+    files = {
+        "api_tls_cert_file": ours.cert, "api_tls_key_file": ours.key,
+        "ray_tls_ca_file": authority.certificate, "ray_tls_cert_file": ours.cert, "ray_tls_key_file": ours.key,
+    }  # fmt: skip
+    settings = {name: str(path) for name, path in files.items()}
+    told = {f"KEYSTAGE_{name.upper()}": path for name, path in settings.items()}
+    with running_stack(directory / "data", told) as running:
+        found = examine(data=str(running.data), **settings)
+        assert results(found, "fail") == []
+        assert found["api.transport"]["seen"] == "the API speaks TLS"
+
+
 def test_every_line_that_our_processes_logged_says_what_when_how_grave_and_who(stack: RunningStack) -> None:
     for process in ("api", "worker", "dispatcher", "sweeper"):
         for text in (stack.data / "logs" / f"{process}.log").read_text().splitlines():

@@ -6,6 +6,7 @@ client talks to its server, and gets an access token from it first.
 
 import base64
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,10 +23,13 @@ from moto.server import ThreadedMotoServer
 from pydantic_settings import SettingsError
 
 from config.settings import Settings
+from tests.certificates import Authority
 from tests.servers import free_port
+from tests.tls_proxy import server_context
 
 SECRET = "k1:from-the-manager"
 VALUES = {"KEYSTAGE_VAULT_KEYS": SECRET, "keystage_qdrant_api_key": "qdrant-from-the-manager", "OTHER": "ignored"}
+HELD = {"data": {"data": VALUES, "metadata": {"version": 1}}}
 
 
 @dataclass
@@ -38,8 +42,8 @@ class Played:
 
 
 @contextmanager
-def playing() -> Iterator[Played]:
-    """A server on a free port that answers what the test says, by method and path."""
+def playing(context: ssl.SSLContext | None = None) -> Iterator[Played]:
+    """A server on a free port that answers what the test says, by method and path; over TLS with a context."""
     played = Played()
 
     class Handler(BaseHTTPRequestHandler):
@@ -62,8 +66,15 @@ def playing() -> Iterator[Played]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    played.url = f"http://127.0.0.1:{server.server_address[1]}"
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            # a client that does not believe the server breaks the handshake off
+            pass
+
+    server = Quiet(("127.0.0.1", 0), Handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    played.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -85,11 +96,21 @@ def from_manager(patch: pytest.MonkeyPatch, origin: str, **settings: str) -> Non
 def vault() -> Iterator[Played]:
     """A Vault that holds the values at secret/keystage."""
     with playing() as played:
-        data = {"data": {"data": VALUES, "metadata": {"version": 1}}}
-        played.answers["GET", "/v1/secret/data/keystage"] = (200, data)
+        played.answers["GET", "/v1/secret/data/keystage"] = (200, HELD)
         for method in ("kubernetes", "approle"):
             played.answers["POST", f"/v1/auth/{method}/login"] = (200, {"auth": {"client_token": f"by-{method}"}})
         yield played
+
+
+def test_vault_over_tls_is_believed_by_its_ca_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    with playing(server_context(authority.issue("vault"))) as played:
+        played.answers["GET", "/v1/secret/data/keystage"] = (200, HELD)
+        from_manager(monkeypatch, "vault", address=played.url, token="t", ca_file=str(authority.certificate))
+        read_and_check()
+        monkeypatch.setenv("KEYSTAGE_SECRETS_CA_FILE", str(stranger.certificate))
+        with pytest.raises(SettingsError, match=r"gave no settings \(SSLError\)"):
+            Settings(_env_file=None)
 
 
 def read_and_check() -> Settings:

@@ -75,6 +75,7 @@ def test_redis_has_a_user_for_each_purpose_and_no_default_one(secrets: Path) -> 
 def test_mongo_asks_for_a_name_and_its_members_for_a_key_file() -> None:
     mongo = SERVICES["mongo"]
     assert "--keyFile" in mongo["entrypoint"][-1]
+    assert "--noscripting" in mongo["entrypoint"][-1]
     assert mongo["environment"]["MONGO_INITDB_ROOT_PASSWORD_FILE"] == "/run/secrets/mongo_root_password"
     user = COMPOSE["configs"]["mongo_user"]["content"]
     assert "roles: [{ role: 'readWrite', db: 'keystage' }]" in user

@@ -67,6 +67,7 @@ def _mongo_access(seen: Installation) -> Seen:
 
 def _redis_access(seen: Installation) -> Seen:
     settings = seen.settings
+    found = ok("neither limits nor the broker use Redis over a network")
     for name, url in (("Redis", settings.redis_url), ("the broker", settings.broker)):
         if not url.startswith(("redis://", "rediss://")):
             continue
