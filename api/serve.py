@@ -4,12 +4,12 @@ from granian.constants import Interfaces
 from granian.server import Server
 
 from config.logging_setup import configure_logging
-from config.settings import load_settings
+from config.settings import settings_or_exit
 
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging(settings, "api")
     Server(
         "api.app:create_app",
@@ -22,6 +22,10 @@ def main() -> None:
         log_access=False,
         # our own logging is configured already; granian's would write another format
         log_enabled=False,
+        ssl_cert=settings.api_tls_cert_file,
+        ssl_key=settings.api_tls_key_file,
+        ssl_ca=settings.api_tls_client_ca_file,
+        ssl_client_verify=settings.api_tls_client_ca_file is not None,
     ).serve()
 
 

@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "webhooks": ("cli.operators.webhooks:webhooks", "Look at deliveries, and replay what failed."),
     "settings": ("cli.operators.settings:settings", "Show every setting and where it came from; secrets stay masked."),
     "audit": ("cli.operators.audit:audit", "Check that the audit log is what was written, and read it."),
+    "doctor": ("cli.operators.doctor.command:doctor", "Hold the running installation against docs/hardening.md."),
     "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
 }
 """Each subcommand: where its click command is, and its line in the help."""

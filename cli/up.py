@@ -13,6 +13,7 @@ from typing import Any
 import click
 import structlog
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from cli.stack.layout import DataDirectory, data_directory, write_json
 from cli.stack.lock import RunningStack, StackLock
@@ -51,7 +52,7 @@ def up_command(plan: Planner) -> click.Command:
             settings = Settings(**{name: value for name, value in given.items() if value is not None})
             configure_logging(settings, "supervisor")
             sys.exit(_run_alone(settings, data_directory(settings.data), plan))
-        except (KeystageError, ValidationError) as error:
+        except (KeystageError, SettingsError, ValidationError) as error:
             raise click.ClickException(f"the stack did not start: {error}") from error
 
     return up

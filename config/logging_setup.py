@@ -1,16 +1,23 @@
 """Structured logs for every process: one event name, facts as keywords, ids bound once per unit of work.
 
-It never logs values of secrets: settings hold them as SecretStr, and messages carry ids only.
+It never writes what looks like a key, a password or an internal id, whoever logged it: `redact` is the last step. What
+nobody caught becomes a line too.
 """
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
+from types import TracebackType
 from typing import TextIO
 
 import structlog
 
+from config.redaction import redact, within_line
 from config.settings import Settings
+
+UNIT_OF_WORK = ("request_id", "organization_id", "namespace_id", "key_id", "job_id")
+"""What a line may say about whose work it belongs to. The internal id is not among it."""
 
 
 def configure_logging(settings: Settings, process: str, stream: TextIO | None = None) -> None:
@@ -49,16 +56,37 @@ def configure_logs(level: str, form: str, process: str, stream: TextIO | None = 
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, within_line(renderer)]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=last, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
     for noisy in ("pymongo", "kombu", "celery.bootsteps", "granian", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    _log_what_nobody_catches()
+
+
+def _log_what_nobody_catches() -> None:
+    """Python would write tracebacks and warnings to stderr as they are."""
+    log = structlog.get_logger("process")
+
+    def log_death(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        log.critical("process.broken", exc_info=(kind, error, trace))
+
+    def log_thread_death(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            name = args.thread.name if args.thread else None
+            exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.critical("thread.broken", thread=name, exc_info=exc_info)
+
+    sys.excepthook, threading.excepthook = log_death, log_thread_death
+    logging.captureWarnings(True)
 
 
 def bind_unit_of_work(ids: Mapping[str, str | None]) -> None:
-    """Put the ids of the request or job at hand on each following log line of this thread."""
+    """Put the ids of the request or job at hand on each following log line of this thread: some of UNIT_OF_WORK."""
     structlog.contextvars.bind_contextvars(**{name: value for name, value in ids.items() if value})
 
 

@@ -1,23 +1,32 @@
 """Every setting of Keystage, typed and frozen, with its default in one place.
 
-Values come from `KEYSTAGE_*` variables, a `.env` file or mounted secret files. Nothing else in the
-project reads the environment.
+Values come from `KEYSTAGE_*` variables, a `.env` file, mounted secret files or a secret manager, in this order.
+Nothing else in the project reads the environment.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from config.plans import PlanLimits, over_published, published_plans
+from config.secret_managers import manager_source
+from config.tls import TlsSettings
 
 _DEFAULT_RETRY_SCHEDULE = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings, BaseSettings):
     """The whole configuration of one process. URLs left unset mean the embedded server in `data`."""
 
     model_config = SettingsConfigDict(
@@ -26,6 +35,8 @@ class Settings(BaseSettings):
         secrets_dir=os.environ.get("KEYSTAGE_SECRETS_DIR"),
         frozen=True,
         extra="ignore",
+        # pydantic would print what it was given beside what is wrong with it, keys and passwords too
+        hide_input_in_errors=True,
     )
 
     data: Path = Path(".keystage")
@@ -158,6 +169,21 @@ class Settings(BaseSettings):
             raise ValueError("webhook_retry_schedule: every delay must be above 0 seconds")
         return self
 
+    @model_validator(mode="after")
+    def _certificates_are_used(self) -> Self:
+        given = {
+            "redis_tls_ca_file": (("redis_url", self.redis_url, "rediss://"), ("broker_url", self.broker, "rediss://")),
+            "qdrant_tls_ca_file": (("qdrant_url", self.qdrant_url or "", "https://"),),
+        }
+        for ca, urls in given.items():
+            for name, url, scheme in urls:
+                # over a plain connection the files would be silently unused; another kind of broker has its own
+                if getattr(self, ca) and not url.startswith((scheme, "amqp")):
+                    raise ValueError(
+                        f"KEYSTAGE_{ca.upper()} is set, but KEYSTAGE_{name.upper()} does not begin with {scheme}"
+                    )
+        return self
+
     @property
     def broker(self) -> str:
         """The URL Celery uses."""
@@ -173,7 +199,33 @@ class Settings(BaseSettings):
         """Where the in-process vector engine keeps its shards."""
         return self.data.absolute() / "vectors"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Add the secret manager that the environment names, below everything else."""
+        local = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        manager = manager_source(settings_cls)
+        return (*local, manager) if manager else local
+
 
 def load_settings() -> Settings:
-    """Read the settings of this process. Raises pydantic's ValidationError, which names each bad variable."""
+    """Read the settings of this process.
+
+    Raises pydantic's ValidationError, which names each bad variable, and SettingsError when a secret manager gives
+    none. Neither shows a value.
+    """
     return Settings()
+
+
+def settings_or_exit() -> Settings:
+    """The settings of a process of ours. What is wrong with them is said on stderr, and ends it."""
+    try:
+        return load_settings()
+    except (ValidationError, SettingsError) as error:
+        sys.exit(f"the settings are not usable: {error}")

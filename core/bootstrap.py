@@ -108,8 +108,11 @@ class Services:
 
 def build_services(settings: Settings) -> Services:
     """Wire one process. Connects to MongoDB and creates what its schema lacks."""
+    # a key that is not well formed is refused before anything is connected
+    peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
+    vault_keys = Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)
     log_commands(settings.mongo_command_log)
-    database = connect(settings.mongo_url)
+    database = connect(settings.mongo_url, settings.mongo_tls)
     create_schema(database)
     handles = Handles(database)
     clock = database_clock(database)
@@ -118,14 +121,14 @@ def build_services(settings: Settings) -> Services:
     unused_for = timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
     keys = KeyStore(handles, clock, KeyVerifier(peppers), unused_for)
     key_use = KeyUse(keys, clock)
-    limits_redis = connect_redis_impatiently(settings.redis_url)
+    limits_redis = connect_redis_impatiently(settings.redis_url, settings.redis_tls)
     auth_failures = AuthFailureLimiter(limits_redis, _failure_policies(settings))
     ledger = Ledger(handles, clock)
     heartbeats = Heartbeats(handles, clock)
     jobs = JobStore(handles, clock)
-    doorbell = Doorbell(settings.broker)
+    doorbell = Doorbell(settings.broker, settings.redis_tls)
     blobs = BlobStore(settings.blobs)
-    redis = connect_redis(settings.redis_url)
+    redis = connect_redis(settings.redis_url, settings.redis_tls)
     audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, blobs)
@@ -157,7 +160,7 @@ def build_services(settings: Settings) -> Services:
         executions=ExecutionStore(handles),
         heartbeats=heartbeats,
         metrics=Metrics(heartbeats),
-        webhooks=WebhookStore(handles, Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)), redis),
+        webhooks=WebhookStore(handles, Cipher(vault_keys), redis),
         limiter=Limiter(limits_redis, settings.plans, settings.api_processes),
         auth_failures=auth_failures,
         audit=trail,

@@ -53,6 +53,7 @@ class ActorConfig:
     """where the owner of the in-process engine keeps its shards; None with a Qdrant server"""
     qdrant_url: str | None
     qdrant_api_key: SecretStr | None
+    qdrant_tls_ca_file: Path | None
     log_level: str
     log_format: str
 
@@ -127,7 +128,7 @@ def _vector_stores(config: ActorConfig, owner: Any) -> Callable[[str], VectorSto
         from core.storage.vectors.server import connect_qdrant
 
         key = config.qdrant_api_key
-        server = connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None)
+        server = connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None, config.qdrant_tls_ca_file)
         return lambda _: server
     return lambda name: VectorsProxy(owner, name)
 

@@ -1,8 +1,10 @@
 """The way to the Ray cluster and its actors: attaches to a running one, again after a restart, and never starts one."""
 
+import logging
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -37,9 +39,17 @@ class Attachment:
 class Cluster:
     """One process's connection to Ray. Safe to use from several threads."""
 
-    def __init__(self, address: str, token: SecretStr | None, config: ActorConfig, stage_actors: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: SecretStr | None,
+        tls_environment: Mapping[str, str],
+        config: ActorConfig,
+        stage_actors: int,
+    ) -> None:
         self._address = address
         self._token = token
+        self._tls_environment = tls_environment
         self._config = config
         self._stage_actors = stage_actors
         self._attachment: Attachment | None = None
@@ -81,6 +91,7 @@ class Cluster:
         self._set_environment()
         import ray
 
+        _let_ray_log_as_we_do()
         if ray.is_initialized():
             try:
                 return self._find_actors()
@@ -103,6 +114,7 @@ class Cluster:
         """Tell Ray how to connect: it reads this when it is imported."""
         # Ray would start a cluster of its own for a call that finds none
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+        os.environ.update(self._tls_environment)
         if self._token:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = self._token.get_secret_value()
@@ -138,6 +150,12 @@ class Cluster:
             .options(**_detached(name, _STAGE_RETRIES))
             .remote(self._config, vectors_owner)
         )
+
+
+def _let_ray_log_as_we_do() -> None:
+    """Ray gives its logger a handler of its own at import, which writes neither JSON nor without secrets."""
+    logger = logging.getLogger("ray")
+    logger.handlers, logger.propagate = [], True
 
 
 def _detached(name: str, retries: int) -> dict[str, Any]:

@@ -45,7 +45,11 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self._chunk_objects = settings.ingestion_chunk_objects
         self._cluster = Cluster(
-            settings.ray_address, settings.ray_auth_token, actor_config(settings), settings.stage_actors
+            settings.ray_address,
+            settings.ray_auth_token,
+            settings.ray_tls_environment,
+            actor_config(settings),
+            settings.stage_actors,
         )
 
     def attach(self) -> None:
@@ -164,6 +168,7 @@ def actor_config(settings: Settings) -> ActorConfig:
         vectors_dir=None if settings.qdrant_url else settings.vectors_dir,
         qdrant_url=settings.qdrant_url,
         qdrant_api_key=settings.qdrant_api_key,
+        qdrant_tls_ca_file=settings.qdrant_tls_ca_file,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +34,15 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(port: int | None = None) -> Iterator[RayHead]:
+def ray_head(port: int | None = None, more_environment: Mapping[str, str] | None = None) -> Iterator[RayHead]:
     """A head node that takes connections, gone with all its processes afterwards; this process has left it by then."""
     # a process that loses Ray is ended by it after this long; a test must outlive a restart on a busy machine
     os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"  # noqa: SIM112 - Ray's own spelling
     directory = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
     ports = {name: free_port() for name in PORT_NAMES} | ({"ray": port} if port else {})
-    environment = ray_environment({**os.environ, "KEYSTAGE_RAY_AUTH_TOKEN": _TOKEN, "PYTHONPATH": str(_REPOSITORY)})
+    environment = ray_environment(
+        {**os.environ, "KEYSTAGE_RAY_AUTH_TOKEN": _TOKEN, "PYTHONPATH": str(_REPOSITORY), **(more_environment or {})}
+    )
     log = directory.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(

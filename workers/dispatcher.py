@@ -18,7 +18,7 @@ import structlog
 import uvloop
 
 from config.logging_setup import configure_logging
-from config.settings import Settings, load_settings
+from config.settings import Settings, settings_or_exit
 from core.egress.policy import EgressPolicy
 from core.errors import IntegrityError
 from core.storage.command_log import log_commands
@@ -208,12 +208,12 @@ async def dispatch(settings: Settings) -> None:
     """Run one dispatcher until SIGTERM or SIGINT."""
     owner = f"dispatcher:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     log_commands(settings.mongo_command_log)
-    database = connect_async(settings.mongo_url)
+    database = connect_async(settings.mongo_url, settings.mongo_tls)
     # longer than any request can take, so that a living dispatcher keeps what it claimed
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
     sender = Sender(EgressPolicy.allowing(settings.egress_allow_cidrs), settings.webhook_timeout_seconds, _SLOTS)
     cipher = Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys))
-    wake = DeliverySignal(settings.redis_url)
+    wake = DeliverySignal(settings.redis_url, settings.redis_tls)
     dispatcher = Dispatcher(settings, queue, sender, cipher)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
@@ -228,7 +228,7 @@ async def dispatch(settings: Settings) -> None:
 
 def main() -> None:
     """Run until told to stop."""
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging(settings, "dispatcher")
     uvloop.run(dispatch(settings))
 

@@ -15,7 +15,7 @@ from types import FrameType
 import structlog
 
 from config.logging_setup import configure_logging
-from config.settings import load_settings
+from config.settings import settings_or_exit
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
@@ -115,7 +115,7 @@ class Sweeper:
 
 def main() -> None:
     """Run until told to stop."""
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging(settings, "sweeper")
     services = build_services(settings)
     sweeper = Sweeper(services)

@@ -15,12 +15,13 @@ from celery import Celery
 from celery.signals import worker_shutting_down
 
 from config.logging_setup import bind_unit_of_work, configure_logging, unbind_unit_of_work
-from config.settings import Settings, load_settings
+from config.settings import Settings, settings_or_exit
 from core.bootstrap import Services, build_services
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.doorbell import JOBS_QUEUE, QUEUE_NAME, TASK_NAME, TRANSPORT_OPTIONS
 from core.jobs.job import JobKind
 from core.storage.failures import is_backend_failure
+from core.storage.redis import tls_options
 from pipelines.runner import Runner
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 def main() -> None:
     """Run until told to stop."""
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging(settings, "worker")
     services = build_services(settings)
     runner = Runner(settings)
@@ -77,6 +78,8 @@ def celery_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # falsy means plain; Celery hands it to kombu as it is
+        broker_use_ssl=tls_options(settings.broker, settings.redis_tls) or None,
         broker_transport_options={**TRANSPORT_OPTIONS, "restore_interval": 1},
         accept_content=["json"],
         task_serializer="json",
@@ -116,6 +119,8 @@ class Worker:
         app.Worker(
             hostname=f"{self._name}@{socket.gethostname()}",
             loglevel="WARNING",
+            # its banner is no line of a log
+            quiet=True,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 import orjson
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from cli.stack.locate import stack_settings
 from core.bootstrap import Services, build_services
@@ -22,6 +24,8 @@ def operator_session() -> Iterator[Services]:
         services = build_services(stack_settings())
     except KeystageError as error:
         raise click.ClickException(error.message) from error
+    except (ValidationError, SettingsError) as error:
+        raise click.ClickException(str(error)) from error
     try:
         yield services
     except KeystageError as error:

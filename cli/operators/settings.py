@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_settings import SettingsError
 
 from cli.operators.session import json_option, show
 from cli.stack.locate import stack_settings
@@ -21,7 +22,7 @@ def settings(as_json: bool) -> None:
     """Show the settings of the running stack, or those the next start would use."""
     try:
         effective = _effective()
-    except ValidationError as error:
+    except (ValidationError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     show([_row(name, effective) for name in Settings.model_fields], as_json)
 

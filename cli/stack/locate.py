@@ -26,4 +26,7 @@ def stack_settings(data: Path | None = None) -> Settings:
             "or set KEYSTAGE_MONGO_URL and KEYSTAGE_REDIS_URL"
         )
     found: dict[str, Any] = {name: addresses[name] for name in _ADDRESSES if name not in given.model_fields_set}
-    return Settings(_secrets_dir=layout.keys, data=layout.root, **found)
+    # the operator's own files stand over those that the stack made where there were none
+    named = Settings.model_config.get("secrets_dir")
+    folders = [layout.keys, Path(str(named))] if named else [layout.keys]
+    return Settings(_secrets_dir=folders, data=layout.root, **found)

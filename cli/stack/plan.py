@@ -14,6 +14,7 @@ from cli.stack.ray import make_ray_directory
 from cli.stack.readiness import StackDatabase
 from cli.stack.services import Service, api_service, mongo_service, queue_service, ray_service, redis_service
 from config.settings import Settings
+from config.tls import TlsSettings
 
 _REPOSITORY = Path(__file__).parents[2]
 _URL_SETTINGS = {"mongo_url": "mongo", "redis_url": "redis", "ray_address": "ray"}
@@ -60,7 +61,8 @@ def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
     environment = _environment(settings, layout, addresses, ports) | signing.of_everybody
     backends = _backends(layout, engine, ports, addresses, environment)
     database = StackDatabase(settings, addresses.mongo_url)
-    return Plan((*backends, *_own_processes(addresses, database, environment, signing.of_sweeper)), addresses, database)
+    own = _own_processes(addresses, database, environment, signing.of_sweeper, settings)
+    return Plan((*backends, *own), addresses, database)
 
 
 def _ports(settings: Settings, layout: DataDirectory, embedded: Sequence[str], engine: Engine | None) -> dict[str, int]:
@@ -78,8 +80,9 @@ def _addresses(settings: Settings, ports: Mapping[str, int]) -> ReadyLine:
     mongo_url = f"mongodb://{LOCALHOST}:{ports['mongo']}/keystage?directConnection=true" if "mongo" in ports else None
     redis_url = f"redis://{LOCALHOST}:{ports['redis']}/0" if "redis" in ports else None
     ray_address = f"{LOCALHOST}:{ports['ray']}" if "ray" in ports else None
+    scheme = "https" if settings.api_tls_cert_file else "http"
     return ReadyLine(
-        api_url=f"http://{host}:{ports['api']}",
+        api_url=f"{scheme}://{host}:{ports['api']}",
         mongo_url=mongo_url or settings.mongo_url,
         redis_url=redis_url or settings.redis_url,
         ray_address=ray_address or settings.ray_address,
@@ -100,6 +103,7 @@ def _environment(
         variable("ray_address"): addresses.ray_address,
         # told even when it was read from a .env file, which Ray does not see
         **({variable("ray_auth_token"): given.get_secret_value()} if (given := settings.ray_auth_token) else {}),
+        **settings.ray_tls_environment,
         **own_keys(layout, settings),
     }
 
@@ -120,10 +124,14 @@ def _backends(
 
 
 def _own_processes(
-    addresses: ReadyLine, database: StackDatabase, environment: Mapping[str, str], of_sweeper: Mapping[str, str]
+    addresses: ReadyLine,
+    database: StackDatabase,
+    environment: Mapping[str, str],
+    of_sweeper: Mapping[str, str],
+    tls: TlsSettings,
 ) -> Iterator[Service]:
     backends = frozenset({"mongo", "redis"})
-    yield api_service(addresses.api_url.removeprefix("http://"), environment)
+    yield api_service(addresses.api_url.partition("://")[2], environment, tls)
     yield queue_service("worker", backends | {"ray"}, database, environment)
     yield queue_service("dispatcher", backends, database, environment)
     yield queue_service("sweeper", backends, database, {**environment, **of_sweeper})

@@ -15,6 +15,7 @@ from cli.stack.layout import DataDirectory, read_json, write_json
 
 SERVICE = "ray"
 PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_environments")
+_WAYS_TO_SECRETS = "KEYSTAGE_SECRETS_"
 _OBJECT_STORE_BYTES = 300_000_000
 
 
@@ -46,9 +47,9 @@ def ray_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
     Ray nodes run the stages of every customer.
     """
-    hidden = ROOT_KEY_VARIABLES | {"KEYSTAGE_SECRETS_DIR"}
+    hidden = (*ROOT_KEY_VARIABLES, _WAYS_TO_SECRETS)
     return {
-        **{name: value for name, value in environment.items() if name not in hidden},
+        **{name: value for name, value in environment.items() if not name.startswith(hidden)},
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": environment["KEYSTAGE_RAY_AUTH_TOKEN"],
         # despite its name it decides on Linux too: without it 127.0.0.1 is replaced by the machine's

@@ -2,8 +2,10 @@
 
 import http.client
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from config.settings import Settings
 from core.health import Heartbeats, worker_is_stalled
@@ -51,9 +53,9 @@ def _is_primary(url: str, address: str, replica_set: str | None) -> bool:
         return bool(hello.get("isWritablePrimary"))
 
 
-def http_answers(address: str, path: str) -> bool:
-    """Whether a GET at `host:port` gives 200."""
-    with closing(http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)) as connection:
+def http_answers(address: str, path: str, certificate: Path | None = None) -> bool:
+    """Whether a GET at `host:port` gives 200; over TLS from the holder of exactly this certificate, if one is given."""
+    with closing(api_connection(address, certificate, tls=certificate is not None)) as connection:
         try:
             connection.request("GET", path)
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -61,11 +63,25 @@ def http_answers(address: str, path: str) -> bool:
             return False
 
 
+def api_connection(address: str, certificate: Path | None, tls: bool) -> http.client.HTTPConnection:
+    """A connection to the API; over TLS from the holder of this certificate, or of one that the machine believes."""
+    if not tls:
+        return http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    if certificate is None:
+        return http.client.HTTPSConnection(address, timeout=_TIMEOUT_SECONDS)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    # it is made for the name that customers use, not for this address
+    trust.check_hostname = False
+    # the certificate itself is believed, whoever signed it
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return http.client.HTTPSConnection(address, timeout=_TIMEOUT_SECONDS, context=trust)
+
+
 class StackDatabase:
     """What the supervisor reads from the stack's MongoDB: heartbeats, and whether due work waits. Close it."""
 
     def __init__(self, settings: Settings, mongo_url: str) -> None:
-        self._database = connect(mongo_url)
+        self._database = connect(mongo_url, settings.mongo_tls)
         handles, clock = Handles(self._database), database_clock(self._database)
         self._heartbeats = Heartbeats(handles, clock)
         self._queue = JobQueue(handles, clock, settings.job_lease_seconds)

@@ -10,6 +10,7 @@ from cli.stack.engine import REPLICA_SET, Engine, engine_command
 from cli.stack.layout import DataDirectory
 from cli.stack.ray import empty_ray_directory, ray_command, ray_environment
 from cli.stack.readiness import StackDatabase, accepts, http_answers, mongo_is_primary, redis_answers
+from config.tls import TlsSettings
 from core.errors import UnavailableError
 
 STOP_ORDER = (("api",), ("worker", "sweeper", "dispatcher"), ("ray",), ("mongo", "redis"))
@@ -102,14 +103,19 @@ def ray_service(directory: Path, ports: Mapping[str, int], environment: Mapping[
     )
 
 
-def api_service(address: str, environment: Mapping[str, str]) -> Service:
-    """Intake, ready once its own readiness route says so."""
+def api_service(address: str, environment: Mapping[str, str], tls: TlsSettings) -> Service:
+    """Intake, ready once its own readiness route says so; where clients must show a certificate, once it listens."""
+    certificate = tls.api_tls_cert_file
     return Service(
         name="api",
         command=_python("api.serve"),
         environment=environment,
         cwd=Path.cwd(),
-        works=lambda _pid: http_answers(address, "/v1/health/readiness"),
+        works=lambda _pid: (
+            accepts(address)
+            if tls.api_tls_client_ca_file
+            else http_answers(address, "/v1/health/readiness", certificate)
+        ),
         start_seconds=120,
         stop_seconds=10,
         needs=frozenset({"mongo", "redis"}),

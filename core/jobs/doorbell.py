@@ -11,6 +11,9 @@ import structlog
 from kombu import Connection, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 
+from config.tls import TlsFiles
+from core.storage.redis import tls_options
+
 QUEUE_NAME = "keystage.jobs"
 TASK_NAME = "keystage.drive_job"
 
@@ -20,18 +23,21 @@ JOBS_QUEUE = Queue(QUEUE_NAME, Exchange(QUEUE_NAME, type="direct"), routing_key=
 TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 2, "visibility_timeout": 120}
 """Kept equal in every process on this broker: with different visibility timeouts the shortest wins."""
 
+_NO_TLS = TlsFiles()
+
 log = structlog.get_logger(__name__)
 
 
 class Doorbell:
     """Rings for jobs, from any thread."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, tls: TlsFiles = _NO_TLS) -> None:
         self._url = broker_url
+        self._ssl = tls_options(broker_url, tls)
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         # a connection that was open raises the driver's own exceptions, which kombu names but does not wrap
-        self._broker_away = (OperationalError, *Connection(broker_url).recoverable_connection_errors)
+        self._broker_away = (OperationalError, *self._new_connection().recoverable_connection_errors)
 
     def ring(self, job_id: str, namespace_id: str, request_id: str = "") -> bool:
         """Say that a job may be due. False when the broker is away: the sweeper will ring instead."""
@@ -80,8 +86,12 @@ class Doorbell:
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(self._url, transport_options=TRANSPORT_OPTIONS, connect_timeout=2)
+            self._connection = self._new_connection()
         return self._connection
+
+    def _new_connection(self) -> Connection:
+        # an empty `ssl` would read as "believe any server" where the URL asks for TLS
+        return Connection(self._url, ssl=self._ssl or False, transport_options=TRANSPORT_OPTIONS, connect_timeout=2)
 
     def _forget_connection(self) -> None:
         with self._lock:

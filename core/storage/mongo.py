@@ -7,6 +7,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 
+from config.tls import TlsFiles
 from core.clock import DatabaseClock
 
 Document = dict[str, Any]
@@ -22,17 +23,18 @@ _OPTIONS: dict[str, Any] = {
     "socketTimeoutMS": 30_000,
     "appname": "keystage",
 }
+_NO_TLS = TlsFiles()
 
 
-def connect(url: str) -> Database[Document]:
+def connect(url: str, tls: TlsFiles = _NO_TLS) -> Database[Document]:
     """The database that the URL names. Connects on first use."""
-    client: MongoClient[Document] = MongoClient(url, **_OPTIONS)
+    client: MongoClient[Document] = MongoClient(url, **_OPTIONS, **_tls_options(tls))
     return client.get_default_database("keystage")
 
 
-def connect_async(url: str) -> AsyncDatabase[Document]:
+def connect_async(url: str, tls: TlsFiles = _NO_TLS) -> AsyncDatabase[Document]:
     """The same for asyncio processes."""
-    client: AsyncMongoClient[Document] = AsyncMongoClient(url, **_OPTIONS)
+    client: AsyncMongoClient[Document] = AsyncMongoClient(url, **_OPTIONS, **_tls_options(tls))
     return client.get_default_database("keystage")
 
 
@@ -44,3 +46,11 @@ def database_clock(database: Database[Document]) -> DatabaseClock:
         return moment
 
     return DatabaseClock(read)
+
+
+def _tls_options(tls: TlsFiles) -> dict[str, Any]:
+    """The driver's options; none without a CA, where the URL alone says whether TLS is spoken."""
+    if tls.ca_file is None:
+        return {}
+    files = {"tlsCAFile": tls.ca_file, "tlsCertificateKeyFile": tls.cert_file}
+    return {"tls": True, **{name: str(path) for name, path in files.items() if path}}

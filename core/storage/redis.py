@@ -1,11 +1,15 @@
 """The Redis client and every key it may hold, named in one place. Never the truth: losing Redis costs time only."""
 
 import asyncio
+from ssl import CERT_REQUIRED
+from typing import Any
 
 from redis import BlockingConnectionPool, Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
+
+from config.tls import TlsFiles
 
 _SOCKET_TIMEOUT_SECONDS = 10.0
 """Above every blocking wait of ours; redis-py's default of 5 s would end a longer BLPOP with an error."""
@@ -13,22 +17,39 @@ _SOCKET_TIMEOUT_SECONDS = 10.0
 _IMPATIENCE_SECONDS = 0.5
 
 
-def connect_redis(url: str) -> Redis:
+_NO_TLS = TlsFiles()
+
+
+def connect_redis(url: str, tls: TlsFiles = _NO_TLS) -> Redis:
     """A thread-safe client that waits for a free connection instead of raising."""
-    return _client(url, waits=5, connects=2, answers=_SOCKET_TIMEOUT_SECONDS)
+    return _client(url, tls, waits=5, connects=2, answers=_SOCKET_TIMEOUT_SECONDS)
 
 
-def connect_redis_impatiently(url: str) -> Redis:
+def connect_redis_impatiently(url: str, tls: TlsFiles = _NO_TLS) -> Redis:
     """The same for what stands in front of each request: it gives up early and never blocks on a list."""
-    return _client(url, waits=_IMPATIENCE_SECONDS, connects=_IMPATIENCE_SECONDS, answers=_IMPATIENCE_SECONDS)
+    return _client(url, tls, waits=_IMPATIENCE_SECONDS, connects=_IMPATIENCE_SECONDS, answers=_IMPATIENCE_SECONDS)
 
 
-def _client(url: str, waits: float, connects: float, answers: float) -> Redis:
+def _client(url: str, tls: TlsFiles, waits: float, connects: float, answers: float) -> Redis:
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=64, timeout=waits, socket_timeout=answers, socket_connect_timeout=connects
+        url,
+        max_connections=64,
+        timeout=waits,
+        socket_timeout=answers,
+        socket_connect_timeout=connects,
+        **tls_options(url, tls),
     )
     # the client owns its pool: closing the one closes the other
     return Redis.from_pool(pool)
+
+
+def tls_options(url: str, tls: TlsFiles) -> dict[str, Any]:
+    """redis-py's options for a rediss:// URL, and kombu's, which has the same names; none for a plain one."""
+    if not url.startswith("rediss://"):
+        return {}
+    files = {"ssl_ca_certs": tls.ca_file, "ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file}
+    # said outright: kombu would believe any server
+    return {"ssl_cert_reqs": CERT_REQUIRED, **{name: str(path) for name, path in files.items() if path}}
 
 
 def job_done_key(namespace_id: str, job_id: str) -> str:
@@ -81,8 +102,8 @@ def wake_dispatcher(redis: Redis) -> None:
 class DeliverySignal:
     """Waits for `wake_dispatcher` in an asyncio process. Without Redis each wait just takes its full time."""
 
-    def __init__(self, url: str) -> None:
-        self._redis = AsyncRedis.from_url(url, socket_connect_timeout=2)
+    def __init__(self, url: str, tls: TlsFiles = _NO_TLS) -> None:
+        self._redis = AsyncRedis.from_url(url, socket_connect_timeout=2, **tls_options(url, tls))
         self._subscription: PubSub | None = None
 
     async def wait(self, seconds: float) -> None:

@@ -26,6 +26,8 @@ from tests.servers import free_port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LINES = ["Keys are rotated in the vault.", "Bread is baked in an oven.", "Doorbells wake the workers."]
+NAMED = ("text_extractor", "feature_search+sort_relevance", "vectors")
+"""What follows a job's id in the names of its calls."""
 R = TypeVar("R")
 
 
@@ -102,6 +104,28 @@ class Tenant:
 def tenant(settings: Settings) -> Tenant:
     """A namespace nobody else uses."""
     return Tenant(settings)
+
+
+def test_rays_own_state_shows_a_call_under_its_namespace_and_job(runner: Runner, tenant: Tenant, head: RayHead) -> None:
+    tenant.extract(runner, tenant.stored("obj_named", LINES[0]))
+    tenant.search(runner, "keys")
+    wanted = f"{tenant.call.namespace_id}:{tenant.call.job_id}:"
+    deadline = time.monotonic() + 30
+    # Ray reports its tasks once a second
+    while not {wanted + stage for stage in NAMED} <= (found := set(_task_names(head))):
+        assert time.monotonic() < deadline, sorted(found)
+        time.sleep(0.1)
+
+
+def _task_names(head: RayHead) -> list[str]:
+    """The names of all tasks, from where Ray's State API and dashboard read them; base Ray has neither of those two."""
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated.gcs_service_pb2 import GetTaskEventsRequest
+    from ray.core.generated.gcs_service_pb2_grpc import TaskInfoGcsServiceStub
+
+    with init_grpc_channel(head.address) as channel:
+        reply = TaskInfoGcsServiceStub(channel).GetTaskEvents(GetTaskEventsRequest(limit=10_000), timeout=10)
+    return [event.task_info.name for event in reply.events_by_task]
 
 
 def test_objects_are_extracted_in_chunks_and_found(runner: Runner, tenant: Tenant) -> None:

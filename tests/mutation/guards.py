@@ -296,4 +296,32 @@ GUARDS = (
         "if False:",
         _AUTH_FAILURES,
     ),
+    Guard(
+        "logs: redaction is the last step",
+        "config/logging_setup.py",
+        "remove_processors_meta, redact, within_line",
+        "remove_processors_meta, within_line",
+        "tests/unit/config/test_redaction.py",
+    ),
+    Guard(
+        "settings: a refusal shows no value",
+        "config/settings.py",
+        "hide_input_in_errors=True",
+        "hide_input_in_errors=False",
+        "tests/unit/config/test_tls.py",
+    ),
+    Guard(
+        "TLS: a broker proves itself",
+        "core/storage/redis.py",
+        '"ssl_cert_reqs": CERT_REQUIRED',
+        '"ssl_cert_reqs": "none"',
+        "tests/integration/test_tls.py",
+    ),
+    Guard(
+        "Ray: no node is told the way to the secret manager",
+        "cli/stack/ray.py",
+        "(*ROOT_KEY_VARIABLES, _WAYS_TO_SECRETS)",
+        "tuple(ROOT_KEY_VARIABLES)",
+        "tests/unit/cli/stack/test_ray.py",
+    ),
 )

@@ -1,9 +1,12 @@
 """Vectors on a Qdrant server: one collection per namespace. Also runs on the client's local mode, for tests."""
 
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
@@ -27,9 +30,10 @@ from core.storage.vectors.store import (
 _TIMEOUT_SECONDS = 30
 
 
-def connect_qdrant(url: str, api_key: str | None) -> "ServerVectorStore":
-    """A store on the server at `url`. Connects on first use."""
-    return ServerVectorStore(QdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_SECONDS))
+def connect_qdrant(url: str, api_key: str | None, ca_file: Path | None = None) -> "ServerVectorStore":
+    """A store on the server at `url`, which `ca_file` (or a CA that the machine knows) vouches for."""
+    trust: dict[str, Any] = {"verify": ssl.create_default_context(cafile=str(ca_file))} if ca_file else {}
+    return ServerVectorStore(QdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_SECONDS, **trust))
 
 
 class ServerVectorStore:

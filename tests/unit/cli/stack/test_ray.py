@@ -29,6 +29,7 @@ def test_root_keys_are_taken_out_and_the_token_is_put_in() -> None:
             "KEYSTAGE_KEY_PEPPERS": "k",
             "KEYSTAGE_AUDIT_KEYS": "k",
             "KEYSTAGE_SECRETS_DIR": "/run/secrets",
+            "KEYSTAGE_SECRETS_TOKEN": "k",
             "KEYSTAGE_RAY_AUTH_TOKEN": "token",
             "PYTHONPATH": "/srv",
         }

@@ -1,0 +1,1 @@
+"""`keystage doctor`: holds a running installation against docs/hardening.md. It looks, and changes nothing."""

@@ -1,0 +1,208 @@
+"""`keystage doctor` on a running installation: all is well there, and each protection that is taken away is named."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cli.operators.doctor.command import CHECKS, doctor
+from core.storage.exposure import is_loopback, without_credentials
+from tests.certificates import Authority
+from tests.servers import redis_server
+from tests.stack import RunningStack, running_stack
+
+ROOT = Path(__file__).parents[2]
+Doctor = Callable[..., dict[str, dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """An embedded stack."""
+    with running_stack(tmp_path_factory.mktemp("doctor") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def examine(stack: RunningStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Doctor:
+    """Runs the doctor on the stack, with settings on top; gives what each check found, and checks the exit code."""
+    for name in [name for name in os.environ if name.startswith("KEYSTAGE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KEYSTAGE_DATA", str(stack.data))
+    # a directory without a .env
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: str, **settings: str) -> dict[str, dict[str, str]]:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"KEYSTAGE_{name.upper()}", value)
+        done = CliRunner().invoke(doctor, ["--json", *options])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        found = {row["check"]: row for row in json.loads(done.stdout)}
+        assert done.exit_code == any(row["result"] == "fail" for row in found.values())
+        return found
+
+    return run
+
+
+def results(found: dict[str, dict[str, str]], result: str) -> list[str]:
+    """The checks that ended so."""
+    return [name for name, row in found.items() if row["result"] == result]
+
+
+def test_a_running_stack_is_well(examine: Doctor) -> None:
+    found = examine()
+    assert list(found) == [check.id for check in CHECKS]
+    assert results(found, "fail") == []
+    assert "this machine's own address" in found["mongo.access"]["seen"]
+    assert all(row["line"] and row["seen"] for row in found.values())
+
+
+def test_its_table_is_printed_and_the_exit_code_is_that_of_the_process(stack: RunningStack, tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_")}
+    told = {"PYTHONPATH": str(ROOT), "KEYSTAGE_DATA": str(stack.data)}
+    cases: list[tuple[dict[str, str], int, bytes]] = [
+        ({}, 0, b"api.health"),
+        ({"KEYSTAGE_EGRESS_ALLOW_CIDRS": "0.0.0.0/0"}, 1, b"may reach 0.0.0.0/0"),
+        ({"KEYSTAGE_MONGO_COMMAND_LOG": "commands"}, 0, b"KEYSTAGE_MONGO_COMMAND_LOG is set"),
+    ]
+    for more, code, said in cases:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "doctor"], env=clean | told | more, cwd=tmp_path, capture_output=True
+        )
+        assert done.returncode == code, done.stderr.decode()
+        assert said in done.stdout
+
+
+KEY = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+@pytest.mark.parametrize(
+    ("taken", "named", "settings"),
+    [
+        ("keys of their own", "keys.distinct", {"vault_keys": KEY, "key_peppers": KEY}),
+        ("a random key", "keys.distinct", {"vault_keys": "k1:" + "A" * 43}),
+        ("the narrow egress", "egress", {"egress_allow_cidrs": "10.0.0.0/8,0.0.0.0/1"}),
+        ("the guard of the metadata service", "egress", {"egress_allow_cidrs": "169.254.0.0/16"}),
+        ("the loopback", "api.transport", {"api_host": "0.0.0.0"}),  # noqa: S104 - never bound
+    ],
+)
+def test_a_protection_that_is_taken_away_is_named(
+    examine: Doctor, taken: str, named: str, settings: dict[str, str]
+) -> None:
+    found = examine(**settings)
+    assert results(found, "fail") == [named], taken
+    assert found[named]["advice"]
+
+
+def test_a_key_that_is_not_well_formed_is_named_and_not_shown(examine: Doctor) -> None:
+    found = examine(vault_keys="k1:not-a-key-at-all")
+    assert results(found, "fail") == ["keys.distinct", "processes", "keys.first"]
+    assert "KEYSTAGE_VAULT_KEYS" in found["keys.distinct"]["seen"]
+    assert "not-a-key" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("named", "settings"),
+    [
+        ("webhooks.retries", {"webhook_retry_schedule": "1,2"}),
+        ("logs", {"log_level": "DEBUG"}),
+        ("secrets.source", {"vault_keys": KEY}),
+    ],
+)
+def test_what_may_be_on_purpose_is_a_warning(examine: Doctor, named: str, settings: dict[str, str]) -> None:
+    found = examine(**settings)
+    assert named in results(found, "warn")
+    assert results(found, "fail") == []
+
+
+def test_a_secret_file_that_others_may_read_is_named(examine: Doctor, stack: RunningStack, tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    (shown / "keystage_qdrant_api_key").write_text("k")
+    assert results(examine(secrets_dir=str(shown)), "fail") == []
+    opened = [tmp_path, *tmp_path.parents]
+    modes = {path: path.stat().st_mode for path in opened}
+    try:
+        for path in opened[:3]:
+            path.chmod(modes[path] | 0o001)
+        assert results(examine(secrets_dir=str(shown)), "fail") == ["secrets.files"]
+    finally:
+        for path in opened[:3]:
+            path.chmod(modes[path])
+
+
+def test_a_redis_that_answers_anybody_over_the_network_is_named(examine: Doctor, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        # this spelling reaches the same server, and the doctor does not take it for the machine itself
+        found = examine(redis_url=server.url.replace("127.0.0.1", "127.1"))
+    assert results(found, "fail") == ["redis.access"]
+    assert "without credentials" in found["redis.access"]["seen"]
+    assert "backends.transport" in results(found, "warn")
+
+
+def test_what_does_not_answer_is_named(examine: Doctor) -> None:
+    found = examine("--api-url", "http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0")
+    assert results(found, "fail") == ["api.health", "redis.access"]
+
+
+def test_a_certificate_is_watched(examine: Doctor, tmp_path: Path) -> None:
+    made = Authority(tmp_path).issue("api")
+    made.key.chmod(0o600)
+    found = examine(api_tls_cert_file=str(made.cert), api_tls_key_file=str(made.key))
+    assert "certificates" in results(found, "warn")
+
+
+def test_the_first_admin_key_is_a_warning(examine: Doctor, stack: RunningStack, tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_")}
+    told = {"PYTHONPATH": str(ROOT), "KEYSTAGE_DATA": str(stack.data)}
+    command = [sys.executable, "-m", "cli.main", "org", "create", "--name", "A", "--email", "a@example.com"]
+    subprocess.run(command, env=clean | told, cwd=tmp_path, check=True, capture_output=True)
+    found = examine()
+    assert "keys.first" in results(found, "warn")
+    assert "1 of 1 organizations" in found["keys.first"]["seen"]
+
+
+def test_a_stack_that_speaks_tls_is_well(examine: Doctor, tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("tls")
+    authority = Authority(directory)
+    ours = authority.issue("ours")
+    ours.key.chmod(0o600)
+    files = {
+        "api_tls_cert_file": ours.cert, "api_tls_key_file": ours.key,
+        "ray_tls_ca_file": authority.certificate, "ray_tls_cert_file": ours.cert, "ray_tls_key_file": ours.key,
+    }  # fmt: skip
+    settings = {name: str(path) for name, path in files.items()}
+    told = {f"KEYSTAGE_{name.upper()}": path for name, path in settings.items()}
+    with running_stack(directory / "data", told) as running:
+        found = examine(data=str(running.data), **settings)
+        assert results(found, "fail") == []
+        assert found["api.transport"]["seen"] == "the API speaks TLS"
+
+
+def test_every_line_that_our_processes_logged_says_what_when_how_grave_and_who(stack: RunningStack) -> None:
+    for process in ("api", "worker", "dispatcher", "sweeper"):
+        for text in (stack.data / "logs" / f"{process}.log").read_text().splitlines():
+            line: dict[str, Any] = json.loads(text)
+            assert {"event", "level", "timestamp", "process"} <= line.keys(), line
+            assert line["process"] == process
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("mongodb://u:p@127.0.0.1:1,[::1]:2/k?x=1", True),
+        ("mongodb://127.0.0.1:1,db:2/k", False),
+        ("redis://localhost:6379/0", True),
+        ("rediss://u:p@10.0.0.1:6379/0", False),
+        ("127.0.0.1:6380", True),
+        ("0.0.0.0", False),  # noqa: S104 - never bound
+    ],
+)
+def test_what_counts_as_this_machine(url: str, local: bool) -> None:
+    assert is_loopback(url) is local
+    assert "p@" not in without_credentials(url)
