@@ -6,11 +6,11 @@ from cli.operators.session import json_option, operator_session, print_json, sho
 from core.credits.prices import MILLI, whole_credits
 from core.errors import NotFoundError
 from core.tenancy.api_key import KeyGrant
+from core.tenancy.first_keys import FIRST_KEY_NAME
 from core.tenancy.permissions import Permission
 from core.tenancy.user import Role
 
 _FIRST_NAMESPACE = "default"
-_FIRST_KEY = "admin-key"
 
 
 @click.group()
@@ -28,7 +28,7 @@ def create(name: str, email: str, plan: str, credit_count: int) -> None:
     with operator_session() as services:
         organization = services.organizations.create(name, email, plan)
         user = services.users.create(organization.scope, email, name, Role.ADMIN)
-        key = services.keys.issue(organization.scope, user, _FIRST_KEY, KeyGrant((Permission.ADMIN,)))
+        key = services.keys.issue(organization.scope, user, FIRST_KEY_NAME, KeyGrant((Permission.ADMIN,)))
         namespace = services.namespaces.create(organization.scope, _FIRST_NAMESPACE)
         if credit_count:
             services.ledger.grant(organization.scope, "grant:first", credit_count * MILLI)
