@@ -69,8 +69,9 @@ class _Proxy:
             return
         finally:
             self._open.discard(task)
-            writer.close()
-            behind[1].close()
+            # not closed politely: a peer that went away would never answer the farewell
+            writer.transport.abort()
+            behind[1].transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
