@@ -1,11 +1,12 @@
 """Speaks TLS in front of a real server that cannot: the embedded Redis. It changes no byte."""
 
-import asyncio
+import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 
 from tests.certificates import Identity
 
@@ -23,58 +24,34 @@ def server_context(identity: Identity, client_ca: Path | None = None) -> ssl.SSL
 @contextmanager
 def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
     """A port of 127.0.0.1 that speaks TLS and passes on to a plain `port`."""
-    loop = asyncio.new_event_loop()
-    bound = threading.Event()
-    proxy = _Proxy(port, context)
-    thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.run(bound)))
-    thread.start()
-    bound.wait(10)
-    try:
-        yield proxy.port
-    finally:
-        loop.call_soon_threadsafe(proxy.stopping.set)
-        thread.join(10)
-        loop.close()
 
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            # a client that breaks the handshake off is what some tests are about
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as secure:  # noqa: SIM117
+                with socket.create_connection(("127.0.0.1", port)) as behind:
+                    back = Thread(target=_pump, args=(behind, secure), daemon=True)
+                    back.start()
+                    _pump(secure, behind)
+                    back.join()
 
-class _Proxy:
-    def __init__(self, target: int, context: ssl.SSLContext) -> None:
-        self._target, self._context = target, context
-        self.stopping = asyncio.Event()
-        self.port = 0
-        self._open: set[asyncio.Task[None]] = set()
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
 
-    async def run(self, bound: threading.Event) -> None:
-        """Serve until told to stop."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        self.port = server.sockets[0].getsockname()[1]
-        bound.set()
-        await self.stopping.wait()
-        server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._open.add(task)
-        behind = await asyncio.open_connection("127.0.0.1", self._target)
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
         try:
-            with suppress(OSError):
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(_pump(reader, behind[1]))
-                    both.create_task(_pump(behind[0], writer))
-        except (asyncio.CancelledError, ExceptionGroup):
-            return
+            yield int(server.server_address[1])
         finally:
-            self._open.discard(task)
-            writer.close()
-            behind[1].close()
+            server.shutdown()
+            thread.join()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)

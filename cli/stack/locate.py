@@ -28,5 +28,4 @@ def stack_settings(data: Path | None = None) -> Settings:
     found: dict[str, Any] = {name: addresses[name] for name in _ADDRESSES if name not in given.model_fields_set}
     # the operator's own files stand over those that the stack made where there were none
     named = Settings.model_config.get("secrets_dir")
-    folders = [layout.keys, Path(str(named))] if named else [layout.keys]
-    return Settings(_secrets_dir=folders, data=layout.root, **found)
+    return Settings(_secrets_dir=[layout.keys, str(named)] if named else layout.keys, data=layout.root, **found)

@@ -64,7 +64,8 @@ def test_a_refusal_shows_no_value_that_was_given(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("KEYSTAGE_VAULT_KEYS", "k1:the-secret-itself")
     monkeypatch.setenv("KEYSTAGE_MONGO_URL", "mongodb://u:the-secret-itself@h/keystage")
     with pytest.raises(ValidationError) as caught:
-        Settings(_env_file=None, api_port="no port", webhook_retry_schedule="-1", api_tls_cert_file=tmp_path / "gone")
+        # an operator who mixed up two variables
+        Settings(_env_file=None, api_port="the-secret-itself", api_tls_cert_file=tmp_path / "gone")
     assert "api_port" in str(caught.value)
     with pytest.raises(ValidationError) as whole:
         Settings(_env_file=None, webhook_retry_schedule="-1")
