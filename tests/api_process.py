@@ -82,7 +82,7 @@ def site(mongo_url: str, redis_url: str, data: Path, count: int = 1, **settings:
         "vault_keys": _KEY,
         "key_peppers": _KEY,
         "audit_keys": _KEY,
-        "api_processes": count,
+        "api_processes": max(count, 1),
         **settings,
     }
     services = build_services(Settings(_env_file=None, **environment))

@@ -17,6 +17,7 @@ from tests.api_process import Account, Site, site
 
 REPETITIONS = 100
 LOAD_THREADS = 4
+PACE_SECONDS = 0.01
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def _load(two: Site, account: Account) -> Iterator[list[int]]:
 
     def ask(url: str) -> None:
         with httpx.Client(base_url=url, headers=account.headers) as client:
-            while not stop.is_set():
+            while not stop.wait(PACE_SECONDS):
                 statuses.append(client.get("/v1/me").status_code)
 
     urls = itertools.islice(itertools.cycle(process.url for process in two.processes), LOAD_THREADS)
