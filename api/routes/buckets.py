@@ -4,6 +4,7 @@ from typing import Any
 
 from api.call import Call, Reply
 from api.compat import created_status
+from api.decode import BodyLimits
 from api.pagination import list_request, listing
 from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
 from api.schemas.buckets import BucketBody, ObjectsBody, new_object, show_bucket, show_object
@@ -103,6 +104,8 @@ def bucket_of(call: Call) -> Bucket:
 
 _BUCKET = "/v1/buckets/<bucket_id>"
 _OBJECTS = f"{_BUCKET}/objects"
+_BYTES = 16 * MEBIBYTE
+"""Of a body with objects, and so of the text or base64 of one blob."""
 
 ROUTES = (
     Route(
@@ -128,7 +131,8 @@ ROUTES = (
         rate=RateClass.UPLOAD,
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
-        max_body_bytes=16 * MEBIBYTE,
+        max_body_bytes=_BYTES,
+        body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
     ),
     Route(
         "POST",
@@ -140,7 +144,8 @@ ROUTES = (
         rate=RateClass.UPLOAD,
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
-        max_body_bytes=16 * MEBIBYTE,
+        max_body_bytes=_BYTES,
+        body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
     ),
     Route("GET", _OBJECTS, "objects.list_by_get", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
     Route("POST", f"{_OBJECTS}/list", "objects.list", list_objects, Permission.READ, BUCKET, rate=RateClass.DATA),
