@@ -61,6 +61,8 @@ def _targets(services: Services, caller: Caller, target: Target) -> Iterator[Nam
 
 
 def _names(services: Services, caller: Caller, target: Target, resource: Resource) -> tuple[str, ...]:
+    if resource.type is ResourceType.ORGANIZATION:
+        return (caller.organization.organization_id,)
     given = target.path.get(resource.parameter or "")
     if given is None:
         return ()
@@ -80,7 +82,7 @@ def _means(scope: Scope, type: ResourceType, given: str) -> bool:
 
 def _visible(scopes: tuple[Scope, ...], operation: Operation, resource: Resource) -> Selection | None:
     """What a list may show to a key that may not see all of it; None for what is no list, or for nothing at all."""
-    if resource.parameter is not None or operation is not Operation.READ_DATA:
+    if not is_list(resource, operation):
         return None
     patterns = [
         one.resource_id
@@ -88,6 +90,12 @@ def _visible(scopes: tuple[Scope, ...], operation: Operation, resource: Resource
         if one.resource_type is resource.type and (not one.operations or operation in one.operations)
     ]
     return Selection.of(patterns) if patterns else None
+
+
+def is_list(resource: Resource, operation: Operation) -> bool:
+    """Whether a route shows several of a type, so that a key may be shown those that its scopes cover."""
+    one = resource.parameter is not None or resource.type is ResourceType.ORGANIZATION
+    return not one and operation is Operation.READ_DATA
 
 
 def _bucket(services: Services, scope: Any, given: str) -> tuple[str, ...]:

@@ -2,20 +2,39 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from core.errors import FieldProblem, InvalidRequestError, UnsupportedMediaError, ValidationFailedError
 
 MAX_DEPTH = 32
-MAX_VALUES = 500_000
-"""Objects, arrays and plain values in one body."""
 MAX_KEY_CHARACTERS = 256
 _INT64 = 2**63
 _INT64_DIGITS = 20
+# possessive: a text of 16 MiB must not leave a way back for each of its characters
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
-def decode_body(content_type: str | None, content_encoding: str | None, body: bytes) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BodyLimits:
+    """What differs between routes."""
+
+    values: int = 100_000
+    """objects, arrays and plain values"""
+    text_bytes: int = 256 * 1024
+    """of one text, in UTF-8"""
+
+
+USUAL = BodyLimits()
+_SEPARATORS = (b",", b"[", b"{")
+"""Each of them stands for a value of its own."""
+
+
+def decode_body(
+    content_type: str | None, content_encoding: str | None, body: bytes, limits: BodyLimits = USUAL
+) -> dict[str, Any]:
     """A request body as an object. No body at all counts as `{}`, with or without a content type.
 
     Raises UnsupportedMediaError, InvalidRequestError for what is not strict JSON, and ValidationFailedError, with the
@@ -24,10 +43,11 @@ def decode_body(content_type: str | None, content_encoding: str | None, body: by
     if not body:
         return {}
     _require_json(content_type, content_encoding)
+    _require_few(body, limits)
     value = _parse(body)
     if not isinstance(value, dict):
         raise InvalidRequestError("The body must be a JSON object.")
-    _check(value)
+    _check(value, limits)
     return value
 
 
@@ -38,6 +58,19 @@ def _require_json(content_type: str | None, content_encoding: str | None) -> Non
         raise UnsupportedMediaError("Send the body as application/json in UTF-8.")
     if (content_encoding or "identity").lower() != "identity":
         raise UnsupportedMediaError("Send the body without a Content-Encoding.")
+
+
+def _require_few(body: bytes, limits: BodyLimits) -> None:
+    """Raises InvalidRequestError for what has too many values, before they take thirty times the body's memory."""
+    if max(map(body.count, _SEPARATORS)) > limits.values:
+        # most of them may stand in texts
+        bare = _TEXTS.sub(b"", body)
+        if max(map(bare.count, _SEPARATORS)) > limits.values:
+            raise _too_many(limits)
+
+
+def _too_many(limits: BodyLimits) -> InvalidRequestError:
+    return InvalidRequestError(f"The body has more than {limits.values} values.")
 
 
 def _parse(body: bytes) -> object:
@@ -82,7 +115,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check(root: Mapping[str, Any]) -> None:
+def _check(root: Mapping[str, Any], limits: BodyLimits) -> None:
     """Walk without recursion: bounds, strings that UTF-8 cannot hold, and keys that a store would misread."""
     pending: list[tuple[object, int, tuple[str | int, ...]]] = [(root, 1, ())]
     values = 0
@@ -90,12 +123,12 @@ def _check(root: Mapping[str, Any]) -> None:
         value, depth, place = pending.pop()
         values += 1
         if isinstance(value, str):
-            _check_text(value, place)
+            _check_text(value, place, limits.text_bytes)
         elif isinstance(value, dict | list):
             if depth > MAX_DEPTH:
                 raise InvalidRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.")
-            if values + len(pending) + len(value) > MAX_VALUES:
-                raise InvalidRequestError(f"The body has more than {MAX_VALUES} values.")
+            if values + len(pending) + len(value) > limits.values:
+                raise _too_many(limits)
             if isinstance(value, dict):
                 for key in value:
                     _check_key(key, place)
@@ -103,18 +136,20 @@ def _check(root: Mapping[str, Any]) -> None:
             pending.extend((item, depth + 1, (*place, name)) for name, item in items)
 
 
-def _check_text(text: str, place: tuple[str | int, ...]) -> None:
+def _check_text(text: str, place: tuple[str | int, ...], most: int) -> None:
     if "\x00" in text:
         raise ValidationFailedError([FieldProblem(place, "must not contain the character U+0000")])
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError:
         problem = FieldProblem(place, "must not contain half of a surrogate pair")
         raise ValidationFailedError([problem]) from None
+    if size > most:
+        raise ValidationFailedError([FieldProblem(place, f"must not exceed {most} bytes of UTF-8")])
 
 
 def _check_key(key: str, place: tuple[str | int, ...]) -> None:
-    _check_text(key, place)
+    _check_text(key, place, USUAL.text_bytes)
     if key.startswith("$") or "." in key or len(key) > MAX_KEY_CHARACTERS:
         problem = FieldProblem(
             (*place, key[:64]), f"a key must not start with '$', contain '.' or exceed {MAX_KEY_CHARACTERS} characters"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 from flask import Response, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from api.admission import Admission, Gate, require_agreement
 from api.call import Call, Reply
@@ -74,7 +74,9 @@ class Dispatcher:
     def _handle(self, route: Route, request_id: str, path: dict[str, str], admission: Admission) -> Reply:
         with self._gate.admitted(route, request, path, admission):
             body = _read_body(route)
-            decoded = decode_body(request.content_type, request.headers.get("Content-Encoding"), body)
+            decoded = decode_body(
+                request.content_type, request.headers.get("Content-Encoding"), body, route.body_limits
+            )
             require_agreement(admission.namespace, decoded.get("namespace_id"), "the body")
             call = Call(
                 services=self._services,
@@ -129,5 +131,9 @@ def _read_body(route: Route) -> bytes:
     """The body, when the route's method has one. Raises RequestEntityTooLarge above the route's cap."""
     if route.method not in _BODY_METHODS:
         return b""
-    request.max_content_length = route.max_body_bytes
-    return request.get_data(cache=False)
+    # one more than allowed: of a body that names no length, what is beyond the cap would be cut off without a word
+    request.max_content_length = route.max_body_bytes + 1
+    body = request.get_data(cache=False)
+    if len(body) > route.max_body_bytes:
+        raise RequestEntityTooLarge
+    return body

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from api.call import Call, Reply
+from api.decode import USUAL, BodyLimits
 from core.audit.actions import AuditAction
 from core.credits.prices import PriceClass
 from core.limits.policy import RateClass
@@ -61,6 +62,8 @@ class Route:
     idempotent: bool = False
     """whether an Idempotency-Key is honoured: every POST that creates or starts something"""
     max_body_bytes: int = MEBIBYTE
+    body_limits: BodyLimits = USUAL
+    """of its JSON; more than usual where a body carries a customer's bytes"""
     body: type[BaseModel] | None = None
     """the request body, for OpenAPI; the handler parses it. None ignores whatever is sent"""
     query: type[BaseModel] | None = None

@@ -13,6 +13,12 @@ from core.tenancy.user import Role
 _numbers = itertools.count()
 
 
+def fresh_address() -> str:
+    """An address that has not failed to authenticate yet: failures are counted by address."""
+    number = next(_numbers)
+    return f"172.16.{number // 256 % 256}.{number % 256}"
+
+
 def new_key(
     services: Services, scope: OrganizationScope, permission: Permission, name: str = "test", **grant: Any
 ) -> PresentedKey:

@@ -2,6 +2,7 @@
 
 from api.call import Call, Reply
 from api.compat import created, created_status
+from api.decode import BodyLimits
 from api.pagination import list_request
 from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
 from api.schemas.buckets import (
@@ -116,6 +117,8 @@ def bucket_of(call: Call) -> Bucket:
 
 _BUCKET = "/v1/buckets/<bucket_id>"
 _OBJECTS = f"{_BUCKET}/objects"
+_BYTES = 16 * MEBIBYTE
+"""Of a body with objects, and so of the text or base64 of one blob."""
 
 ROUTES = (
     Route(
@@ -169,7 +172,8 @@ ROUTES = (
         rate=RateClass.UPLOAD,
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
-        max_body_bytes=16 * MEBIBYTE,
+        max_body_bytes=_BYTES,
+        body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
         body=ObjectBody,
         answers=created(ObjectView),
     ),
@@ -183,7 +187,8 @@ ROUTES = (
         rate=RateClass.UPLOAD,
         audit=AuditAction.OBJECT_CREATED,
         idempotent=True,
-        max_body_bytes=16 * MEBIBYTE,
+        max_body_bytes=_BYTES,
+        body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
         body=ObjectsBody,
         answers=created(ObjectsView),
     ),

@@ -2,12 +2,12 @@
 
 import ipaddress
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Query, View
+from api.schemas.fields import Answer, Body, Query, View, to_utc
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment
@@ -42,7 +42,7 @@ _Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], Field(max_le
 _Cidrs = Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=50)]
 _Permissions = Annotated[list[Annotated[Permission, Field(strict=False)]], Field(min_length=1, max_length=4)]
 _PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
-_When = Annotated[AwareDatetime, Field(strict=False)]
+_When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(to_utc)]
 
 
 class ScopeBody(Body):
@@ -119,7 +119,7 @@ def asked_grant(body: KeyBody, maker: KeyGrant) -> KeyGrant:
         allowed_origins=_given(body.allowed_origins, maker.allowed_origins),
         allowed_cidrs=_given(body.allowed_cidrs, maker.allowed_cidrs),
         requests_per_minute=body.rate_limit_override or maker.requests_per_minute,
-        expires_at=_in_utc(body.expires_at) or maker.expires_at,
+        expires_at=_in_milliseconds(body.expires_at) or maker.expires_at,
     )
 
 
@@ -133,7 +133,7 @@ def changed_grant(body: KeyChanges, grant: KeyGrant) -> KeyGrant:
         allowed_origins=tuple(body.allowed_origins or ()) if "allowed_origins" in sent else grant.allowed_origins,
         allowed_cidrs=tuple(body.allowed_cidrs or ()) if "allowed_cidrs" in sent else grant.allowed_cidrs,
         requests_per_minute=(body.rate_limit_override if "rate_limit_override" in sent else grant.requests_per_minute),
-        expires_at=_in_utc(body.expires_at) if "expires_at" in sent else grant.expires_at,
+        expires_at=_in_milliseconds(body.expires_at) if "expires_at" in sent else grant.expires_at,
     )
 
 
@@ -141,8 +141,8 @@ def _given(asked: list[str] | None, holder: tuple[str, ...]) -> tuple[str, ...]:
     return holder if asked is None else tuple(asked)
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000) if moment else None
+def _in_milliseconds(moment: datetime | None) -> datetime | None:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000) if moment else None
 
 
 class ScopeView(View):

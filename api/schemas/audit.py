@@ -1,11 +1,11 @@
 """The audit log on the wire. Whose chain an entry belongs to, and its seals, are not shown."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from api.schemas.fields import Answer, Body, Identifier, Query
+from api.schemas.fields import Answer, Body, Identifier, Query, to_utc
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.pages import MAX_LIMIT, MAX_SKIP, LogFilter
@@ -16,11 +16,7 @@ MAX_EXPORT = 10_000
 """Events of one export."""
 
 
-def _in_utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, AfterValidator(to_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
 
 

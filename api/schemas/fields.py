@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -65,6 +66,14 @@ def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if len(orjson.dumps(value)) > MAX_FREE_BYTES:
         raise ValueError(f"at most {MAX_FREE_BYTES} bytes of JSON")
     return value
+
+
+def to_utc(moment: datetime) -> datetime:
+    """The same moment in UTC; one that names no zone is in UTC already."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time from the year 1 to the year 9999 in UTC") from None
 
 
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]

@@ -55,20 +55,27 @@ class Tenant:
 
 
 @pytest.fixture(scope="module")
-def services(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def special_settings() -> dict[str, Any]:
+    """Settings that a module has otherwise: it overrides this fixture."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def services(
+    mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory, special_settings: dict[str, Any]
+) -> Iterator[Services]:
     """Everything one API process works with, on a database of this module's own."""
     key = "k1:" + base64.urlsafe_b64encode(bytes(32)).decode()
-    settings = Settings(
-        _env_file=None,
-        data=tmp_path_factory.mktemp("data"),
-        mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
-        redis_url=redis_url,
-        vault_keys=key,
-        key_peppers=key,
-        audit_keys=key,
-        sync_wait_seconds=0.2,
-    )
-    services = build_services(settings)
+    usual: dict[str, Any] = {
+        "data": tmp_path_factory.mktemp("data"),
+        "mongo_url": mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        "redis_url": redis_url,
+        "vault_keys": key,
+        "key_peppers": key,
+        "audit_keys": key,
+        "sync_wait_seconds": 0.2,
+    }
+    services = build_services(Settings(_env_file=None, **{**usual, **special_settings}))
     yield services
     services.close()
 

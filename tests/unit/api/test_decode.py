@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.decode import MAX_DEPTH, MAX_VALUES, decode_body
+from api.decode import MAX_DEPTH, USUAL, BodyLimits, decode_body
 from core.errors import InvalidRequestError, UnsupportedMediaError, ValidationFailedError
 
 JSON = "application/json"
@@ -66,9 +66,27 @@ def test_nesting_is_allowed_up_to_the_bound() -> None:
             decode_body(JSON, None, nested(depth))
 
 
-def test_the_number_of_values_is_bounded() -> None:
+@pytest.mark.parametrize("item", [b"1,", b"[],", b"{},", b"[[],1],"])
+def test_the_number_of_values_is_bounded(item: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="values"):
-        decode_body(JSON, None, b'{"a": [' + b"1," * MAX_VALUES + b"1]}")
+        decode_body(JSON, None, b'{"a": [' + item * USUAL.values + b"1]}")
+
+
+def test_the_bound_counts_values_and_not_what_stands_in_texts() -> None:
+    assert decode_body(JSON, None, b'{"a": [' + b"1," * (USUAL.values - 4) + b"1]}")
+    assert decode_body(JSON, None, b'{"a": "' + b'[{,\\",' * (USUAL.text_bytes // 6) + b'"}', BodyLimits(values=9))
+    few = BodyLimits(values=3)
+    assert decode_body(JSON, None, b'{"a": [1]}', few)
+    with pytest.raises(InvalidRequestError, match="values"):
+        decode_body(JSON, None, b'{"a": [1, 2]}', few)
+
+
+def test_the_length_of_a_text_is_bounded_in_bytes() -> None:
+    most = BodyLimits(text_bytes=8)
+    assert decode_body(JSON, None, '{"a": "éééé"}'.encode(), most)
+    with pytest.raises(ValidationFailedError) as caught:
+        decode_body(JSON, None, '{"a": ["ééééé"]}'.encode(), most)
+    assert caught.value.problems[0].location == ("a", 0)
 
 
 @pytest.mark.parametrize(
