@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Description
+from api.schemas.fields import Answer, Body, Description, Query
 from core.tenancy.tenant import Environment, Namespace
 
 _Name = Annotated[str, StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -33,6 +33,13 @@ class NamespaceChanges(Body):
         sent = self.model_dump(mode="json", exclude_unset=True)
         name = sent.pop("namespace_name", None)
         return sent | ({"name": name} if name else {})
+
+
+class DeletionQuery(Query):
+    """DELETE of a namespace."""
+
+    force: bool = False
+    """Cancel the jobs that are under way, instead of being refused because of them."""
 
 
 class NamespaceView(Answer):

@@ -15,6 +15,7 @@ _STATUS = {
 TASK_TYPES = {
     JobKind.INGESTION: "api_buckets_batches_process",
     JobKind.RETRIEVER: "api_retrievers_execute",
+    JobKind.NAMESPACE_DELETION: "api_namespaces_delete",
 }
 
 
