@@ -115,6 +115,9 @@ class Settings(TlsSettings, BaseSettings):
     """How long a claimed job stays with a silent worker."""
     job_max_attempts: int = Field(default=5, ge=1)
     """Claims after which a job is failed instead of run again."""
+    namespace_settle_seconds: float = Field(default=45.0, gt=0)
+    """How long a deleted namespace is watched for late writes before its name is free again. Longer than a job's lease,
+    than any request, and than the 30 s for which a process may trust what it remembers."""
     worker_slots: int = Field(default=4, ge=1)
     """Jobs that one worker process drives at the same time."""
     stage_actors: int = Field(default=2, ge=1)

@@ -43,6 +43,8 @@ from core.tenancy.authentication import Authenticator
 from core.tenancy.key_store import KeyStore
 from core.tenancy.key_use import KeyUse
 from core.tenancy.keys import KeyVerifier
+from core.tenancy.namespace_contents import NamespaceContents
+from core.tenancy.namespace_deletion import NamespaceDeletions
 from core.tenancy.namespace_store import NamespaceStore
 from core.tenancy.organization_store import OrganizationStore
 from core.tenancy.tenant import Organization
@@ -68,6 +70,7 @@ class Services:
     keys: KeyStore
     namespaces: NamespaceStore
     tenants: TenantCache
+    deletions: NamespaceDeletions
     authenticator: Authenticator
     key_use: KeyUse
     ledger: Ledger
@@ -116,8 +119,7 @@ def build_services(settings: Settings) -> Services:
     create_schema(database)
     handles = Handles(database)
     clock = database_clock(database)
-    organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles)
-    peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
+    organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles, clock)
     unused_for = timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
     keys = KeyStore(handles, clock, KeyVerifier(peppers), unused_for)
     key_use = KeyUse(keys, clock)
@@ -129,6 +131,8 @@ def build_services(settings: Settings) -> Services:
     doorbell = Doorbell(settings.broker, settings.redis_tls)
     blobs = BlobStore(settings.blobs)
     redis = connect_redis(settings.redis_url, settings.redis_tls)
+    tenants = TenantCache(limits_redis, organizations, namespaces)
+    submission = Submission(ledger, jobs, doorbell)
     audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, blobs)
@@ -143,14 +147,15 @@ def build_services(settings: Settings) -> Services:
         users=UserStore(handles),
         keys=keys,
         namespaces=namespaces,
-        tenants=TenantCache(limits_redis, organizations, namespaces),
+        tenants=tenants,
+        deletions=NamespaceDeletions(namespaces, tenants, jobs, submission, NamespaceContents(handles, blobs)),
         authenticator=Authenticator(keys, auth_failures, key_use),
         key_use=key_use,
         ledger=ledger,
         jobs=jobs,
         queue=JobQueue(handles, clock, settings.job_lease_seconds),
         doorbell=doorbell,
-        submission=Submission(ledger, jobs, doorbell),
+        submission=submission,
         idempotency=IdempotencyStore(handles, clock, peppers),
         blobs=blobs,
         buckets=BucketStore(handles, blobs),

@@ -95,6 +95,11 @@ class StageActor:
             context = ExtractionContext(call.namespace_id, collection, self._embedder, self._blobs, check_cancelled)
             return ingest(objects, context, vectors)
 
+    def drop_vectors(self, call: CallContext) -> bool:
+        """Remove all vectors of the call's namespace; whether there was anything. Raises UnavailableError."""
+        with _bound(call):
+            return self._vectors(call_name(call.namespace_id, call.job_id, "vectors")).drop(call.namespace_id)
+
     def self_test(self) -> None:
         """Embed, store and find one text, for real. Raises what fails."""
         store, namespace_id = self._probe()

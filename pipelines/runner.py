@@ -119,6 +119,16 @@ class Runner:
                     send(actor)
                     yield result
 
+    def drop_vectors(self, call: CallContext, should_stop: threading.Event) -> bool:
+        """Remove all vectors of the call's namespace; whether there was anything."""
+        attachment, actor = self._cluster.next_stage_actor()
+        name = call_name(call.namespace_id, call.job_id, "drop_vectors")
+        with self._watching(attachment):
+            running = [actor.drop_vectors.options(name=name, concurrency_group="chains").remote(call)]
+            with _cancelled_unless_done(running):
+                self._wait(running, should_stop)
+                return bool(result_of(running.pop()))
+
     def _wait(self, running: Sized[Any], should_stop: threading.Event) -> list[Any]:
         """The calls that ended, at least one. Raises CallCancelledError when told to stop, UnavailableError."""
         probe_at = time.monotonic() + _PROBE_INTERVAL_SECONDS

@@ -59,5 +59,9 @@ class VectorsProxy:
         """As the owner's."""
         return int(self._call("count", namespace_id, filter))
 
+    def drop(self, namespace_id: str) -> bool:
+        """As the owner's."""
+        return bool(self._call("drop", namespace_id))
+
     def _call(self, operation: str, *arguments: Any) -> Any:
         return result_of(self._owner.do.options(name=self._name).remote(operation, *arguments))

@@ -39,8 +39,11 @@ log = structlog.get_logger(__name__)
 class Executor(Protocol):
     """Runs the stages of one kind of job."""
 
-    def run(self, watched: Watched) -> Decision:
-        """Do the work and say how it ended. Raises StageError when it cannot be done, UnavailableError when not now."""
+    def run(self, watched: Watched) -> Decision | HandBack:
+        """Do the work and say how it ended, or that it goes on later.
+
+        Raises StageError when it cannot be done, UnavailableError when not now.
+        """
 
 
 class JobDriver:
@@ -87,7 +90,7 @@ class JobDriver:
         if job.is_final:
             self._announce(lease, job.events)
             return "announced"
-        entries = self._services.ledger.entries_of(job.scope, job.hold_id)
+        entries = self._services.ledger.entries_of(job.scope, job.hold_id) if job.hold else []
         decision = job.decision
         if job.state is JobState.RUNNING:
             outcome = self._outcome(lease, entries)
@@ -109,7 +112,7 @@ class JobDriver:
         job = lease.job
         if job.cancel_requested:
             return Decision(JobState.CANCELLED)
-        if not entries or any(entry.closes_hold for entry in entries):
+        if job.hold and (not entries or any(entry.closes_hold for entry in entries)):
             return _failed("hold_closed", "The credits held for this job are no longer held; submit it again.")
         if job.attempts > self._max_attempts:
             return _failed("attempts_exhausted", f"The job did not end in {self._max_attempts} attempts.")
@@ -118,7 +121,7 @@ class JobDriver:
 
     def _run(self, job: Job, watched: Watched) -> Outcome:
         try:
-            decision = self._executors[job.kind].run(watched)
+            outcome = self._executors[job.kind].run(watched)
         except CallCancelledError:
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
         except StageError as error:
@@ -132,7 +135,7 @@ class JobDriver:
             # a mistake of ours or a backend that went away: the attempt counts, so this cannot go on for ever
             log.exception("job.attempt_broken", backend=is_backend_failure(error))
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="broken")
-        return self._stopped(watched) or decision
+        return self._stopped(watched) or outcome
 
     def _stopped(self, watched: Watched) -> Outcome | None:
         match watched.reason:

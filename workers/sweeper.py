@@ -1,4 +1,5 @@
-"""The sweeper process (`python -m workers.sweeper`): rings again for what is due, frees orphan holds, signs audit logs.
+"""The sweeper process (`python -m workers.sweeper`): rings again for what is due, frees orphan holds, signs audit logs,
+and sees that every deletion of a namespace has its job.
 
 One sweeper leads at a time, by a lease in MongoDB; the others wait. It decides nothing about a job. It is the one
 process that holds the key which signs audit checkpoints.
@@ -31,6 +32,7 @@ _ORPHAN_INTERVAL_SECONDS = 10.0
 _ORPHAN_WINDOW = timedelta(hours=24)
 _ORPHAN_PAGE = 500
 _CHECKPOINT_INTERVAL_SECONDS = 10.0
+_DELETION_INTERVAL_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ class Sweeper:
         self._holds_checked_until: datetime | None = None
         self._checkpointer = build_checkpointer(services)
         self._checkpoints_at = 0.0
+        self._deletions_at = 0.0
         if self._checkpointer is None:
             log.warning("sweeper.no_audit_signing_key", hint="set KEYSTAGE_AUDIT_SIGNING_KEY: nothing vouches for logs")
 
@@ -64,6 +67,9 @@ class Sweeper:
         if time.monotonic() - self._checkpoints_at > _CHECKPOINT_INTERVAL_SECONDS:
             self._checkpoints_at = time.monotonic()
             self.sign_audit_logs()
+        if time.monotonic() - self._deletions_at > _DELETION_INTERVAL_SECONDS:
+            self._deletions_at = time.monotonic()
+            self.resume_deletions()
 
     def ring_for_due_jobs(self) -> int:
         """Ring for jobs that stay due, at most twice the worker slots; how many rings."""
@@ -97,6 +103,13 @@ class Sweeper:
     def sign_audit_logs(self) -> int:
         """Make the audit checkpoints that are due; how many."""
         return len(self._checkpointer.run()) if self._checkpointer else 0
+
+    def resume_deletions(self) -> int:
+        """Submit the job of each deletion that has none, or whose job failed; how many."""
+        resumed = sum(map(self._services.deletions.resume, self._services.namespaces.deletions()))
+        if resumed:
+            log.warning("sweeper.deletions_resumed", resumed=resumed)
+        return resumed
 
     def _worker_slots(self) -> int:
         living = sum(worker.facts["slots"] for worker in self._heartbeats.fresh("worker"))

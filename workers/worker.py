@@ -26,6 +26,7 @@ from pipelines.runner import Runner
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
 from workers.ingestion import IngestionExecutor
+from workers.namespace_deletion import NamespaceDeletionExecutor
 from workers.watch import LeaseWatch
 
 log = structlog.get_logger(__name__)
@@ -100,6 +101,7 @@ class Worker:
             {
                 JobKind.RETRIEVER: RetrieverExecutor(services, runner),
                 JobKind.INGESTION: IngestionExecutor(services, runner),
+                JobKind.NAMESPACE_DELETION: NamespaceDeletionExecutor(services, runner),
             },
         )
         self._heartbeats = services.heartbeats

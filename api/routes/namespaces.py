@@ -4,13 +4,25 @@ from api.call import Call, Reply
 from api.compat import created, created_status
 from api.pagination import list_request, whole_list_page
 from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
-from api.schemas.namespaces import NamespaceBody, NamespaceChanges, NamespaceList, NamespaceView, show_namespace
+from api.schemas.namespaces import (
+    DeletionQuery,
+    NamespaceBody,
+    NamespaceChanges,
+    NamespaceList,
+    NamespaceView,
+    show_namespace,
+)
 from api.schemas.paging import PagingQuery
+from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
-from core.errors import NotFoundError
+from core.errors import ConflictError, NotFoundError
+from core.ids import Prefix
 from core.tenancy.api_key import require_environment
 from core.tenancy.permissions import Permission
-from core.tenancy.tenant import Namespace
+from core.tenancy.tenant import Deletion, Namespace
+
+_NAMED = 10
+"""Tasks under way that a refusal names."""
 
 
 def create_namespace(call: Call) -> Reply:
@@ -38,6 +50,37 @@ def update_namespace(call: Call) -> Reply:
     call.services.tenants.changed(call.organization)
     old, new = show_namespace(namespace), show_namespace(updated)
     return Reply(new, resource_id=namespace.namespace_id, changes=call.changed(old, new))
+
+
+def delete_namespace(call: Call) -> Reply:
+    """Take a namespace away at once, and start the job that removes all that is in it.
+
+    Raises ConflictError while jobs of it are under way, unless `force` has them cancelled.
+    """
+    deletion = _deletion_under_way(call)
+    if deletion is None:
+        namespace, asked = namespace_of(call), call.parse_query(DeletionQuery)
+        under_way = call.services.jobs.owing(namespace.scope, announcements=False)
+        if under_way and not asked.force:
+            raise ConflictError(
+                "Jobs of the namespace are under way: wait for their end, or send force=true to cancel them.",
+                task_ids=under_way[:_NAMED],
+            )
+        deletion = call.services.deletions.begin(namespace.scope, call.new_id(Prefix.OPERATION), call.request_id)
+        for job_id in under_way:
+            call.services.submission.cancel(namespace.scope, job_id)
+    job = call.services.deletions.submit(deletion)
+    return Reply(
+        show_task(job), headers={"Location": f"/v1/tasks/{job.job_id}"}, resource_id=deletion.scope.namespace_id
+    )
+
+
+def _deletion_under_way(call: Call) -> Deletion | None:
+    """What an earlier try of this very request began before it crashed. To every other request it is not there."""
+    deletion = call.services.namespaces.deletion_of(call.organization, call.path["namespace_id"])
+    if deletion is None or deletion.operation_id != call.new_id(Prefix.OPERATION):
+        return None
+    return deletion
 
 
 def list_namespaces(call: Call) -> Reply:
@@ -135,5 +178,18 @@ ROUTES = (
         answers={200: NamespaceView},
         namespace=_ANY,
         audit=AuditAction.NAMESPACE_UPDATED,
+    ),
+    Route(
+        "DELETE",
+        _NAMESPACE,
+        "namespaces.delete",
+        delete_namespace,
+        Permission.ADMIN,
+        NAMESPACE,
+        query=DeletionQuery,
+        answers={200: TaskView},
+        namespace=_ANY,
+        audit=AuditAction.NAMESPACE_DELETED,
+        idempotent=True,
     ),
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Description
+from api.schemas.fields import Answer, Body, Description, Query
 from api.schemas.paging import TotalCountListView
 from core.ids import Prefix
 from core.tenancy.tenant import Environment, Namespace
@@ -40,6 +40,13 @@ class NamespaceChanges(Body):
         sent = self.model_dump(mode="json", exclude_unset=True)
         name = sent.pop("namespace_name", None)
         return sent | ({"name": name} if name else {})
+
+
+class DeletionQuery(Query):
+    """DELETE of a namespace."""
+
+    force: bool = False
+    """Cancel the jobs that are under way, instead of being refused because of them."""
 
 
 class NamespaceView(Answer):

@@ -12,7 +12,12 @@ _DONE = {JobState.SUCCEEDED, JobState.PARTIAL}
 
 
 def events_of(job: Job, decision: Decision, at: datetime) -> tuple[Event, ...]:
-    """The events of a job's end: a batch tells each of its collections, a failure or a cancel is told once."""
+    """The events of a job's end: a batch tells each of its collections, a failure or a cancel is told once.
+
+    A deletion tells nothing: the published catalogue has no event for it, and an event would be data of the namespace.
+    """
+    if job.kind is JobKind.NAMESPACE_DELETION:
+        return ()
     if decision.outcome not in _DONE:
         return (_failed(job, decision, at),)
     if job.kind is JobKind.INGESTION:

@@ -20,6 +20,8 @@ class JobKind(StrEnum):
     """a submitted batch: objects become documents"""
     RETRIEVER = "retriever"
     """one execution of a retriever"""
+    NAMESPACE_DELETION = "namespace_deletion"
+    """everything in a namespace that nobody reads any more is removed; it cannot be cancelled"""
 
 
 class JobState(StrEnum):

@@ -1,7 +1,7 @@
 """Jobs as a tenant sees them: create, get, list, ask to stop. It never claims or ends one."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError
 from core.clock import DatabaseClock
 from core.errors import NotFoundError
 from core.jobs.job import (
+    FINAL_STATES,
     Decision,
     Job,
     JobKind,
@@ -24,6 +25,9 @@ from core.storage.mongo import Document
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
+
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+_CANCELLABLE = {"$ne": JobKind.NAMESPACE_DELETION.value}
 
 
 class JobStore:
@@ -88,17 +92,28 @@ class JobStore:
     def request_cancel(self, scope: OrganizationScope, job_id: str) -> bool:
         """Stop a job: at once when nobody runs it, else by a flag its worker reads. True when it will end cancelled.
 
-        False when the job is unknown, foreign or decided already: asking twice is no error.
+        False when the job is unknown, foreign or decided already, or a deletion, which goes on to its end: asking twice
+        is no error.
         """
         jobs = self._jobs(scope)
         decision = decision_document(Decision(JobState.CANCELLED))
         stopped = jobs.update_one(
-            {"_id": job_id, "state": {"$in": states_before(Move.CANCEL)}},
+            {"_id": job_id, "kind": _CANCELLABLE, "state": {"$in": states_before(Move.CANCEL)}},
             [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": "$$NOW"}}],
         )
         return stopped or jobs.update_one(
-            {"_id": job_id, "state": JobState.RUNNING.value}, {"$set": {"cancel_requested": True}}
+            {"_id": job_id, "kind": _CANCELLABLE, "state": JobState.RUNNING.value},
+            {"$set": {"cancel_requested": True}},
         )
+
+    def owing(self, scope: NamespaceScope, *, announcements: bool, limit: int = 1000) -> Sequence[str]:
+        """Ids of the namespace's jobs, deletions apart, that owe a run or a settlement; or also just announcements."""
+        query: dict[str, Any] = {"due_at": {"$gt": _BEGINNING}, "kind": _CANCELLABLE}
+        if not announcements:
+            query["state"] = {"$nin": [state.value for state in FINAL_STATES]}
+        # what is owed at all is little, whatever the namespace holds
+        found = self._jobs(scope).find(query, {"_id": 1}).hint("due_at_1").limit(limit)
+        return [item["_id"] for item in found]
 
     def _jobs(self, scope: OrganizationScope) -> ScopedCollection:
         if isinstance(scope, NamespaceScope):

@@ -23,6 +23,7 @@ class Submission:
 
         Raises InsufficientCreditsError before anything is recorded. A crash between hold and record leaves an
         orphan hold, which the sweeper releases; the job that is submitted again then gets the next one.
+        Free work leaves nothing in the ledger.
         """
         job = self._recorded(scope, new)
         self._doorbell.ring(job.job_id, scope.namespace_id, new.request_id)
@@ -30,6 +31,8 @@ class Submission:
 
     def _recorded(self, scope: NamespaceScope, new: NewJob, number: int = 1) -> Job:
         hold_id = hold_id_of(new.job_id, number)
+        if not new.hold:
+            return self._jobs.create(scope, new, hold_id)
         try:
             self._ledger.hold(scope, hold_id, new.hold)
         except ConflictError:

@@ -6,7 +6,7 @@ from typing import Literal
 from core.jobs.job import JobKind, JobState
 
 TaskStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED", "CANCELED"]
-TaskType = Literal["api_buckets_batches_process", "api_retrievers_execute"]
+TaskType = Literal["api_buckets_batches_process", "api_retrievers_execute", "api_namespaces_delete"]
 
 _STATUS: Mapping[JobState, TaskStatus] = {
     JobState.QUEUED: "PENDING",
@@ -21,6 +21,7 @@ _STATUS: Mapping[JobState, TaskStatus] = {
 TASK_TYPES: Mapping[JobKind, TaskType] = {
     JobKind.INGESTION: "api_buckets_batches_process",
     JobKind.RETRIEVER: "api_retrievers_execute",
+    JobKind.NAMESPACE_DELETION: "api_namespaces_delete",
 }
 
 

@@ -1,6 +1,6 @@
 """Object storage through one library: a local folder, S3 or GCS. It knows keys and bytes, never what they mean."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as MissingKeyError
@@ -60,6 +60,17 @@ class BlobStore:
             self._store.delete(key)
         except (MissingKeyError, FileNotFoundError):
             return
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove these blobs; absent ones are fine. Raises UnavailableError."""
+        try:
+            self._store.delete(keys)
+        except (MissingKeyError, FileNotFoundError):
+            # one of them was removed meanwhile, and the library may have left the others
+            for key in keys:
+                self.delete(key)
         except (BaseError, OSError) as error:
             raise _unavailable(error) from error
 

@@ -29,8 +29,11 @@ ORGANIZATION_COLLECTIONS: Final = frozenset(
 """Collections that belong to an organization as a whole."""
 
 SYSTEM_COLLECTIONS: Final = frozenset(
-    {"organizations", "api_keys", "ledger", "jobs", "events", "deliveries", "audit_heads", "leases", "heartbeats"}
-)
+    {
+        "organizations", "namespaces", "api_keys", "ledger", "jobs", "events", "deliveries", "audit_heads", "leases",
+        "heartbeats",
+    }
+)  # fmt: skip
 """Collections that are reached by primary key, or by due time, before the tenant is known."""
 
 _TOO_LARGE = "The record is larger than can be stored."

@@ -35,7 +35,12 @@ SCHEMA: dict[str, CollectionSchema] = {
     ),
     "namespaces": CollectionSchema(
         ("internal_id",),
-        [_index("internal_id", "_id"), _index("internal_id", "name", unique=True), _index("internal_id", "state")],
+        [
+            _index("internal_id", "_id"),
+            _index("internal_id", "name", unique=True),
+            _index("internal_id", "state"),
+            _index("state", partialFilterExpression={"state": "deleting"}),
+        ],
     ),
     "users": CollectionSchema(
         ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "email", unique=True)]
@@ -116,23 +121,31 @@ SCHEMA: dict[str, CollectionSchema] = {
     "webhooks": CollectionSchema(
         ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "-created_at")]
     ),
-    "events": CollectionSchema(_BOTH_IDS, [_index("internal_id", "_id")]),
+    "events": CollectionSchema(_BOTH_IDS, [_index("internal_id", "_id"), _in_namespace("_id")]),
     "deliveries": CollectionSchema(
         _BOTH_IDS,
         [
             _index("due_at", sparse=True),
             _index("internal_id", "_id"),
+            _in_namespace("_id"),
             _index("internal_id", "webhook_id", "-created_at"),
             _index("internal_id", "webhook_id", "status", "-created_at"),
         ],
     ),
     "attempts": CollectionSchema(
         _BOTH_IDS,
-        [_in_namespace("delivery_id", "result", "number"), _index("internal_id", "delivery_id", "number", unique=True)],
+        [
+            _in_namespace("_id"),
+            _in_namespace("delivery_id", "result", "number"),
+            _index("internal_id", "delivery_id", "number", unique=True),
+        ],
     ),
     "leases": CollectionSchema(()),
     "heartbeats": CollectionSchema((), [_index("at", expireAfterSeconds=86_400)]),
 }
+
+NAMESPACED = tuple(name for name, schema in SCHEMA.items() if "namespace_id" in schema.required)
+"""Collections whose every document belongs to one namespace."""
 
 
 def create_schema(database: Database[Document]) -> None:

@@ -24,6 +24,8 @@ class NamespaceState(StrEnum):
     ACTIVE = "active"
     DELETING = "deleting"
     """nobody reads it any more; a job removes what is in it"""
+    DELETED = "deleted"
+    """nothing is left in it and its name is free; its id is never given again"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ class Organization:
     def scope(self) -> OrganizationScope:
         """Its scope for database handles."""
         return OrganizationScope(self.internal_id)
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """That a namespace is being deleted: the fact, from which its job follows."""
+
+    scope: NamespaceScope
+    since: datetime
+    number: int
+    """grows when a job of it has failed and another one is made"""
+    operation_id: str
+    """the request that asked for it; the same at each try under one Idempotency-Key"""
+    request_id: str
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,20 @@ def test_a_point_that_says_another_namespace_is_refused(store: VectorStore, name
         store.upsert(namespace, [point(random_id(Prefix.NAMESPACE), 1)])
 
 
+def test_a_dropped_namespace_is_empty_and_can_be_made_anew(store: VectorStore, namespace: str) -> None:
+    other = random_id(Prefix.NAMESPACE)
+    assert not store.drop(namespace)
+    for name in (namespace, other):
+        store.ensure(name, DIMENSION)
+        store.upsert(name, [point(name, 1)])
+    assert store.drop(namespace)
+    assert not store.drop(namespace)
+    assert (store.count(namespace), store.count(other)) == (0, 1)
+    assert store.search(namespace, [VectorSearch(axis(1), 10)], 10) == []
+    store.ensure(namespace, DIMENSION + 1)
+    assert store.count(namespace) == 0
+
+
 def test_another_dimension_is_refused(store: VectorStore, namespace: str) -> None:
     store.ensure(namespace, DIMENSION)
     store.ensure(namespace, DIMENSION)
@@ -248,6 +262,16 @@ def test_half_made_shards_are_made_again(tmp_path: Path, namespace: str) -> None
     store = EdgeVectorStore(tmp_path)
     store.ensure(namespace, DIMENSION)
     assert store.count(namespace) == 0
+    store.close()
+
+
+def test_a_drop_that_was_killed_is_ended_by_the_next(tmp_path: Path, namespace: str) -> None:
+    half = tmp_path / (collection_name(namespace) + ".dropped")
+    (half / "segments").mkdir(parents=True)
+    store = EdgeVectorStore(tmp_path)
+    assert store.count(namespace) == 0
+    assert not store.drop(namespace)
+    assert not half.exists()
     store.close()
 
 

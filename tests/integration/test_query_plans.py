@@ -26,6 +26,7 @@ from core.jobs.job import Decision, JobKind, JobState, NewJob
 from core.jobs.leadership import Leadership
 from core.storage.mongo import Document, connect_async
 from core.storage.paging import PageRequest
+from core.storage.schema import NAMESPACED
 from core.storage.scope import NamespaceScope
 from core.storage.selection import Selection
 from core.tenancy.api_key import KeyGrant
@@ -38,6 +39,7 @@ from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from core.webhooks.relay import relay_events
 from tests.audit_log import record
+from tests.integration.deletions import fill
 from tests.tenants import new_key
 
 DOCUMENTS = 20_000
@@ -202,6 +204,9 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.webhooks.get_delivery(scope, hook, delivery.delivery_id)
     services.webhooks.find_delivery(scope, delivery.delivery_id)
     services.webhooks.attempts_of(scope, delivery.delivery_id)
+    services.jobs.owing(scope, announcements=False)
+    services.jobs.owing(scope, announcements=True)
+    _delete_a_namespace(services, services.namespaces.create(scope.organization, "doomed").scope)
     Leadership(services.handles, services.clock, "plans", "me").hold()
     services.heartbeats.fresh("worker")
     for read in (services.buckets.get, services.collections.get, services.retrievers.get):
@@ -260,6 +265,19 @@ def _use_keys_and_users(services: Services, scope: NamespaceScope) -> None:
     for store in (services.buckets, services.collections, services.retrievers):
         store.list(scope, PageRequest(), Selection.of(["one", "o*"]))
     services.collections.list_documents(scope, "col_filler", PageRequest(), Selection.of(["doc_1", "doc_2*"]))
+
+
+def _delete_a_namespace(services: Services, scope: NamespaceScope) -> None:
+    deletion = services.deletions.begin(scope, "op_1", "req_1")
+    services.namespaces.deletion_of(scope, "doomed")
+    assert services.namespaces.deletions() == [deletion]
+    services.deletions.submit(deletion)
+    services.deletions.resume(deletion)
+    services.namespaces.renumber_deletion(deletion)
+    fill(services.handles, scope, dict.fromkeys(NAMESPACED, 1))
+    assert len(list(services.deletions.contents.remove(scope))) == len(NAMESPACED)
+    services.namespaces.end_deletion(scope)
+    assert services.namespaces.is_deleted(scope)
 
 
 async def _use_delivery_queue(services: Services) -> None:

@@ -33,6 +33,8 @@ from core.storage.vectors.store import (
 
 _BEING_MADE: Final = ".new"
 """Suffix of a shard that is not complete yet."""
+_BEING_REMOVED: Final = ".dropped"
+"""Suffix of a shard that is on its way out."""
 
 
 class _Types:
@@ -111,6 +113,22 @@ class EdgeVectorStore:
             return 0
         with _engine_errors():
             return int(shard.count(qdrant_edge.CountRequest(filter=_compiled(namespace_id, filter))))
+
+    def drop(self, namespace_id: str) -> bool:
+        """Remove the namespace's shard; False when there was none."""
+        path = self._directory / collection_name(namespace_id)
+        dropped = path.with_name(path.name + _BEING_REMOVED)
+        with self._lock, _engine_errors():
+            # what a kill left behind
+            shutil.rmtree(dropped, ignore_errors=True)
+            if not path.exists():
+                return False
+            if shard := self._shards.pop(path.name, None):
+                shard.close()
+            # moved first, so that a kill never leaves half of a shard in its place
+            path.rename(dropped)
+            shutil.rmtree(dropped)
+        return True
 
     def close(self) -> None:
         """Close every shard."""

@@ -100,6 +100,14 @@ class ServerVectorStore:
                 return 0
             return self._client.count(name, _compiled(namespace_id, filter), exact=True).count
 
+    def drop(self, namespace_id: str) -> bool:
+        """Remove the namespace's collection; False when there was none."""
+        name = collection_name(namespace_id)
+        with self._lock, _server_errors():
+            self._known.discard(name)
+            self._dimensions.pop(name, None)
+            return self._client.collection_exists(name) and self._client.delete_collection(name)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

@@ -88,6 +88,9 @@ class VectorStore(Protocol):
     def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
         """How many points match."""
 
+    def drop(self, namespace_id: str) -> bool:
+        """Remove all that a namespace has here, its place included; False when it had none."""
+
 
 def collection_name(namespace_id: str) -> str:
     """Where a namespace lives: `ns_` + its id. Raises ValueError for what is no namespace id."""

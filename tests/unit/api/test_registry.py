@@ -10,6 +10,7 @@ CREATES_OR_STARTS = {
     "api_keys.create",
     "api_keys.rotate",
     "namespaces.create",
+    "namespaces.delete",
     "buckets.create",
     "objects.create",
     "objects.create_batch",
