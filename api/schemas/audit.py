@@ -1,9 +1,11 @@
 """The audit log on the wire. Whose chain an entry belongs to, and its seals, are not shown."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from api.schemas.fields import Answer, Body, Identifier, Query
 from core.audit.actions import AuditAction
@@ -12,15 +14,23 @@ from core.audit.pages import MAX_LIMIT, MAX_SKIP, LogFilter
 from core.audit.trail import AuditSettings
 from core.tenancy.tenant import Namespace
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MAX_EXPORT = 10_000
 """Events of one export."""
+
+
+def _written_out(value: object) -> object:
+    # pydantic would take a number for seconds since 1970
+    if isinstance(value, str) and not _DATE.match(value):
+        raise PydanticCustomError("value_error", "must be a time such as 2026-01-31T12:00:00Z")
+    return value
 
 
 def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
 
 

@@ -4,6 +4,7 @@ import json
 
 from core.clock import now
 from core.ids import Prefix, random_id
+from core.tenancy.user import Role
 from core.webhooks.event import Event, EventType, Subject
 from core.webhooks.relay import relay_events
 from tests.integration.bodies import WEBHOOK, corpus, retriever_body
@@ -15,12 +16,14 @@ _PROBABILITY = 0.9
 
 def known_records(tenant: Tenant) -> str:
     """Values for parameters and body fields, as a part of schemathesis's configuration."""
+    tenant.services.users.create(tenant.scope.organization, "third@example.com", "A third user", Role.MEMBER)
     known = {
         "header.X-Namespace": tenant.scope.namespace_id,
         "path.namespace_id": tenant.scope.namespace_id,
         **_ingested(tenant),
         **_searched(tenant),
         **_told(tenant),
+        "path.user_email": "third@example.com",
         "path.file": "swagger-ui.css",
         "body.source.type": "bucket",
         "body.feature_extractor.feature_extractor_name": "text_extractor",
