@@ -105,7 +105,7 @@ class Dispatcher:
             "X-Request-ID": request_id,
         }
         response.headers.update(headers)
-        if not content:
+        if not content and "Content-Type" not in reply.headers:
             response.headers.pop("Content-Type", None)
         return response
 

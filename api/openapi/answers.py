@@ -70,7 +70,7 @@ def _success(route: Route, status: int, model: type[BaseModel] | None, schemas: 
         headers["Location"] = "Location"
     if status == 202:
         headers["Preference-Applied"] = "Preference-Applied"
-    if route.produces != (JSON,) or 304 in route.answers:
+    if 304 in route.answers:
         headers["ETag"] = "ETag"
     described = {"description": HTTPStatus(status).phrase, "headers": _header_references(headers)}
     if model:

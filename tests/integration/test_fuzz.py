@@ -35,6 +35,8 @@ def api_url(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield url
 
 
+# a hundred requests of each kind take minutes
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("permission", PERMISSIONS)
 def test_the_api_does_what_its_document_says(
     api_url: str, new_tenant: Callable[..., Tenant], tmp_path: Path, permission: str

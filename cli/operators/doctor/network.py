@@ -152,7 +152,7 @@ def _egress(seen: Installation) -> Seen:
 
 
 def _cors(seen: Installation) -> Seen:
-    origins = getattr(seen.settings, "cors_allowed_origins", ())
+    origins = seen.settings.cors_allowed_origins
     if any(origin.strip() in ("*", "null", "http://*", "https://*") for origin in origins):
         return fail("any website may read answers", "name the origins in KEYSTAGE_CORS_ALLOWED_ORIGINS")
     return ok(f"browser origins: {', '.join(origins) or 'none'}")

@@ -88,7 +88,7 @@ def _audit(seen: Installation) -> Seen:
 
 
 def _key_expiry(seen: Installation) -> Seen:
-    days = getattr(seen.settings, "key_unused_days", 0)
+    days = seen.settings.key_unused_days
     if not days:
         return warn("unused API keys never expire", "set KEYSTAGE_KEY_UNUSED_DAYS")
     return ok(f"API keys expire after {days} days without use")
