@@ -3,6 +3,7 @@
 from typing import Any
 
 from api.call import Call, Reply, validated
+from api.compat import lines_type
 from api.route import ORGANIZATION, NamespaceMode, Route
 from api.schemas.audit import ExportQuery, ListQuery, SettingsBody, show_event, show_settings
 from api.wire import encode
@@ -31,7 +32,7 @@ def export_logs(call: Call) -> Reply:
     if cut:
         lines.append({_TRUNCATED: True, "max_events": asked.max_events})
     content = b"".join(encode(line) + b"\n" for line in lines)
-    return Reply(content, headers={"Content-Type": "application/x-ndjson"})
+    return Reply(content, headers={"Content-Type": lines_type(call)})
 
 
 def get_log(call: Call) -> Reply:

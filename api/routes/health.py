@@ -19,9 +19,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def health(call: Call) -> Reply:
     """The published HealthCheckResponse: six booleans, and DEGRADED when one of them is false."""
-    data = {name: answers() for name, answers in _checks(call).items()}
-    errors = {name: _AWAY for name, answers in data.items() if not answers}
-    return Reply({"status": "DEGRADED" if errors else "OK", "data": data, "errors": errors, "meta": {}})
+    return Reply(_published({name: answers() for name, answers in _checks(call).items()}))
 
 
 def deep_health(call: Call) -> Reply:
@@ -36,6 +34,7 @@ def deep_health(call: Call) -> Reply:
     well = all(service["ok"] for service in services.values()) and {beat.role for beat in beats} >= _ROLES
     return Reply(
         {
+            **_published({name: service["ok"] for name, service in services.items()}),
             "status": "OK" if well else "DEGRADED",
             "services": services,
             "processes": processes,
@@ -75,6 +74,12 @@ def metrics(call: Call) -> Reply:
     if address is None or not any(address in network for network in allowed):
         raise PermissionDeniedError("Metrics may not be read from this address.")
     return Reply(call.services.metrics.text(), headers={"Content-Type": _METRICS_TYPE})
+
+
+def _published(data: dict[str, bool]) -> dict[str, Any]:
+    """The published HealthCheckResponse."""
+    errors = {name: _AWAY for name, answers in data.items() if not answers}
+    return {"status": "DEGRADED" if errors else "OK", "data": data, "errors": errors, "meta": {}}
 
 
 def _checks(call: Call) -> dict[str, Callable[[], bool]]:

@@ -4,7 +4,7 @@ from api.call import Call, Reply
 from api.compat import created_status
 from api.pagination import list_request, listing, whole_list_page
 from api.route import USER, USERS, NamespaceMode, Route
-from api.schemas.users import UserBody, UserChanges, show_user
+from api.schemas.users import RemovedView, UserBody, UserChanges, show_user
 from core.audit.actions import AuditAction
 from core.tenancy.permissions import Permission
 from core.tenancy.user import User
@@ -55,7 +55,7 @@ def update_user(call: Call) -> Reply:
 def delete_user(call: Call) -> Reply:
     """Remove a user and end their keys. Raises ConflictError when no full admin key would be left."""
     call.services.keys.remove_user(call.organization, user_of(call))
-    return Reply(status=204)
+    return Reply(RemovedView(success=True, message="The user is removed, and their API keys are revoked."))
 
 
 def user_of(call: Call) -> User:

@@ -63,6 +63,15 @@ class UserView(Answer):
     """When the user was changed last."""
 
 
+class RemovedView(Answer):
+    """The published answer to a removal."""
+
+    success: bool
+    """Always true."""
+    message: str
+    """For people."""
+
+
 def show_user(user: User) -> UserView:
     """A user as the organization sees it."""
     return UserView(
