@@ -10,7 +10,7 @@ from flask import Request
 from api.authorization import Target, authorize, require_permission
 from api.rate_headers import rate_headers
 from api.route import NamespaceMode, Route
-from api.source import client_address
+from api.source import came_over_tls, client_address
 from config.logging_setup import bind_unit_of_work
 from core.bootstrap import Services
 from core.errors import InvalidRequestError, NotFoundError, UnauthenticatedError
@@ -72,6 +72,11 @@ class Gate:
     def address(self, request: Request) -> str:
         """The client's address."""
         return client_address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), self._proxies)
+
+    def is_secure(self, request: Request) -> bool:
+        """Whether the client spoke TLS."""
+        said = request.headers.get("X-Forwarded-Proto", "")
+        return came_over_tls(request.scheme, request.remote_addr or "", said, self._proxies)
 
     def _authenticate(self, request: Request, source: str) -> Caller:
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")

@@ -33,6 +33,11 @@ def key_answer(call: Call, key: KeyView) -> KeyView:
     return GeneratedClientKeyView(**{"key": None, **key.model_dump(), **redacted})
 
 
+def lines_type(call: Call) -> str:
+    """The media type of JSON lines; the generated client reads no type but JSON and plain text."""
+    return "text/plain; charset=utf-8" if _user_agent(call).startswith(_GENERATED_CLIENT) else "application/x-ndjson"
+
+
 def _user_agent(call: Call) -> str:
     return call.headers.get("User-Agent", "")
 

@@ -98,7 +98,7 @@ class Dispatcher:
         response = Response(content, reply.status, content_type="application/json" if content else None)
         headers: Mapping[str, str] = {
             **_SECURITY_HEADERS,
-            **(_HSTS if request.is_secure else {}),
+            **(_HSTS if self._gate.is_secure(request) else {}),
             **self._cors.headers(request.headers.get("Origin")),
             **admission.headers,
             **reply.headers,

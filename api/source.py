@@ -16,6 +16,12 @@ def client_address(peer: str, forwarded_for: str, trusted_proxies: Sequence[Netw
     return _normal(address)
 
 
+def came_over_tls(scheme: str, peer: str, forwarded_proto: str, trusted_proxies: Sequence[Network]) -> bool:
+    """Whether the client spoke TLS: to this server, or to a trusted proxy that says so."""
+    said = forwarded_proto.rpartition(",")[2].strip().lower()
+    return scheme == "https" or (said == "https" and _trusted(peer, trusted_proxies))
+
+
 def _trusted(address: str, proxies: Sequence[Network]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)

@@ -1,6 +1,7 @@
 """An organization's audit log: look, export, and choose whether reads are recorded. It changes no entry."""
 
 from api.call import Call, Reply
+from api.compat import lines_type
 from api.route import ORGANIZATION, NamespaceMode, Route
 from api.schemas.audit import (
     AuditEventView,
@@ -39,7 +40,7 @@ def export_logs(call: Call) -> Reply:
     if cut:
         lines.append(encode({_TRUNCATED: True, "max_events": asked.max_events}))
     content = b"".join(line + b"\n" for line in lines)
-    return Reply(content, headers={"Content-Type": _NDJSON})
+    return Reply(content, headers={"Content-Type": lines_type(call)})
 
 
 def get_log(call: Call) -> Reply:

@@ -2,7 +2,8 @@
 
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 from api.call import Call, Reply
 from api.route import NamespaceMode, Route
@@ -29,8 +30,8 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def health(call: Call) -> Reply:
     """The published HealthCheckResponse: six booleans, and DEGRADED when one of them is false."""
     data = {name: answers() for name, answers in _checks(call).items()}
-    errors = {name: _AWAY for name, answers in data.items() if not answers}
-    return Reply(HealthView(status="DEGRADED" if errors else "OK", data=BackendsView(**data), errors=errors, meta={}))
+    status: Literal["OK", "DEGRADED"] = "OK" if all(data.values()) else "DEGRADED"
+    return Reply(HealthView(status=status, data=BackendsView(**data), errors=_errors(data), meta={}))
 
 
 def deep_health(call: Call) -> Reply:
@@ -41,10 +42,14 @@ def deep_health(call: Call) -> Reply:
         timed[name] = TimedAnswerView(ok=answers(), ms=round((time.monotonic() - started) * 1000, 1))
     beats = _heartbeats(call).fresh()
     missing = sorted(_ROLES - {beat.role for beat in beats})
-    well = not missing and all(answer.ok for answer in timed.values())
+    data = {name: answer.ok for name, answer in timed.items()}
+    well = not missing and all(data.values())
     return Reply(
         DeepHealthView(
             status="OK" if well else "DEGRADED",
+            data=BackendsView(**data),
+            errors=_errors(data),
+            meta={},
             services=DeepBackendsView(**timed),
             processes=[ProcessView(role=beat.role, at=beat.at) for beat in beats],
             processes_missing=missing,
@@ -82,6 +87,11 @@ def metrics(call: Call) -> Reply:
     if address is None or not any(address in network for network in allowed):
         raise PermissionDeniedError("Metrics may not be read from this address.")
     return Reply(call.services.metrics.text(), headers={"Content-Type": _METRICS_TYPE})
+
+
+def _errors(data: Mapping[str, bool]) -> dict[str, str]:
+    """What does not answer, as the published response names it."""
+    return {name: _AWAY for name, answers in data.items() if not answers}
 
 
 def _checks(call: Call) -> dict[str, Callable[[], bool]]:

@@ -5,7 +5,7 @@ from api.compat import created, created_status
 from api.pagination import list_request, whole_list_page
 from api.route import USER, USERS, NamespaceMode, Route
 from api.schemas.paging import PagingQuery
-from api.schemas.users import UserBody, UserChanges, UserList, UserView, show_user
+from api.schemas.users import RemovedView, UserBody, UserChanges, UserList, UserView, show_user
 from core.audit.actions import AuditAction
 from core.tenancy.permissions import Permission
 from core.tenancy.user import User
@@ -56,7 +56,7 @@ def update_user(call: Call) -> Reply:
 def delete_user(call: Call) -> Reply:
     """Remove a user and end their keys. Raises ConflictError when no full admin key would be left."""
     call.services.keys.remove_user(call.organization, user_of(call))
-    return Reply(status=204)
+    return Reply(RemovedView(success=True, message="The user is removed, and their API keys are revoked."))
 
 
 def user_of(call: Call) -> User:
@@ -114,7 +114,7 @@ ROUTES = (
         delete_user,
         _ADMIN,
         USER,
-        answers={204: None},
+        answers={200: RemovedView},
         namespace=_ANY,
         audit=AuditAction.USER_DELETED,
     ),

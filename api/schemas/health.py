@@ -71,10 +71,9 @@ class ProcessView(View):
     """When it was heard of last."""
 
 
-class DeepHealthView(Answer):
+class DeepHealthView(HealthView):
     """Health with times, processes, and what waits."""
 
-    status: Literal["OK", "DEGRADED"]
     """DEGRADED when a part or a process is missing."""
     services: DeepBackendsView
     """Each part, timed."""

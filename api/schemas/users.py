@@ -68,6 +68,15 @@ class UserList(TotalListView[UserView]):
     """A page of users."""
 
 
+class RemovedView(Answer):
+    """The published answer to a removal."""
+
+    success: bool
+    """Always true."""
+    message: str
+    """For people."""
+
+
 def show_user(user: User) -> UserView:
     """A user as the organization sees it."""
     return UserView(

@@ -276,6 +276,9 @@ def _cases(route: Route, credential: str) -> Iterator[Case]:
 
 
 def _parameters(route: Route) -> list[str]:
+    """What the path names of a tenant's. The documentation's files are nobody's."""
+    if route.permission is None:
+        return []
     return [part[1:-1] for part in route.rule.split("/") if part.startswith("<")]
 
 

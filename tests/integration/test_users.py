@@ -40,7 +40,7 @@ def test_a_user_is_made_found_changed_listed_and_removed(tenant: Tenant) -> None
     emails = [user["email"] for user in tenant.get(USERS).get_json()["results"]]
     assert emails[0] == "ada@example.com"
     assert len(emails) == 2
-    assert tenant.call("DELETE", f"{USERS}/ada@example.com").status_code == 204
+    assert tenant.call("DELETE", f"{USERS}/ada@example.com").get_json()["success"] is True
     assert tenant.get(f"{USERS}/ada@example.com").status_code == 404
     assert tenant.call("DELETE", f"{USERS}/ada@example.com").status_code == 404
 
@@ -109,7 +109,7 @@ def test_a_lower_role_takes_from_every_key_what_is_above_it(tenant: Tenant) -> N
 def test_removing_a_user_ends_every_key_and_a_namesake_gets_none_of_them(tenant: Tenant) -> None:
     user = _colleague(tenant)
     key = tenant.services.keys.issue(tenant.scope, user, "more", KeyGrant((Permission.READ,)))
-    assert tenant.call("DELETE", f"{USERS}/{user.email}").status_code == 204
+    assert tenant.call("DELETE", f"{USERS}/{user.email}").status_code == 200
     assert not _works(tenant, key)
     tenant.created(USERS, {"email": user.email, "user_name": "Namesake"})
     assert tenant.get(f"{USERS}/{user.email}/api-keys?include_revoked=true").get_json()["total"] == 0

@@ -1,0 +1,150 @@
+"""What a scoped key, and one bound to an environment, is shown and may refer to: lists, bodies, namespaces."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core.clock import now
+from core.ids import Prefix, random_id
+from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
+from core.tenancy.tenant import Environment
+from core.webhooks.event import Event, EventType, Subject
+from core.webhooks.relay import relay_events
+from tests.integration.bodies import BUCKET, WEBHOOK, collection_body, corpus, retriever_body
+from tests.integration.conftest import Tenant
+from tests.tenants import new_key
+
+READ = frozenset({Operation.READ_DATA})
+
+
+def _with(tenant: Tenant, *scopes: Scope, permission: Permission = Permission.ADMIN, **grant: Any) -> Tenant:
+    """The same organization, called with a key of these scopes."""
+    text = new_key(tenant.services, tenant.scope, permission, scopes=scopes, **grant).text
+    headers = {**tenant.headers, "Authorization": f"Bearer {text}"}
+    return Tenant(tenant.client, tenant.services, tenant.scope, tenant.organization_id, text, headers)
+
+
+def test_a_list_of_tasks_shows_the_tasks_of_the_scope(tenant: Tenant) -> None:
+    tenant.created("/v1/retrievers", retriever_body())
+    ids = [
+        tenant.post("/v1/retrievers/answers/execute", {"inputs": {"query": "?"}}, Prefer="respond-async").get_json()[
+            "task_id"
+        ]
+        for _ in range(3)
+    ]
+    scoped = _with(tenant, Scope(ResourceType.TASK, ids[1]), permission=Permission.READ)
+    assert [task["task_id"] for task in scoped.post("/v1/tasks/list").get_json()["results"]] == [ids[1]]
+    assert [scoped.get(f"/v1/tasks/{task}").status_code for task in ids] == [403, 200, 403]
+    beginning = _with(tenant, Scope(ResourceType.TASK, f"{ids[2][:12]}*"), permission=Permission.READ)
+    assert [task["task_id"] for task in beginning.post("/v1/tasks/list").get_json()["results"]] == [ids[2]]
+
+
+def test_a_list_of_documents_shows_the_documents_of_the_scope(tenant: Tenant) -> None:
+    collection = corpus(tenant)["collection_id"]
+    documents = tenant.services.handles.namespace(tenant.scope)["documents"]
+    ids = [random_id(Prefix.DOCUMENT) for _ in range(3)]
+    for name in ids:
+        documents.insert_one(
+            {
+                "_id": name, "collection_id": collection, "source_object_id": "o", "chunk_index": 0, "payload": {},
+                "created_at": now(),
+            }
+        )  # fmt: skip
+    path = f"/v1/collections/{collection}/documents"
+    scoped = _with(tenant, Scope(ResourceType.DOCUMENT, ids[0]), permission=Permission.READ)
+    assert [one["document_id"] for one in scoped.post(f"{path}/list").get_json()["results"]] == [ids[0]]
+    assert [scoped.get(f"{path}/{name}").status_code for name in ids] == [200, 403, 403]
+    # a scope on the collection covers its documents, whichever of its names it uses
+    for name in (collection, "chunks"):
+        whole = _with(tenant, Scope(ResourceType.COLLECTION, name), permission=Permission.READ)
+        assert len(whole.post(f"{path}/list").get_json()["results"]) == 3
+
+
+def test_a_body_refers_only_to_what_the_key_may_read(tenant: Tenant) -> None:
+    corpus(tenant)
+    other = tenant.created("/v1/buckets", {**BUCKET, "bucket_name": "other"})["bucket_id"]
+    collections = Scope(ResourceType.COLLECTION, "*")
+    blind = _with(tenant, collections)
+    seeing = _with(tenant, collections, Scope(ResourceType.BUCKET, "papers", READ))
+    for caller, bucket, status in (
+        (blind, "papers", 403),
+        (blind, "absent", 403),
+        (seeing, "papers", 200),
+        (seeing, other, 403),
+        (seeing, "absent", 403),
+        (tenant, "absent", 422),
+    ):
+        body = {**collection_body(bucket), "collection_name": f"from {bucket}"}
+        assert caller.post("/v1/collections", body).status_code == status, bucket
+    retrievers = Scope(ResourceType.RETRIEVER, "*")
+    reader = _with(tenant, retrievers, Scope(ResourceType.COLLECTION, "chunks", READ))
+    for number, (names, status) in enumerate(
+        [(["chunks"], 200), (["from papers"], 403), (["chunks", "from papers"], 403), (["absent"], 403), ([], 403)]
+    ):
+        body = retriever_body(retriever_name=f"r{number}", collection_identifiers=names)
+        assert reader.post("/v1/retrievers", body).status_code == status, names
+
+
+def test_a_scope_on_a_namespace_reaches_what_is_in_it_and_nothing_of_the_organization(tenant: Tenant) -> None:
+    tenant.created("/v1/namespaces", {"namespace_name": "second"})
+    inside = _with(tenant, Scope(ResourceType.NAMESPACE, tenant.scope.namespace_id))
+    assert inside.post("/v1/buckets", BUCKET).status_code == 200
+    assert inside.post("/v1/tasks/list").status_code == 200
+    assert inside.get("/v1/buckets", X_Namespace="second").status_code == 403
+    shown = inside.get("/v1/namespaces").get_json()["results"]
+    assert [one["namespace_name"] for one in shown] == ["default"]
+    for method, path, body in (
+        ("PATCH", "/v1/organizations", {}),
+        ("POST", "/v1/namespaces", {"namespace_name": "third"}),
+        ("POST", "/v1/organizations/webhooks", WEBHOOK),
+        ("POST", "/v1/organizations/users", {"email": "x@example.com", "user_name": "X", "role": "admin"}),
+        ("GET", "/v1/organizations/users", None),
+        ("GET", "/v1/organizations/audit/logs", None),
+    ):
+        assert inside.call(method, path, body).status_code == 403, path
+    assert inside.call("PATCH", "/v1/namespaces/second", {}, X_Namespace="").status_code == 403
+
+
+@pytest.fixture
+def bound(new_tenant: Callable[..., Tenant]) -> tuple[Tenant, Tenant]:
+    """A tenant with a namespace `dev` and one `prod`, and the same called with a key that is bound to dev."""
+    tenant = new_tenant()
+    for name in ("dev", "prod"):
+        tenant.created("/v1/namespaces", {"namespace_name": name, "environment": name})
+    return tenant, _with(tenant, environment=Environment.DEV)
+
+
+def test_a_bound_key_does_not_learn_which_other_namespaces_there_are(bound: tuple[Tenant, Tenant]) -> None:
+    _, dev = bound
+    assert dev.get("/v1/buckets", X_Namespace="dev").status_code == 200
+    answers = [dev.get("/v1/buckets", X_Namespace=name, X_Request_ID="r") for name in ("prod", "default", "absent")]
+    plain = {"Authorization": dev.headers["Authorization"], "X-Request-ID": "r"}
+    paths = [dev.client.get(f"/v1/namespaces/{name}", headers=plain) for name in ("prod", "default", "absent")]
+    for three in (answers, paths):
+        assert {answer.status_code for answer in three} == {403}
+        assert len({answer.data for answer in three}) == 1
+    assert [one["namespace_name"] for one in dev.get("/v1/namespaces", X_Namespace="dev").get_json()["results"]] == [
+        "dev"
+    ]
+
+
+def test_deliveries_are_of_a_namespace(bound: tuple[Tenant, Tenant]) -> None:
+    tenant, dev = bound
+    services, hook = tenant.services, tenant.created("/v1/organizations/webhooks", WEBHOOK)["webhook_id"]
+    path, ids = f"/v1/organizations/webhooks/{hook}/deliveries", {}
+    for name in ("dev", "prod"):
+        namespace = services.namespaces.get(tenant.scope, name)
+        subject, event_id = Subject("retriever", "ret_1"), random_id(Prefix.EVENT)
+        event = Event(event_id, EventType.RESOURCE_EXECUTED, now(), namespace.namespace_id, subject, {})
+        relay_events(services.handles, namespace.scope, [event], services.redis, services.clock)
+        ids[name] = tenant.get(path, X_Namespace=name).get_json()["results"][0]["delivery_id"]
+    whole = {"Authorization": tenant.headers["Authorization"]}
+    assert len(tenant.client.get(path, headers=whole).get_json()["results"]) == 2
+    assert [tenant.get(f"{path}/{ids[name]}", X_Namespace="dev").status_code for name in ids] == [200, 404]
+    assert tenant.post(f"{path}/{ids['prod']}/replay", X_Namespace="dev").status_code == 404
+    # whoever is bound has to say which one
+    for call in (("GET", path), ("GET", f"{path}/{ids['prod']}"), ("POST", f"{path}/{ids['prod']}/replay")):
+        answer = dev.client.open(call[1], method=call[0], headers={"Authorization": dev.headers["Authorization"]})
+        assert answer.status_code == 400
+    assert [dev.get(f"{path}/{ids[name]}", X_Namespace="dev").status_code for name in ids] == [200, 404]
