@@ -16,7 +16,7 @@ from core.limits.policy import RateClass
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.stages import ignored_parameters, parse_stages
-from core.tenancy.permissions import Operation, Permission
+from core.tenancy.permissions import Operation, Permission, ResourceType
 
 _NAMED = 10
 """Missing collections that an error names."""
@@ -28,6 +28,10 @@ def create_retriever(call: Call) -> Reply:
     stages = parse_stages(body.stages)
     call.warnings.extend(f"Unknown parameter {path!r} was ignored." for path in ignored_parameters(stages))
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
+    for one in collections:
+        call.require_readable(ResourceType.COLLECTION, one.collection_id, one.collection_name)
+    for name in missing:
+        call.require_readable(ResourceType.COLLECTION, name)
     if missing:
         raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
     retriever = call.services.retrievers.create(
