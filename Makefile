@@ -13,7 +13,7 @@ SEED ?= 1
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate mutate-tenancy chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 
 mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
 	@$(BIN)/python -m tests.mutation
+
+mutate-tenancy: $(READY) ## take each tenant predicate away once and see that a test notices (minutes)
+	@$(BIN)/python -m tests.mutation.tenancy $(ARGS)
 
 chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2

@@ -47,6 +47,7 @@ SYSTEM_QUERIES = (
     _system("deliveries", "update", "_id due_at", "a claim"),
     _system("namespaces", "find", "state", "the sweeper looks for deletions that have no job"),
     _system("ledger", "find", "kind at", "the sweeper looks for holds without a job"),
+    _system("audit_heads", "find", "at", "the sweeper looks for logs that want a checkpoint"),
     _system("api_keys", "find", "_id", "a key is looked up before its organization is known"),
     _system("organizations", "find", "organization_id", "an operator names an organization"),
     _system("organizations", "find", "", "an operator lists the organizations"),
