@@ -82,7 +82,7 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("pipelines/stage.py", ("tests/integration/test_pipelines.py",)),
     ("pipelines/", ("tests/unit/pipelines/test_call_names.py", "tests/integration/test_pipelines.py")),
-    ("workers/dispatcher.py", ("tests/integration/test_dispatcher.py",)),
+    ("workers/dispatcher.py", ("tests/unit/workers",)),
     ("workers/", (_NAMESPACES,)),
 )
 """The first beginning of a path that fits says which tests."""
