@@ -13,7 +13,7 @@ SEED ?= 1
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate fuzz chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate mutate-tenancy fuzz chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 
 mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
 	@$(BIN)/python -m tests.mutation
+
+mutate-tenancy: $(READY) ## take each tenant predicate away once and see that a test notices (minutes)
+	@$(BIN)/python -m tests.mutation.tenancy $(ARGS)
 
 fuzz: $(READY) ## the API against its own document: many requests of every kind, with keys of every permission (minutes)
 	@KEYSTAGE_FUZZ_EXAMPLES=100 KEYSTAGE_FUZZ_PERMISSIONS=admin $(BIN)/pytest -q tests/integration/test_fuzz.py

@@ -53,6 +53,9 @@ def _collection_ids(call: Call, bucket_id: str, wanted: list[str]) -> list[str]:
             call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
         return [collection.collection_id for collection in found]
     named, missing = collections.resolve(call.scope, wanted)
+    for name in missing:
+        # what is missing must not tell what is there
+        call.require_readable(ResourceType.COLLECTION, name)
     if missing:
         raise refuse("collection_ids", f"not in this namespace: {', '.join(missing[:_NAMED])}")
     for collection in named:

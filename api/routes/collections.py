@@ -49,14 +49,18 @@ def _source_buckets(call: Call, source: SourceBody) -> list[Bucket]:
         raise refuse("source", "only the source type 'bucket' is available yet")
     if not source.buckets:
         raise refuse("source", "name at least one bucket in bucket_ids")
+    return [_source_bucket(call, name) for name in source.buckets]
+
+
+def _source_bucket(call: Call, name: str) -> Bucket:
+    """A bucket that the key may read. To a key that may not, one that exists is like one that does not."""
     try:
-        buckets = [call.services.buckets.get(call.scope, name) for name in source.buckets]
+        bucket = call.services.buckets.get(call.scope, name)
     except NotFoundError:
-        call.require_readable(ResourceType.BUCKET)
+        call.require_readable(ResourceType.BUCKET, name)
         raise refuse("source", "a bucket in bucket_ids was not found in this namespace") from None
-    for bucket in buckets:
-        call.require_readable(ResourceType.BUCKET, bucket.bucket_id, bucket.bucket_name)
-    return buckets
+    call.require_readable(ResourceType.BUCKET, bucket.bucket_id, bucket.bucket_name)
+    return bucket
 
 
 def get_collection(call: Call) -> Reply:

@@ -38,11 +38,12 @@ def create_retriever(call: Call) -> Reply:
     stages = parse_stages(body.stages)
     call.warnings.extend(f"Unknown parameter {path!r} was ignored." for path in ignored_parameters(stages))
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
-    if not collections or missing:
-        # none named: it searches all of them; and what is missing must not tell what is there
+    if not collections:
+        # none named: it searches all of them
         call.require_readable(ResourceType.COLLECTION)
-    for collection in collections:
-        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
+    for name in missing:
+        # what is missing must not tell what is there
+        call.require_readable(ResourceType.COLLECTION, name)
     if missing:
         raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
     for collection in collections:

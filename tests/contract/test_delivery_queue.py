@@ -84,6 +84,43 @@ def test_a_delivery_that_is_not_due_cannot_be_claimed(use: Use, database: Databa
     use(work)
 
 
+@pytest.mark.parametrize(
+    ("name", "field"), [("events", "internal_id"), ("events", "namespace_id"), ("webhooks", "internal_id")]
+)
+def test_an_event_or_endpoint_of_another_tenant_is_not_sent(
+    use: Use, database: Database[Document], name: str, field: str
+) -> None:
+    database[name].update_one({}, {"$set": {field: "another"}})
+
+    async def work(own: AsyncDatabase[Document]) -> None:
+        claimed = await claimed_by(DeliveryQueue(own, "owner", 60))
+        assert (claimed.body is None, claimed.endpoint is None) == (name == "events", name == "webhooks")
+
+    use(work)
+
+
+@pytest.mark.parametrize("field", ["internal_id", "namespace_id"])
+def test_attempts_and_deliveries_of_another_tenant_are_left_alone(
+    use: Use, database: Database[Document], field: str
+) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 0)
+        claimed = await claimed_by(queue)
+        await queue.start_attempt(claimed)
+        for name in ("attempts", "deliveries", "webhooks"):
+            database[name].update_one({}, {"$set": {field: "another"}})
+        assert not await queue.complete_attempt(claimed, ANSWERED)
+        assert not await queue.settle(claimed, DeliveryStatus.DELIVERED, None)
+        await queue.note_health(claimed, "http_500")
+        database["deliveries"].update_one({}, {"$set": {field: getattr(claimed.scope, field)}})
+        await claimed_by(queue)
+
+    use(work)
+    assert results(database) == ["started"]
+    failures = stored(database, "webhooks")["health"]["consecutive_failures"]
+    assert failures == (1 if field == "namespace_id" else 0), "an endpoint is its organization's, not a namespace's"
+
+
 @pytest.mark.parametrize("write", ["settle", "end_untried"])
 def test_an_owner_whose_lease_was_taken_over_is_refused(use: Use, database: Database[Document], write: str) -> None:
     async def work(own: AsyncDatabase[Document]) -> None:

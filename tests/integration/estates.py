@@ -152,7 +152,9 @@ def _execution(estate: Estate) -> str:
     services, job_id = estate.services, _task(estate)
     lease = services.queue.claim(job_id, "test")
     assert lease is not None
-    result = {"documents": [{"text": estate.text()}], "stage_statistics": {"stages": {"s": {"note": estate.text()}}}}
+    facts = {"input_count": 1, "output_count": 1, "duration_ms": 1.0, "efficiency": 1.0}
+    statistics = {"stages": {estate.text(): facts}, "total_time_ms": 1.0}
+    result = {"documents": [{"text": estate.text()}], "stage_statistics": statistics, "credits_used": 0.01}
     services.executions.save(estate.scope, job_id, result)
     decision = Decision(JobState.SUCCEEDED, charge=1, result={"execution_doc": job_id})
     lease.decide(decision)

@@ -128,6 +128,7 @@ class Matrix:
         for position, name in enumerate(names):
             value = own[name] if position < case.first else self._value(name, case.whose, own)
             path = path.replace(f"<{name}>", value)
+        path = path.replace("<file>", "swagger-ui.css")
         headers = {"X-Request-ID": "same", "Prefer": "respond-async", **self._authorization(case, own)}
         names_itself = route.resource and route.resource.type is ResourceType.NAMESPACE and route.resource.parameter
         if route.namespace is not NamespaceMode.NONE and not names_itself:
@@ -237,6 +238,9 @@ def grant_for(credential: str, route: Route, own: dict[str, str]) -> KeyGrant:
     right = [Scope(resource.type, own[resource.parameter] if resource.parameter else "*")]
     if resource.parameter is None and resource.type in READ_BY:
         right.append(Scope(READ_BY[resource.type], "*", frozenset({Operation.READ_DATA})))
+    if route.name == "batches.create":
+        # it names the collections that take the objects in
+        right.append(Scope(ResourceType.COLLECTION, "*", frozenset({Operation.READ_DATA})))
     return KeyGrant(permissions, tuple(right))
 
 

@@ -1,0 +1,120 @@
+"""Each call to Ray is named for its namespace and job, and what a call makes has ids of its namespace's own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from config.settings import Settings
+from core.buckets.bucket import StoredObject
+from core.clock import now
+from core.collections.collection import Collection, ExtractorConfig
+from core.retrievers.stages import parse_stages
+from core.storage.vectors.edge import EdgeVectorStore
+from core.storage.vectors.store import collection_name
+from pipelines.actors import CallContext, StageActor
+from pipelines.cluster import Attachment
+from pipelines.extractors.extractor import ExtractionContext
+from pipelines.extractors.text import _document, _point
+from pipelines.remote import call_name
+from pipelines.runner import Runner, actor_config
+from tests.tiny_model import make_tiny_model
+
+CALL = CallContext("ns_1", "task_1", "req_1")
+NAME = "ns_1:task_1:"
+
+
+def collection() -> Collection:
+    extractor = ExtractorConfig("text_extractor", "v1", {}, {}, (), True)
+    return Collection("col_1", "c", None, ("bkt_1",), extractor, {}, now(), now())
+
+
+def stored() -> StoredObject:
+    return StoredObject("obj_1", "bkt_1", None, (), {"text": "A text."}, now(), now())
+
+
+def test_a_name_says_namespace_job_and_stage() -> None:
+    assert call_name("ns_1", "task_1", "limit") == "ns_1:task_1:limit"
+
+
+class Recorded:
+    """A Ray cluster of which only the names of calls are seen."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __getattr__(self, _: str) -> "Recorded":
+        return self
+
+    def options(self, **options: Any) -> "Recorded":
+        self.names.append(options["name"])
+        return self
+
+    def remote(self, *_: Any) -> object:
+        return object()
+
+    def next_stage_actor(self) -> tuple[Attachment, Any]:
+        return self.attached(), self
+
+    def attached(self) -> Attachment:
+        return Attachment((self,))
+
+
+def test_calls_of_the_runner_are_named_for_their_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, cluster = Runner(Settings(_env_file=None, data=tmp_path)), Recorded()
+    monkeypatch.setattr(runner, "_cluster", cluster)
+    monkeypatch.setattr("pipelines.runner.ended", lambda running: running)
+    monkeypatch.setattr("pipelines.runner.result_of", lambda _: None)
+    monkeypatch.setattr("pipelines.runner.cancel", lambda _: None)
+    runner.run_chain(CALL, [{"config": {"stage_id": "limit"}}], {}, ["col_1"], 10, Event())
+    list(runner.extract(CALL, collection(), [stored()], Event()))
+    runner.drop_vectors(CALL, Event())
+    assert cluster.names == [f"{NAME}limit", f"{NAME}text_extractor", f"{NAME}drop_vectors"]
+
+
+@pytest.fixture
+def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[StageActor, list[str]]]:
+    """A stage actor outside Ray, and the names of its calls to the vectors."""
+    vectors, names = EdgeVectorStore(tmp_path / "vectors"), list[str]()
+
+    def proxy(_: object, name: str) -> EdgeVectorStore:
+        names.append(name)
+        return vectors
+
+    monkeypatch.setattr("pipelines.actors.VectorsProxy", proxy)
+    monkeypatch.setattr("pipelines.actors.check_cancelled", lambda: None)
+    model = tmp_path / "model"
+    model.mkdir()
+    settings = Settings(_env_file=None, data=tmp_path, embedder=f"hub:{make_tiny_model(model)}")
+    yield StageActor(actor_config(settings), None), names
+    vectors.close()
+
+
+def test_calls_of_an_actor_to_the_vectors_are_named_for_their_job(actor: tuple[StageActor, list[str]]) -> None:
+    stages, names = actor
+    filtering = {"stage_id": "attribute_filter", "parameters": {"field": "topic", "value": "keys"}}
+    stages.run_chain(CALL, [stage.to_stored() for stage in parse_stages([filtering])], {}, ["col_1"], 10)
+    stages.extract(CALL, collection(), [stored()])
+    stages.drop_vectors(CALL)
+    assert names == [f"{NAME}vectors"] * 3
+
+
+def test_the_self_test_stays_in_a_namespace_of_its_own(actor: tuple[StageActor, list[str]], tmp_path: Path) -> None:
+    stages, names = actor
+    stages.self_test()
+    own = "ns_selftest16"
+    assert set(names) == {f"{own}:self-test:vectors"}
+    assert [path.name for path in (tmp_path / "vectors").iterdir()] == [collection_name(own)]
+
+
+def test_the_same_object_in_two_namespaces_gives_other_documents_and_points() -> None:
+    make: Callable[[str], Any] = lambda name: ExtractionContext(name, collection(), None, None, lambda: None)  # type: ignore[arg-type] # noqa: E731
+    documents = {name: _document(stored(), make(name), {}, 0, "A text.") for name in ("ns_1", "ns_2")}
+    assert documents["ns_1"]["document_id"] != documents["ns_2"]["document_id"]
+    vector = np.zeros(4, np.float32)
+    first, second = (_point(name, documents["ns_1"], vector) for name in documents)
+    assert first.id != second.id
+    assert (first.payload["namespace_id"], second.payload["namespace_id"]) == ("ns_1", "ns_2")
