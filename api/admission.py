@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from api.authorization import Target, authorize, require_permission
+from api.authorization import Target, authorize, require_one_environment, require_permission
 from api.rate_headers import rate_headers
 from api.route import NamespaceMode, Route
 from api.source import came_over_tls, client_address
@@ -65,6 +65,7 @@ class Gate:
         # counted before it is decided, so that asking for what is not allowed is no cheaper than the rest
         with self._place(route, into.caller, into):
             require_permission(into.caller.key, route)
+            require_one_environment(into.caller.key, route)
             into.namespace = self._namespace(route, request, path, into.caller)
             into.visible = authorize(self._services, into.caller, Target(route, into.namespace, path))
             yield

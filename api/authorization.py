@@ -13,7 +13,7 @@ from core.errors import NotFoundError, PermissionDeniedError
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection
 from core.tenancy.api_key import ApiKey, Caller
-from core.tenancy.permissions import IN_NAMESPACE, Named, Operation, ResourceType, Scope, scopes_permit
+from core.tenancy.permissions import IN_NAMESPACE, Named, Operation, Permission, ResourceType, Scope, scopes_permit
 from core.tenancy.tenant import Namespace
 
 
@@ -30,6 +30,13 @@ def require_permission(key: ApiKey, route: Route) -> None:
     """Raises PermissionDeniedError when the key's permission is below the route's, wherever it leads."""
     if route.permission is not None and not key.grant.permission.allows(route.permission):
         raise PermissionDeniedError(needed=route.permission.value)
+
+
+def require_one_environment(key: ApiKey, route: Route) -> None:
+    """Raises PermissionDeniedError when a key that is bound to an environment would change what all of them share."""
+    shared = route.resource is not None and route.resource.type in _SHARED
+    if key.grant.environment and shared and route.permission is not Permission.READ:
+        raise PermissionDeniedError("This API key is bound to an environment, and this belongs to all of them.")
 
 
 def authorize(services: Services, caller: Caller, target: Target) -> Selection | None:
@@ -117,6 +124,9 @@ def _namespace(services: Services, scope: Any, given: str) -> tuple[str, ...]:
     found = services.namespaces.get(OrganizationScope(scope.internal_id), given)
     return (found.namespace_id, found.name)
 
+
+_SHARED = frozenset({ResourceType.ORGANIZATION, ResourceType.USER, ResourceType.WEBHOOK})
+"""What belongs to no environment: a webhook hears of all of them, and the audit log tells of all."""
 
 _FIND: Mapping[ResourceType, Callable[[Services, OrganizationScope | NamespaceScope, str], tuple[str, ...]]] = {
     ResourceType.BUCKET: _bucket,

@@ -44,12 +44,10 @@ def update_user(call: Call) -> Reply:
     Raises ConflictError when no full admin key would be left.
     """
     user, changes = user_of(call), call.parse(UserChanges)
-    keys, scope = call.services.keys, call.organization
-    if changes.status:
-        keys.set_status(scope, user, changes.status)
-    if changes.role:
-        keys.set_role(scope, user, changes.role)
-    updated = call.services.users.update(scope, user, changes.changes())
+    if changes.role or changes.status:
+        role, status = changes.role or user.role, changes.status or user.status
+        call.services.keys.set_standing(call.organization, user, role, status)
+    updated = call.services.users.update(call.organization, user, changes.changes())
     return Reply(show_user(updated), changes=call.changed(show_user(user), show_user(updated)))
 
 

@@ -181,32 +181,20 @@ class KeyStore:
 
         self._write(scope, write, "")
 
-    def set_status(self, scope: OrganizationScope, user: User, status: UserStatus) -> None:
-        """Change a user's status: keys of a user who is not active do not work.
+    def set_standing(self, scope: OrganizationScope, user: User, role: Role, status: UserStatus) -> None:
+        """Change a user's role and status. Keys of a user who is not active do not work, and a lower role takes from
+        the keys what is above it.
 
         Raises ConflictError when no full admin key would be left.
         """
-        suspended = status is not UserStatus.ACTIVE
+        highest, suspended = role.highest_permission, status is not UserStatus.ACTIVE
 
         def write(data: OrganizationData) -> None:
-            if suspended:
-                self._keep_an_admin(data, without={key.key_id for key in _keys_of(data, user.user_id)})
-            data["users"].update_one({"_id": user.user_id}, {"$set": {"status": status.value}})
+            keys = list(_keys_of(data, user.user_id))
+            above = [key for key in keys if not highest.allows(key.grant.permission)]
+            self._keep_an_admin(data, without={key.key_id for key in (keys if suspended else above)})
+            data["users"].update_one({"_id": user.user_id}, {"$set": {"role": role.value, "status": status.value}})
             data["api_keys"].update_many({"user_id": user.user_id}, {"$set": {"is_suspended": suspended}})
-
-        self._write(scope, write, "")
-
-    def set_role(self, scope: OrganizationScope, user: User, role: Role) -> None:
-        """Change a user's role, and take from their keys what is above it.
-
-        Raises ConflictError for the last full admin key.
-        """
-        highest = role.highest_permission
-
-        def write(data: OrganizationData) -> None:
-            above = [key for key in _keys_of(data, user.user_id) if not highest.allows(key.grant.permission)]
-            self._keep_an_admin(data, without={key.key_id for key in above})
-            data["users"].update_one({"_id": user.user_id}, {"$set": {"role": role.value}})
             for key in above:
                 kept = [each.value for each in key.grant.permissions if highest.allows(each)]
                 data["api_keys"].update_one({"_id": key.key_id}, {"$set": {"permissions": kept or [highest.value]}})

@@ -14,6 +14,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from core.limits.redis_rates import RedisWatch
 from core.storage.redis import tenant_epoch_key
 from core.storage.scope import OrganizationScope
 from core.tenancy.namespace_store import NamespaceStore
@@ -34,6 +35,7 @@ class TenantCache:
 
     def __init__(self, redis: Redis, organizations: OrganizationStore, namespaces: NamespaceStore) -> None:
         self._redis = redis
+        self._watch = RedisWatch()
         self._organizations = organizations
         self._namespaces = namespaces
         self._lock = threading.Lock()
@@ -41,16 +43,7 @@ class TenantCache:
 
     def epoch(self, scope: OrganizationScope) -> str | None:
         """The organization's epoch, for the look-ups of one request; None while Redis is away."""
-        key = tenant_epoch_key(scope.internal_id)
-        try:
-            found = self._redis.get(key)
-            if found is None:
-                # after a flush too: an entry of long ago must not match by accident
-                self._redis.set(key, secrets.token_hex(8), nx=True)
-                found = self._redis.get(key)
-        except RedisError:
-            return None
-        return found.decode() if isinstance(found, bytes) else None
+        return self._watch.call(lambda: self._read_epoch(tenant_epoch_key(scope.internal_id)))
 
     def organization(self, scope: OrganizationScope, epoch: str | None) -> Organization:
         """The organization behind a scope. Raises NotFoundError."""
@@ -67,8 +60,16 @@ class TenantCache:
         except RedisError as error:
             log.warning("tenant_cache.change_not_told", error=type(error).__name__)
 
+    def _read_epoch(self, key: str) -> str:
+        found = self._redis.get(key)
+        if found is None:
+            # after a flush too: an entry of long ago must not match by accident
+            self._redis.set(key, secrets.token_hex(8), nx=True)
+            found = self._redis.get(key)
+        return found.decode() if isinstance(found, bytes) else ""
+
     def _remembered(self, key: object, epoch: str | None, read: Callable[[], Value]) -> Value:
-        if epoch is None:
+        if not epoch:
             return read()
         with self._lock:
             told, stale_at, value = self._entries.get(key, ("", 0.0, None))

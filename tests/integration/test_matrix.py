@@ -188,7 +188,7 @@ class Matrix:
             if state == "revoked":
                 services.keys.revoke(scope, user, name)
             if state == "suspended":
-                services.keys.set_status(scope, user, UserStatus.SUSPENDED)
+                services.keys.set_standing(scope, user, user.role, UserStatus.SUSPENDED)
         return self.keys[state, grant]
 
     def _estate(self) -> Estate:
