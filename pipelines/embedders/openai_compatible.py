@@ -51,7 +51,7 @@ class OpenAICompatibleEmbedder:
     def _request(self, texts: list[str]) -> Vectors:
         again = Retrying(
             stop=stop_after_attempt(_TRIES),
-            wait=wait_exponential_jitter(multiplier=0.2, max=2, jitter=0.2),
+            wait=wait_exponential_jitter(initial=0.2, max=2, jitter=0.2),
             retry=retry_if_exception(lambda error: isinstance(error, UnavailableError)),
             reraise=True,
         )
