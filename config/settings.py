@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     """Age of the last checkpoint after which new entries, however few, get one."""
 
     egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
-    """Address ranges that webhooks may reach although they are not public, on every port."""
+    """Address ranges that webhooks and `api_call` may reach although they are not public, on every port."""
 
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = _DEFAULT_RETRY_SCHEDULE
     """Seconds between attempts, ± 20 %; the first attempt is made at once."""

@@ -2,10 +2,20 @@
 
 import gzip
 import socket
+import ssl
+import threading
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.policy import EgressPolicy
@@ -104,6 +114,47 @@ def test_a_resolver_that_changes_its_answer_is_asked_once_and_that_answer_is_cal
         assert endpoint.requests[0].headers["host"] == f"rebound.test:{port}"
         with pytest.raises(EgressDeniedError):
             get(f"http://rebound.test:{port}/x", policy, rebinding)
+
+
+def test_tls_asks_for_the_name_and_refuses_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    asked: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_self_signed(tmp_path, "rebound.test"))
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(ssl.SSLError, OSError):
+            context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=lambda: answer(listener.accept()[0]))
+        server.start()
+        with pytest.raises(UnavailableError, match="ConnectError"):
+            get(f"https://rebound.test:{listener.getsockname()[1]}/", resolve=lambda *_: ["127.0.0.1"])
+        server.join()
+    assert asked == ["rebound.test"]
+
+
+def _self_signed(directory: Path, name: str) -> Path:
+    """A certificate for a name, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = directory / "both.pem"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return path
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
