@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from threading import Event
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from core.egress.transport import deadline, remaining_seconds
 from pipelines.llm.errors import LlmError
@@ -12,7 +12,7 @@ from pipelines.llm.provider import Completion, LlmRequest, Provider
 _TRIES = 4
 _LONGEST_WAIT = 30.0
 """A provider that asks for more patience than this is not waited for."""
-_backoff = wait_exponential_jitter(initial=0.25, max=8, jitter=0.25)
+_backoff = wait_random_exponential(multiplier=0.5, max=8)
 
 
 def ask(provider: Provider, request: LlmRequest, key: str, seconds: float, stopping: Event) -> Completion:
