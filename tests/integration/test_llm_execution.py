@@ -139,7 +139,10 @@ def test_an_organization_that_pays_itself_is_never_charged_for_the_platforms_key
         tenant.call("PATCH", "/v1/organizations", {"default_llm_credentials": None})
     # nothing was held for models; whatever becomes of the default, the platform's key is not used beyond the hold
     assert job.decision
+    assert job.decision.error
+    assert (job.state, job.decision.error.code) == (JobState.PARTIAL, "budget_exhausted")
     assert (job.hold, job.decision.charge) == (EXECUTION_MINIMUM, EXECUTION_MINIMUM)
+    assert stack.shown(job)["status"] == "degraded"
     assert stack.server.asked == []
 
 

@@ -201,7 +201,7 @@ def _kill_raylet(stack: RunningStack) -> None:
 
 def _assert_that_the_seed_page_is_accepted_and_its_missing_secret_fails_the_job(stack: RunningStack) -> None:
     with closing(build_services(stack_settings(stack.data))) as services:
-        organization = services.organizations.create("Seed", "owner@example.com", "free")
+        organization = services.organizations.create("Seed", "owner@example.com", "enterprise")
         services.ledger.grant(organization.scope, "grant:start", 1_000_000)
         services.namespaces.create(organization.scope, "default")
         key = new_key(services, organization.scope, Permission.ADMIN, "test").text
