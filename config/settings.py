@@ -104,7 +104,7 @@ class Settings(TlsSettings, BaseSettings):
     """Age of the last checkpoint after which new entries, however few, get one."""
 
     egress_allow_cidrs: Annotated[tuple[str, ...], NoDecode] = ()
-    """Address ranges that webhooks may reach although they are not public, on every port."""
+    """Address ranges that webhooks and `api_call` may reach although they are not public, on every port."""
 
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = _DEFAULT_RETRY_SCHEDULE
     """Seconds between attempts, ± 20 %; the first attempt is made at once."""
@@ -130,7 +130,17 @@ class Settings(TlsSettings, BaseSettings):
     embedder: str = "builtin"
     """`builtin` (all-MiniLM-L6-v2 from its PyPI package), `hub:<path or repo>` or `openai:<model>`."""
     openai_base_url: str = "https://api.openai.com/v1"
+    """OpenAI, or anything that speaks its protocol. Set by the operator, so the egress guard does not apply."""
     openai_api_key: SecretStr | None = None
+    """The platform's own key, for stages that name none; their use is charged."""
+    anthropic_base_url: str = "https://api.anthropic.com"
+    anthropic_api_key: SecretStr | None = None
+    google_base_url: str = "https://generativelanguage.googleapis.com"
+    google_api_key: SecretStr | None = None
+    llm_timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    """One deadline over one call of a model: connect, answer, every retry and every wait between them."""
+    llm_most_concurrent: int = Field(default=8, ge=1, le=64)
+    """Calls of models, and of `api_call`, that one stage has under way at once."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"

@@ -18,7 +18,8 @@ KeystageError
 ├── LeaseLostError             a newer claim owns the job or delivery
 ├── IntegrityError             stored data is not what was written
 └── StageError                 a stage failed for a reason the customer may read
-    └── StageUnavailableError  the stage does not exist in this version
+    ├── StageUnavailableError  the stage does not exist in this version
+    └── SecretUnusableError    a secret that the stage names cannot be used
 
 A docstring is the default message. Data goes into attributes and is safe to show.
 """
@@ -163,3 +164,19 @@ class StageUnavailableError(StageError):
     """This stage is not available in this version of Keystage."""
 
     code = "stage_unavailable"
+
+
+class SecretUnusableError(StageError):
+    """A secret that this stage names cannot be used."""
+
+    code = "secret_unusable"
+
+    def __init__(self, name: str, code: str, why: str) -> None:
+        """`code` is one of secret_missing, secret_expired, secret_disabled, secret_wrong_namespace,
+        secret_host_mismatch, secret_unreadable. The message names the secret and nothing else of it."""
+        super().__init__(f"The secret {name!r} {why}.", secret_name=name)
+        self.name = name
+        self.code = code  # type: ignore[misc]  # one class, a closed list of codes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (SecretUnusableError, (self.name, self.code, self.message.split("' ", 1)[-1].removesuffix(".")))

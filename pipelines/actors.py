@@ -16,15 +16,19 @@ from pydantic import SecretStr
 from config.logging_setup import bind_unit_of_work, configure_logs, unbind_unit_of_work
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
+from core.egress.policy import EgressPolicy
 from core.ids import Prefix, point_id
 from core.retrievers.stages import StageSpec
 from core.storage.blobs import BlobStore
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.store import Point, VectorSearch, VectorStore
+from core.vault.resolved import ResolvedSecrets
 from pipelines.chain import ChainResult, run_stages
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
 from pipelines.extractors.extractor import ExtractionContext
 from pipelines.ingestion import ChunkResult, ingest
+from pipelines.llm.access import Llm
+from pipelines.llm.providers import LlmSettings, ProviderPool
 from pipelines.remote import call_name, check_cancelled
 from pipelines.stage import StageContext
 from pipelines.vectors_actor import VectorsProxy
@@ -56,6 +60,18 @@ class ActorConfig:
     qdrant_tls_ca_file: Path | None
     log_level: str
     log_format: str
+    egress_allow_cidrs: tuple[str, ...] = ()
+    """ranges that `api_call` may reach although they are not public"""
+
+
+@dataclass(frozen=True)
+class ModelAccess:
+    """What a call brings for asking models. It travels as a direct argument, and no node of Ray keeps it."""
+
+    settings: LlmSettings
+    secrets: ResolvedSecrets
+    budget: int
+    """milli-credits that the job's hold leaves for models"""
 
 
 class StageActor:
@@ -68,6 +84,8 @@ class StageActor:
         self._embedder = build_embedder(config.embedder)
         self._blobs = BlobStore(config.blob_url)
         self._vectors = _vector_stores(config, vectors_owner)
+        self._egress = EgressPolicy.allowing(config.egress_allow_cidrs)
+        self._providers = ProviderPool()
 
     def config(self) -> ActorConfig:
         """What this actor was built from, for callers that expect something else."""
@@ -80,12 +98,16 @@ class StageActor:
         inputs: Mapping[str, Any],
         collection_ids: Sequence[str],
         limit: int,
+        access: ModelAccess,
     ) -> ChainResult:
         """Run stored stages one after the other. Raises StageError, UnavailableError."""
         with _bound(call):
             specs = [StageSpec.from_stored(stage) for stage in stages]
             vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
-            context = StageContext(call.namespace_id, tuple(collection_ids), vectors, self._embedder)
+            llm = Llm(self._providers, access.settings, access.secrets, access.budget)
+            context = StageContext(
+                call.namespace_id, tuple(collection_ids), vectors, self._embedder, access.secrets, llm, self._egress
+            )
             return run_stages(specs, inputs, context, limit, check_cancelled)
 
     def extract(self, call: CallContext, collection: Collection, objects: Sequence[StoredObject]) -> ChunkResult:

@@ -2,18 +2,26 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
-from core.errors import StageError, StageUnavailableError
-from core.retrievers.parameters import STAGE_PARAMETERS
+from core.errors import SecretUnusableError, StageError, StageUnavailableError
+from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
 from core.retrievers.stages import StageSpec
-from core.retrievers.templates import render
-from pipelines.registry import FINDING_STAGES, STAGES
-from pipelines.stage import Document, StageContext, StageInput, StageOutput
+from core.storage.vectors.filters import AnyOf
+from core.vault.references import references_in
+from core.vault.resolved import ResolvedSecrets
+from pipelines.llm.errors import BudgetExhaustedError
+from pipelines.llm.provider import Usage
+from pipelines.registry import FINDING_STAGES, READING_STAGES, STAGES
+from pipelines.remote import CallCancelledError
+from pipelines.stage import Document, StageContext, StageInput, StageOutput, document_of
+
+_NEVER_SKIPPED = (SecretUnusableError, CallCancelledError)
+"""What ends the execution although its stage may be skipped: a missing secret is no detail."""
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +32,12 @@ class ChainResult:
 
     documents: list[Document]
     stage_statistics: dict[str, dict[str, Any]]
-    """stage name → input_count, output_count, duration_ms, efficiency (output / input), and `error` or `truncated`"""
+    """stage name → input_count, output_count, duration_ms, efficiency (output / input); with `llm_calls`,
+    `tokens_used`, `input_tokens`, `output_tokens` where a model was asked; and `error` or `truncated`"""
+    llm_charge: int = 0
+    """milli-credits for models asked with the platform's key, never more than the budget"""
+    exhausted: bool = False
+    """whether the credits ended before the stages did: these documents are as far as it came"""
 
 
 def run_stages(
@@ -35,54 +48,100 @@ def run_stages(
     check_cancelled: Callable[[], None],
 ) -> ChainResult:
     """The first `limit` documents that the stages give. Raises StageError and what `check_cancelled` raises."""
-    _refuse_what_cannot_run(stages)
-    documents: list[Document] | None = None
+    _refuse_what_cannot_run(stages, context.secrets)
+    context = replace(context, check_cancelled=check_cancelled)
+    documents = _first_documents(stages[0], context, limit)
     statistics: dict[str, dict[str, Any]] = {}
     for stage in stages:
         check_cancelled()
-        started = time.perf_counter()
-        incoming = len(documents or [])
-        facts: dict[str, Any] = {}
-        try:
-            output = _run(stage, inputs, documents, context)
-            documents = output.documents
-            if output.truncated:
-                facts["truncated"] = True
-        except StageError as error:
-            if stage.on_error == "error":
-                raise
-            log.info("stage.skipped", stage=stage.stage_name, error=error.message)
-            facts["error"] = error.message
+        started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
+        output = _run_or_skip(stage, inputs, documents, context)
+        documents = output.documents
         outgoing = len(documents or [])
         statistics[stage.stage_name] = {
             "input_count": incoming,
             "output_count": outgoing,
             "duration_ms": round((time.perf_counter() - started) * 1000, 2),
             "efficiency": round(outgoing / incoming, 4) if incoming else 1.0,
-            **facts,
+            **_model_facts(context.llm.usage - used),
+            **({"truncated": True} if output.truncated else {}),
+            **output.facts,
         }
-    return ChainResult((documents or [])[:limit], statistics)
+        if output.exhausted:
+            break
+    return ChainResult((documents or [])[:limit], statistics, context.llm.charge, output.exhausted)
 
 
-def _refuse_what_cannot_run(stages: Sequence[StageSpec]) -> None:
+def _run_or_skip(
+    stage: StageSpec, inputs: Mapping[str, Any], documents: list[Document] | None, context: StageContext
+) -> "_Output":
+    try:
+        output = _run(stage, inputs, documents, context)
+        facts = {**output.facts, **({"error": BudgetExhaustedError().message} if output.exhausted else {})}
+        return _Output(output.documents, output.truncated, facts, output.exhausted)
+    except BudgetExhaustedError as error:
+        return _Output(documents, False, {"error": error.message}, exhausted=True)
+    except _NEVER_SKIPPED:
+        raise
+    except StageError as error:
+        if stage.on_error == "error":
+            raise
+        log.info("stage.skipped", stage=stage.stage_name, error=error.message)
+        return _Output(documents, False, {"error": error.message}, exhausted=False)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A stage's output; the documents are None when no stage has found any yet."""
+
+    documents: list[Document] | None
+    truncated: bool
+    facts: Mapping[str, Any]
+    exhausted: bool
+
+
+def _model_facts(used: Usage) -> dict[str, int]:
+    if not used.calls:
+        return {}
+    return {
+        "llm_calls": used.calls,
+        "tokens_used": used.tokens,
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+    }
+
+
+def _refuse_what_cannot_run(stages: Sequence[StageSpec], secrets: ResolvedSecrets) -> None:
     """Before anything is done, so that no work is paid for in vain."""
     for stage in stages:
         if stage.stage_id not in STAGES:
             raise StageUnavailableError(f"The stage {stage.stage_id} is not available in this version of Keystage.")
-    if stages[0].stage_id not in FINDING_STAGES:
+        for reference in references_in(stage.parameters):
+            secrets.meant_by(reference.name)
+    if stages[0].stage_id not in FINDING_STAGES | READING_STAGES:
         raise StageError(
             f"{stages[0].stage_id} has no documents to work on: begin with {' or '.join(sorted(FINDING_STAGES))}."
         )
 
 
+def _first_documents(first: StageSpec, context: StageContext, limit: int) -> list[Document] | None:
+    """What the first stage begins with: nothing, or the first documents of the collections, by their ids."""
+    if first.stage_id in FINDING_STAGES:
+        return None
+    if not context.collection_ids:
+        return []
+    hits = context.vectors.scroll(context.namespace_id, AnyOf("collection_id", context.collection_ids), limit)
+    return [document_of(hit.payload, hit.score) for hit in hits]
+
+
 def _run(
     stage: StageSpec, inputs: Mapping[str, Any], documents: list[Document] | None, context: StageContext
 ) -> StageOutput:
-    filled = render(dict(stage.parameters), inputs)
+    filled = fill_in(stage.stage_id, stage.parameters, inputs)
     try:
         parameters = STAGE_PARAMETERS[stage.stage_id].model_validate(filled)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (stage.stage_name, *first["loc"]))
         raise StageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
-    return STAGES[stage.stage_id](StageInput(parameters, documents), context)
+    return STAGES[stage.stage_id](StageInput(parameters, documents, inputs, stage.stage_name), context)

@@ -15,11 +15,13 @@ from config.settings import Settings
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.errors import KeystageError, UnavailableError
-from pipelines.actors import ActorConfig, CallContext
+from core.vault.resolved import ResolvedSecrets
+from pipelines.actors import ActorConfig, CallContext, ModelAccess
 from pipelines.chain import ChainResult
 from pipelines.cluster import Attachment, Cluster
 from pipelines.embedders.registry import EmbedderSpec
 from pipelines.ingestion import ChunkResult
+from pipelines.llm.providers import LlmSettings, ProviderSettings
 from pipelines.remote import CallCancelledError, call_name, cancel, ended, result_of
 
 __all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "Runner"]
@@ -44,6 +46,7 @@ class Runner:
 
     def __init__(self, settings: Settings) -> None:
         self._chunk_objects = settings.ingestion_chunk_objects
+        self._llm = llm_settings(settings)
         self._cluster = Cluster(
             settings.ray_address,
             settings.ray_auth_token,
@@ -78,14 +81,21 @@ class Runner:
         collection_ids: Sequence[str],
         limit: int,
         should_stop: threading.Event,
+        secrets: ResolvedSecrets,
+        llm_budget: int,
     ) -> ChainResult:
-        """Run a retriever's stored stages in one call, which Ray shows as namespace:job:stage+stage."""
+        """Run a retriever's stored stages in one call, which Ray shows as namespace:job:stage+stage.
+
+        The secrets go as a direct argument of this call, never by `ray.put`; `llm_budget` (milli-credits) is what the
+        job's hold leaves for models that are asked with the platform's key.
+        """
+        access = ModelAccess(self._llm, secrets, llm_budget)
         attachment, actor = self._cluster.next_stage_actor()
         joined = "+".join(stage["config"]["stage_id"] for stage in stages)
         name = call_name(call.namespace_id, call.job_id, joined)
         with self._watching(attachment):
             method = actor.run_chain.options(name=name, concurrency_group="chains")
-            running = [method.remote(call, stages, inputs, collection_ids, limit)]
+            running = [method.remote(call, stages, inputs, collection_ids, limit, access)]
             with _cancelled_unless_done(running):
                 self._wait(running, should_stop)
                 result: ChainResult = result_of(running.pop())
@@ -181,4 +191,18 @@ def actor_config(settings: Settings) -> ActorConfig:
         qdrant_tls_ca_file=settings.qdrant_tls_ca_file,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        egress_allow_cidrs=settings.egress_allow_cidrs,
+    )
+
+
+def llm_settings(settings: Settings) -> LlmSettings:
+    """How models are reached, with the platform's keys as values that hide themselves."""
+    return LlmSettings(
+        {
+            "openai": ProviderSettings(settings.openai_base_url, settings.openai_api_key),
+            "anthropic": ProviderSettings(settings.anthropic_base_url, settings.anthropic_api_key),
+            "google": ProviderSettings(settings.google_base_url, settings.google_api_key),
+        },
+        settings.llm_timeout_seconds,
+        settings.llm_most_concurrent,
     )

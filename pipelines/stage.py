@@ -1,11 +1,15 @@
-"""What a stage is given and gives back. Types only; a stage holds no secret, no settings and no tenant state."""
+"""What a stage is given and gives back. Types only; a stage keeps no secret, no settings and no tenant state."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from core.egress.policy import EgressPolicy
 from core.storage.vectors.store import VectorStore
+from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.embedders.embedder import Embedder
+from pipelines.llm.access import Llm
+from pipelines.llm.providers import LlmSettings, ProviderPool
 
 Document: TypeAlias = dict[str, Any]
 """document_id, collection_id, score, text, and the fields that its object brought."""
@@ -13,15 +17,30 @@ Document: TypeAlias = dict[str, Any]
 P = TypeVar("P")
 
 
+def _no_models() -> Llm:
+    return Llm(ProviderPool(), LlmSettings())
+
+
+def _go_on() -> None:
+    """Nobody cancels."""
+
+
 @dataclass(frozen=True)
 class StageContext:
-    """What one execution works with."""
+    """What one execution works with. Its repr shows no secret, and neither do those of its parts."""
 
     namespace_id: str
     collection_ids: tuple[str, ...]
     """the retriever's collections; a stage that finds documents stays within them"""
     vectors: VectorStore
     embedder: Embedder
+    secrets: ResolvedSecrets = field(default=NO_SECRETS, repr=False)
+    """the values that this execution's stages name"""
+    llm: Llm = field(default_factory=_no_models, repr=False)
+    egress: EgressPolicy = field(default_factory=EgressPolicy)
+    """where a stage may call out to"""
+    check_cancelled: Callable[[], None] = field(default=_go_on, repr=False)
+    """raises when the execution was cancelled; asked from the chain's own thread only"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,9 @@ class StageInput(Generic[P]):
     parameters: P
     documents: list[Document] | None
     """None for the first stage: it has to find its documents itself"""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """the execution's inputs, for templates"""
+    stage_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,10 @@ class StageOutput:
     documents: list[Document]
     truncated: bool = False
     """whether more documents fitted than a stage may give on"""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """what the stage's statistics say besides: failed or skipped documents"""
+    exhausted: bool = False
+    """whether the credits ended before the last document: the chain stops here"""
 
 
 Stage: TypeAlias = Callable[[StageInput[P], StageContext], StageOutput]

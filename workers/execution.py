@@ -2,7 +2,8 @@
 
 from core.bootstrap import Services
 from core.credits.prices import MILLI, execution_price
-from core.jobs.job import Decision, JobState
+from core.jobs.job import Decision, JobError, JobState
+from core.vault.resolved import NO_SECRETS
 from pipelines.runner import CallContext, Runner
 from workers.watch import Watched
 
@@ -18,6 +19,7 @@ class RetrieverExecutor:
         """Run the job's stages. The result stands under the fence's own id, so a late writer replaces nothing."""
         job = watched.lease.job
         spec = job.spec
+        price = execution_price([stage["config"]["stage_id"] for stage in spec["stages"]])
         chain = self._runner.run_chain(
             CallContext(job.scope.namespace_id, job.job_id, job.request_id),
             spec["stages"],
@@ -25,8 +27,10 @@ class RetrieverExecutor:
             collection_ids=spec["collection_ids"],
             limit=spec["limit"],
             should_stop=watched.stop,
+            secrets=NO_SECRETS,
+            llm_budget=max(0, job.hold - price),
         )
-        charge = execution_price([stage["config"]["stage_id"] for stage in spec["stages"]])
+        charge = price + chain.llm_charge
         result_id = f"{spec['execution_id']}.{job.fence}"
         self._services.executions.save(
             job.scope,
@@ -42,7 +46,11 @@ class RetrieverExecutor:
             },
         )
         return Decision(
-            JobState.SUCCEEDED,
+            JobState.PARTIAL if chain.exhausted else JobState.SUCCEEDED,
             charge=charge,
             result={"execution_doc": result_id, "document_count": len(chain.documents)},
+            error=_EXHAUSTED if chain.exhausted else None,
         )
+
+
+_EXHAUSTED = JobError("budget_exhausted", "The credits held for this execution ended before its stages did.")

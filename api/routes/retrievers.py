@@ -1,5 +1,7 @@
 """Retrievers: made once, never changed, executed as jobs."""
 
+from collections.abc import Collection
+
 from api.call import Call, Reply, refuse
 from api.compat import created, created_status
 from api.pagination import list_request
@@ -23,6 +25,7 @@ from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.jobs.waiting import wait_for_end
 from core.limits.policy import RateClass
+from core.retrievers.estimate import asks_with_default_key, llm_hold
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.stages import ignored_parameters, parse_stages
@@ -93,7 +96,7 @@ def execute_retriever(call: Call) -> Reply:
                 "stages": list(retriever.stages),
                 "collection_ids": list(retriever.collection_ids),
             },
-            hold=execution_price(retriever.stage_ids),
+            hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit),
             request_id=call.request_id,
             awaited=not asynchronous,
         ),
@@ -116,6 +119,14 @@ def get_execution(call: Call) -> Reply:
 
 def _retriever_of(call: Call) -> Retriever:
     return call.services.retrievers.get(call.scope, call.path["retriever_id"])
+
+
+def _llm_hold(call: Call, retriever: Retriever, limit: int) -> int:
+    """What models may cost, unless the organization pays their providers itself."""
+    own_keys: Collection[str] = ()
+    if asks_with_default_key(retriever.stages):
+        own_keys = call.services.organizations.get(call.organization).default_llm_credentials.keys()
+    return llm_hold(retriever.stages, limit, own_keys)
 
 
 def _executed(call: Call, job: Job) -> Reply:

@@ -42,12 +42,15 @@ def ray_command(ports: Mapping[str, int], directory: Path) -> tuple[str, ...]:
     return (str(program), "start", *flags, *(f"--{name}={value}" for name, value in options.items()))
 
 
-def ray_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of Ray and all it starts: with its token, and without any root key.
+_PROVIDER_KEYS = frozenset(f"KEYSTAGE_{name}_API_KEY" for name in ("OPENAI", "ANTHROPIC", "GOOGLE"))
 
-    Ray nodes run the stages of every customer.
+
+def ray_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Ray and all it starts: with its token, and without any root key or provider's key.
+
+    Ray nodes run the stages of every customer. A worker hands over what a call needs.
     """
-    hidden = (*ROOT_KEY_VARIABLES, _WAYS_TO_SECRETS)
+    hidden = (*ROOT_KEY_VARIABLES, *_PROVIDER_KEYS, _WAYS_TO_SECRETS)
     return {
         **{name: value for name, value in environment.items() if not name.startswith(hidden)},
         "RAY_AUTH_MODE": "token",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-PRICE_VERSION = "2026-11"
+PRICE_VERSION = "2026-11.2"
 """Written on each ledger entry."""
 
 MILLI = 1000
@@ -38,6 +38,35 @@ def ingestion_price(objects: int) -> int:
 def execution_price(stage_ids: Sequence[str]) -> int:
     """Milli-credits for running these stages once."""
     return max(EXECUTION_MINIMUM, sum(_STAGE_PRICES.get(stage_id, 0) for stage_id in stage_ids))
+
+
+class ModelClass(StrEnum):
+    """What a token costs goes by the kind of model that reads or writes it."""
+
+    SMALL = "small"
+    STANDARD = "standard"
+    LARGE = "large"
+
+
+_PER_1000_TOKENS = {ModelClass.SMALL: 10_000, ModelClass.STANDARD: 30_000, ModelClass.LARGE: 100_000}
+"""Read and written tokens alike, with the platform's key. Published: 10 to 100 credits for the work of a model."""
+
+_CLASS_WORDS = (
+    (ModelClass.SMALL, ("mini", "nano", "haiku", "flash", "lite", "small")),
+    (ModelClass.LARGE, ("opus", "ultra", "o1", "o3", "-large")),
+)
+"""Words in a model's name, the first that fits; any other model is a standard one."""
+
+
+def model_class(model: str) -> ModelClass:
+    """The class of a model, by its name."""
+    name = model.lower()
+    return next((kind for kind, words in _CLASS_WORDS if any(word in name for word in words)), ModelClass.STANDARD)
+
+
+def llm_price(model: str, tokens: int) -> int:
+    """Milli-credits for so many tokens of a model, rounded up."""
+    return -(-tokens * _PER_1000_TOKENS[model_class(model)] // 1000)
 
 
 def whole_credits(amount: int) -> int:

@@ -4,172 +4,39 @@ Placeholders are not filled in yet when a retriever is saved: `check_parameters`
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Any, Final
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from core.errors import FieldProblem
-from core.retrievers.filters import Expression, parse_filter
-from core.retrievers.templates import is_templated, unknown_placeholders
-
-TEXT_FEATURE: Final = "mixpeek://text_extractor@v1/text_embedding"
-_TEXT_FEATURE_NAMES: Final = frozenset(
-    f"mixpeek://text_extractor@v1/{output}"
-    for output in ("text_embedding", "embedding", "multilingual_e5_large_instruct_v1")
+from core.retrievers.parameter_types import is_own_template
+from core.retrievers.parameters_apply import ApiCall, JsonTransform, RagPrepare
+from core.retrievers.parameters_llm import LlmEnrich, LlmFilter, QueryExpand, Summarize
+from core.retrievers.parameters_search import (
+    MOST_DOCUMENTS,
+    TEXT_FEATURE,
+    AttributeFilter,
+    FeatureSearch,
+    Limit,
+    Search,
+    SortAttribute,
+    SortRelevance,
 )
-"""Published pages name the output of the text extractor in three ways."""
-MOST_DOCUMENTS: Final = 5000
-"""The longest list of documents that a stage makes."""
+from core.retrievers.templates import is_templated, render, unknown_placeholders
+
+__all__ = [
+    "MOST_DOCUMENTS",
+    "STAGE_PARAMETERS",
+    "TEXT_FEATURE",
+    "AttributeFilter",
+    "FeatureSearch",
+    "Limit",
+    "Search",
+    "SortAttribute",
+    "SortRelevance",
+]
 
 Location = tuple[str | int, ...]
-
-
-def _feature(value: str, info: ValidationInfo) -> str:
-    if value in _TEXT_FEATURE_NAMES:
-        return TEXT_FEATURE
-    if _templates_stand(info) and is_templated(value):
-        return value
-    raise ValueError(f"no such feature; use {TEXT_FEATURE}")
-
-
-def _not_yet(value: Any) -> Any:
-    if value:
-        raise ValueError("not available in this version; leave it out")
-    return value
-
-
-def _direction(value: Any) -> Any:
-    return (
-        {"ascending": "asc", "descending": "desc"}.get(value.lower(), value.lower())
-        if isinstance(value, str)
-        else value
-    )
-
-
-def _templates_stand(info: ValidationInfo) -> bool:
-    return bool((info.context or {}).get("templates"))
-
-
-FeatureUri = Annotated[str, AfterValidator(_feature)]
-NotYet = Annotated[Any, AfterValidator(_not_yet)]
-Direction = Annotated[Literal["asc", "desc"], BeforeValidator(_direction)]
-
-
-class _Parameters(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
-
-
-class SearchQuery(_Parameters):
-    """What a search looks for: text, or a vector of the embedder's own dimension."""
-
-    input_mode: Literal["text", "content", "vector"] = "text"
-    value: str | list[float]
-
-    @model_validator(mode="after")
-    def _value_fits_mode(self) -> Self:
-        if (self.input_mode == "vector") is isinstance(self.value, str) and not is_templated(self.value):
-            raise ValueError("value: a vector is a list of numbers, text and content are a string")
-        if self.input_mode == "content" and str(self.value).startswith(("http://", "https://", "data:")):
-            raise ValueError("value: content is text in this version, not a link to it")
-        if not self.value:
-            raise ValueError("value: nothing to search for")
-        return self
-
-
-def _plain_text_is_a_query(value: Any) -> Any:
-    return {"input_mode": "text", "value": value} if isinstance(value, str) else value
-
-
-class Search(_Parameters):
-    """One ranking of a feature search."""
-
-    feature_uri: FeatureUri
-    query: Annotated[SearchQuery, BeforeValidator(_plain_text_is_a_query)]
-    top_k: int = Field(100, ge=1, le=MOST_DOCUMENTS)
-    min_score: float | None = None
-    weight: float = Field(1.0, ge=0)
-    lexical: bool = False
-    """rank by BM25 over the words, instead of by meaning"""
-    collection_identifiers: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _words_are_text(self) -> Self:
-        if self.lexical and self.query.input_mode == "vector":
-            raise ValueError("query: a lexical search needs text")
-        return self
-
-
-class FeatureSearch(_Parameters):
-    """`feature_search`: several rankings fused to one."""
-
-    searches: list[Search] = Field(min_length=1, max_length=10)
-    final_top_k: int = Field(25, ge=1, le=MOST_DOCUMENTS)
-    fusion: Literal["rrf"] | None = None
-    facets: NotYet = None
-    group_by: NotYet = None
-
-
-class AttributeFilter(_Parameters):
-    """`attribute_filter`: keeps documents whose fields fit."""
-
-    field: str | None = None
-    operator: str = "eq"
-    value: Any = None
-    conditions: Any = None
-    case_insensitive: bool = False
-    natural_language: NotYet = None
-
-    @model_validator(mode="after")
-    def _is_one_filter(self, info: ValidationInfo) -> Self:
-        if (self.field is None) is (self.conditions is None):
-            raise ValueError("give either field, operator and value, or conditions")
-        self._parsed(templates=_templates_stand(info))
-        return self
-
-    @property
-    def expression(self) -> Expression:
-        """The filter, its placeholders filled in."""
-        return self._parsed(templates=False)
-
-    def _parsed(self, templates: bool) -> Expression:
-        single = {"field": self.field, "operator": self.operator, "value": self.value}
-        return parse_filter(single if self.conditions is None else self.conditions, templates)
-
-
-class SortRelevance(_Parameters):
-    """`sort_relevance`: orders by score."""
-
-    score_field: str = "score"
-    direction: Direction = "desc"
-    missing_score: float | None = None
-    """the score of a document without one; without it, such documents come last"""
-    feature_address: NotYet = None
-
-
-class SortAttribute(_Parameters):
-    """`sort_attribute`: orders by a field."""
-
-    field: str = Field(validation_alias=AliasChoices("field", "sort_field"), min_length=1)
-    direction: Direction = Field("asc", validation_alias=AliasChoices("direction", "order"))
-    nulls_last: bool = True
-
-
-class Limit(_Parameters):
-    """`limit`: keeps a window of the list."""
-
-    limit: int = Field(10, ge=0, le=MOST_DOCUMENTS)
-    offset: int = Field(0, ge=0)
-
 
 STAGE_PARAMETERS: Final[Mapping[str, type[BaseModel]]] = {
     "feature_search": FeatureSearch,
@@ -177,6 +44,13 @@ STAGE_PARAMETERS: Final[Mapping[str, type[BaseModel]]] = {
     "sort_relevance": SortRelevance,
     "sort_attribute": SortAttribute,
     "limit": Limit,
+    "llm_enrich": LlmEnrich,
+    "llm_filter": LlmFilter,
+    "summarize": Summarize,
+    "query_expand": QueryExpand,
+    "api_call": ApiCall,
+    "json_transform": JsonTransform,
+    "rag_prepare": RagPrepare,
 }
 """The stages that exist: stage id to the type of its parameters."""
 
@@ -188,7 +62,7 @@ def check_parameters(stage_id: str, parameters: Mapping[str, Any], location: Loc
         return []
     problems = [
         FieldProblem(location, f"{{{{{expression}}}}} cannot be filled in for this stage: use {{{{INPUT.name}}}}")
-        for expression in unknown_placeholders(parameters)
+        for expression in unknown_placeholders(_filled_in_here(model, parameters))
     ]
     try:
         model.model_validate(parameters, context={"templates": True})
@@ -196,9 +70,20 @@ def check_parameters(stage_id: str, parameters: Mapping[str, Any], location: Loc
         problems += [
             FieldProblem((*location, *found["loc"]), found["msg"].removeprefix("Value error, "), found["type"])
             for found in error.errors(include_url=False)
-            if not is_templated(found["input"])
+            if not is_templated(found["input"]) or is_own_template(model, str(found["loc"][0]), found["input"])
         ]
     return problems
+
+
+def fill_in(stage_id: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with their placeholders filled in; templates and references to secrets stay. Raises StageError."""
+    model = STAGE_PARAMETERS[stage_id]
+    filled: dict[str, Any] = render(_filled_in_here(model, parameters), inputs)
+    return {**parameters, **filled}
+
+
+def _filled_in_here(model: type[BaseModel], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if not is_own_template(model, name, value)}
 
 
 def unknown_parameters(stage_id: str, parameters: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import httpx
 import numpy as np
 from pydantic import BaseModel, SecretStr, ValidationError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from core.errors import StageError, UnavailableError
 from pipelines.embedders.embedder import Vectors, normalised
@@ -51,7 +51,7 @@ class OpenAICompatibleEmbedder:
     def _request(self, texts: list[str]) -> Vectors:
         again = Retrying(
             stop=stop_after_attempt(_TRIES),
-            wait=wait_exponential_jitter(multiplier=0.2, max=2, jitter=0.2),
+            wait=wait_random_exponential(multiplier=0.4, max=2),
             retry=retry_if_exception(lambda error: isinstance(error, UnavailableError)),
             reraise=True,
         )

@@ -192,7 +192,7 @@ class _BrokenTrail(AuditTrail):
         super().__init__(world.handles, None, KEYRING)  # type: ignore[arg-type]  # never asked for the time
         self._may_go_on = may_go_on
 
-    def append(self, scope: OrganizationScope, record: AuditRecord) -> AuditEntry:  # type: ignore[override]
+    def append(self, scope: OrganizationScope, record: AuditRecord) -> AuditEntry:
         if self._may_go_on:
             self._may_go_on.wait(30)
         raise ServerSelectionTimeoutError("no database")

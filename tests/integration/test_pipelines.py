@@ -339,8 +339,8 @@ def test_stages_work_on_what_the_one_before_gave(library: World) -> None:
 
 
 def test_a_stage_that_does_not_exist_yet_is_told_before_anything_runs(library: World) -> None:
-    with pytest.raises(StageUnavailableError, match="llm_enrich") as caught:
-        library.run([feature_search(), {"stage_id": "llm_enrich", "on_error": "skip"}], query="x")
+    with pytest.raises(StageUnavailableError, match="rerank") as caught:
+        library.run([feature_search(), {"stage_id": "rerank", "on_error": "skip"}], query="x")
     assert caught.value.code == "stage_unavailable"
 
 

@@ -20,6 +20,7 @@ from core.ids import Prefix, random_id
 from core.retrievers.parameters import TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.blobs import BlobStore
+from core.vault.resolved import NO_SECRETS
 from pipelines.runner import CallCancelledError, CallContext, ChainResult, ChunkResult, Health, Runner
 from tests.ray_cluster import RayHead, ray_head, stop_head
 from tests.servers import free_port
@@ -97,7 +98,7 @@ class Tenant:
     ) -> ChainResult:
         """A chain of stages."""
         stored = [stage.to_stored() for stage in parse_stages(stages)]
-        return runner.run_chain(self.call, stored, inputs, ["col_1"], limit, threading.Event())
+        return runner.run_chain(self.call, stored, inputs, ["col_1"], limit, threading.Event(), NO_SECRETS, 0)
 
 
 @pytest.fixture
@@ -148,8 +149,8 @@ def test_nothing_to_extract_gives_no_chunk(runner: Runner, tenant: Tenant) -> No
 
 
 def test_a_failed_stage_comes_back_as_itself(runner: Runner, tenant: Tenant) -> None:
-    with pytest.raises(StageUnavailableError, match="llm_enrich") as missing:
-        tenant.run(runner, [{"stage_id": "llm_enrich"}], {})
+    with pytest.raises(StageUnavailableError, match="rerank") as missing:
+        tenant.run(runner, [{"stage_id": "rerank"}], {})
     assert missing.value.code == "stage_unavailable"
     with pytest.raises(StageError, match="'query' was not given"):
         tenant.run(
@@ -197,7 +198,7 @@ def test_a_cancelled_chain_stops_at_once(runner: Runner, tenant: Tenant) -> None
     should_stop.set()
     stored = [stage.to_stored() for stage in parse_stages([{"stage_id": "limit"}])]
     with pytest.raises(CallCancelledError):
-        runner.run_chain(tenant.call, stored, {}, ["col_1"], 1, should_stop)
+        runner.run_chain(tenant.call, stored, {}, ["col_1"], 1, should_stop, NO_SECRETS, 0)
 
 
 def test_a_cancelled_extraction_frees_its_actors(runner: Runner, tenant: Tenant) -> None:

@@ -184,7 +184,7 @@ def test_two_whole_stacks_run_side_by_side_and_leave_nothing(tmp_path: Path) -> 
         with closing(StackDatabase(Settings(), first.ready["mongo_url"])) as database:
             wait_until(lambda: database.has_heartbeat("worker", first.pid("worker")), 180, f"worker {worker} to work")
         _kill_raylet(first)
-        _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(first)
+        _assert_that_the_seed_page_is_accepted_and_its_missing_secret_fails_the_job(first)
         assert second.restarts("ray") == second.restarts("mongo") == second.restarts("worker") == 0
         ray_directories = (first.ray_directory, second.ray_directory)
         assert first.stop() == 0
@@ -200,7 +200,7 @@ def _kill_raylet(stack: RunningStack) -> None:
     stack.wait_for_restart("ray", head.pid)
 
 
-def _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(stack: RunningStack) -> None:
+def _assert_that_the_seed_page_is_accepted_and_its_missing_secret_fails_the_job(stack: RunningStack) -> None:
     with closing(build_services(stack_settings(stack.data))) as services:
         organization = services.organizations.create("Seed", "owner@example.com", "enterprise")
         services.ledger.grant(organization.scope, "grant:start", 1_000_000)
@@ -216,7 +216,7 @@ def _assert_that_the_seed_page_is_accepted_and_its_missing_stage_fails_the_job(s
             path = f"/v1/retrievers/{retriever['retriever_id']}/execute"
             task = client.post(path, json={"inputs": {}}, headers={"Prefer": "respond-async"}).json()["task_id"]
             wait_until(lambda: _task(client, task)["status"] == "FAILED", 240, "the job to fail")
-            assert _task(client, task)["additional_data"]["error_code"] == "stage_unavailable"
+            assert _task(client, task)["additional_data"]["error_code"] == "secret_missing"
         balance = services.ledger.balance(organization.scope)
         assert (balance.posted, balance.held) == (1_000_000, 0)
 

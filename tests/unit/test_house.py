@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,10 @@ def test_no_lock_names_an_index_or_a_folder_of_a_machine() -> None:
         text = lock.read_text()
         assert "file:" not in text
         assert "index-url" not in text
+
+
+@pytest.mark.parametrize("module", ["api.app", "workers.worker", "pipelines.actors"])
+def test_no_process_imports_a_providers_client_before_a_model_is_asked(module: str) -> None:
+    listing = f"import sys, {module}; print(*sys.modules, sep=',')"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    assert not {"openai", "anthropic", "google.genai"} & set(done.stdout.strip().split(","))

@@ -15,10 +15,12 @@ from core.collections.collection import Collection, ExtractorConfig
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.edge import EdgeVectorStore
 from core.storage.vectors.store import collection_name
-from pipelines.actors import CallContext, StageActor
+from core.vault.resolved import NO_SECRETS
+from pipelines.actors import CallContext, ModelAccess, StageActor
 from pipelines.cluster import Attachment
 from pipelines.extractors.extractor import ExtractionContext
 from pipelines.extractors.text import _document, _point
+from pipelines.llm.providers import LlmSettings
 from pipelines.remote import call_name
 from pipelines.runner import Runner, actor_config
 from tests.tiny_model import make_tiny_model
@@ -69,7 +71,7 @@ def test_calls_of_the_runner_are_named_for_their_job(tmp_path: Path, monkeypatch
     monkeypatch.setattr("pipelines.runner.ended", lambda running: running)
     monkeypatch.setattr("pipelines.runner.result_of", lambda _: None)
     monkeypatch.setattr("pipelines.runner.cancel", lambda _: None)
-    runner.run_chain(CALL, [{"config": {"stage_id": "limit"}}], {}, ["col_1"], 10, Event())
+    runner.run_chain(CALL, [{"config": {"stage_id": "limit"}}], {}, ["col_1"], 10, Event(), NO_SECRETS, 0)
     list(runner.extract(CALL, collection(), [stored()], Event()))
     runner.drop_vectors(CALL, Event())
     assert cluster.names == [f"{NAME}limit", f"{NAME}text_extractor", f"{NAME}drop_vectors"]
@@ -95,8 +97,9 @@ def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sta
 
 def test_calls_of_an_actor_to_the_vectors_are_named_for_their_job(actor: tuple[StageActor, list[str]]) -> None:
     stages, names = actor
+    access = ModelAccess(LlmSettings(), NO_SECRETS, 0)
     filtering = {"stage_id": "attribute_filter", "parameters": {"field": "topic", "value": "keys"}}
-    stages.run_chain(CALL, [stage.to_stored() for stage in parse_stages([filtering])], {}, ["col_1"], 10)
+    stages.run_chain(CALL, [stage.to_stored() for stage in parse_stages([filtering])], {}, ["col_1"], 10, access)
     stages.extract(CALL, collection(), [stored()])
     stages.drop_vectors(CALL)
     assert names == [f"{NAME}vectors"] * 3

@@ -58,7 +58,11 @@ def test_a_nested_stage_comes_back_as_it_went_in() -> None:
 
 @pytest.mark.parametrize(("older", "current"), OLDER_NAMES.items())
 def test_older_stage_ids_mean_the_current_ones(older: str, current: str) -> None:
-    parameters = {"feature_search": {"searches": [SEARCH]}, "attribute_filter": {"field": "a", "value": 1}}
+    parameters = {
+        "feature_search": {"searches": [SEARCH]},
+        "attribute_filter": {"field": "a", "value": 1},
+        "llm_enrich": {"prompt": "Summarize."},
+    }
     [stage] = parse_stages([{"stage_id": older, "parameters": parameters.get(current, {"field": "a"})}])
     assert stage.stage_id == current
 

@@ -1,0 +1,115 @@
+"""The types that parameters of several stages share: templates, references to secrets, schemas, conditions. Pure."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+from core.retrievers.filters import parse_filter
+from core.templating.sandbox import TemplateRefusedError
+from core.templating.template import template
+from core.vault.references import reference_of
+
+_LARGEST_SCHEMA = 32 * 1024
+_FIELD = re.compile(r"[A-Za-z][\w-]*(\.[A-Za-z][\w-]*){0,7}", re.ASCII)
+_KEPT_FIELDS = frozenset({"document_id", "collection_id", "namespace_id"})
+
+
+def templates_stand(info: ValidationInfo) -> bool:
+    """Whether placeholders are not filled in yet: the stage is being saved."""
+    return bool((info.context or {}).get("templates"))
+
+
+class Parameters(BaseModel):
+    """The parameters of a stage."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
+
+    own_templates: ClassVar[frozenset[str]] = frozenset()
+    """parameters that the stage renders itself, for each document: whole templates, not placeholders"""
+    literals: ClassVar[frozenset[str]] = frozenset()
+    """parameters that are taken as they stand: references to secrets, and what no caller may choose"""
+
+
+def is_own_template(model: type[BaseModel], name: str, value: Any) -> bool:
+    """Whether a parameter is left as it is until the stage renders it."""
+    if not issubclass(model, Parameters):
+        return False
+    # a condition may be a filter, whose placeholders are filled in like those of any filter
+    is_filter = name == "when" and not isinstance(value, str)
+    return (name in model.own_templates and not is_filter) or name in model.literals
+
+
+def _compiles(value: str) -> str:
+    try:
+        template(value)
+    except TemplateRefusedError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def _is_reference(value: str) -> str:
+    if reference_of(value) is None:
+        # the value is not repeated: it may well be the key itself
+        raise ValueError("store the key in the vault and name it here as {{secrets.name}}")
+    return value
+
+
+def _is_condition(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, str):
+        return _compiles(value)
+    if value is not None:
+        parse_filter(value, templates_stand(info))
+    return value
+
+
+def _is_schema(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value)) > _LARGEST_SCHEMA:
+        raise ValueError(f"a schema has at most {_LARGEST_SCHEMA} characters")
+    if value.get("type") != "object":
+        raise ValueError('a JSON schema of "type": "object" is needed')
+    _check_keywords(value)
+    try:
+        Draft202012Validator.check_schema(value)
+    except SchemaError as error:
+        raise ValueError(f"not a JSON schema: {error.message[:200]}") from None
+    return value
+
+
+def _check_keywords(value: Any) -> None:
+    """No schema makes us fetch another or run a pattern that it brings."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if name in ("$ref", "$dynamicRef", "$id", "$schema", "pattern", "patternProperties") and not (
+                isinstance(part, Mapping) and "type" in part
+            ):
+                raise ValueError(f"{name} cannot be used in a schema here")
+            _check_keywords(part)
+    elif isinstance(value, list):
+        for part in value:
+            _check_keywords(part)
+
+
+def _is_field(value: str) -> str:
+    if not _FIELD.fullmatch(value) or value in _KEPT_FIELDS:
+        raise ValueError("a field's name is letters, digits, - and _, with dots between levels, and not an id")
+    return value
+
+
+def _not_yet(value: Any) -> Any:
+    if value:
+        raise ValueError("not available in this version; leave it out")
+    return value
+
+
+NotYet = Annotated[Any, AfterValidator(_not_yet)]
+TemplateText = Annotated[str, AfterValidator(_compiles)]
+SecretReference = Annotated[str, AfterValidator(_is_reference)]
+Condition = Annotated[Any, AfterValidator(_is_condition)]
+JsonSchema = Annotated[dict[str, Any], AfterValidator(_is_schema)]
+OutputField = Annotated[str, AfterValidator(_is_field)]
+OnError = Literal["skip", "remove", "raise"]

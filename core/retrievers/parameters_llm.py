@@ -1,0 +1,107 @@
+"""The parameters of the stages that ask a language model. Pure."""
+
+from typing import ClassVar, Literal
+
+from pydantic import AliasChoices, Field
+
+from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider
+from core.retrievers.parameter_types import (
+    Condition,
+    JsonSchema,
+    NotYet,
+    OnError,
+    OutputField,
+    Parameters,
+    SecretReference,
+    TemplateText,
+)
+from core.retrievers.parameters_search import FeatureSearch
+
+MOST_OUTPUT_TOKENS = 32_768
+_MODEL = AliasChoices("model", "model_name")
+_SCHEMA = AliasChoices("schema", "output_schema")
+
+
+class _Asking(Parameters):
+    """What all of them have."""
+
+    literals: ClassVar[frozenset[str]] = frozenset({"api_key"})
+
+    provider: LlmProvider = LlmProvider.OPENAI
+    model: str | None = Field(None, validation_alias=_MODEL, min_length=1, max_length=200)
+    api_key: SecretReference | None = None
+    temperature: float | None = Field(0.2, ge=0, le=2)
+
+    @property
+    def model_asked(self) -> str:
+        """The model, or the provider's default."""
+        return self.model or DEFAULT_MODELS[self.provider]
+
+
+class LlmEnrich(_Asking):
+    """`llm_enrich`: one answer of a model for each document."""
+
+    own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "system_prompt", "when"})
+
+    prompt: TemplateText = Field(min_length=1)
+    system_prompt: TemplateText | None = None
+    output_field: OutputField = "summary"
+    output_schema: JsonSchema | None = Field(None, validation_alias=_SCHEMA)
+    max_tokens: int = Field(512, ge=1, le=MOST_OUTPUT_TOKENS)
+    batch_size: int = Field(5, ge=1, le=25)
+    """documents that are asked about at the same time"""
+    when: Condition = None
+    on_error: OnError = "raise"
+    multimodal_inputs: NotYet = None
+
+
+class LlmFilter(_Asking):
+    """`llm_filter`: keeps the documents that a model says meet the criteria."""
+
+    own_templates: ClassVar[frozenset[str]] = frozenset({"criteria", "when"})
+
+    criteria: TemplateText = ""
+    """without any, every document passes"""
+    temperature: float | None = Field(0.0, ge=0, le=2)
+    include_reasoning: bool = Field(False, validation_alias=AliasChoices("include_reasoning", "explanation"))
+    batch_size: int = Field(10, ge=1, le=25)
+    when: Condition = None
+    """documents for which it does not hold pass without being asked about"""
+    on_error: OnError = "raise"
+    include_media: NotYet = None
+
+
+class Summarize(_Asking):
+    """`summarize`: one answer over all documents, or one for each group of them."""
+
+    own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "document_template"})
+
+    prompt: TemplateText = "Summarize these documents."
+    document_template: TemplateText | None = None
+    group_by: str | None = Field(None, min_length=1, max_length=200)
+    output_field: OutputField = "summary"
+    max_input_tokens: int = Field(8000, ge=16, le=1_000_000)
+    truncation_strategy: Literal["drop_last", "truncate_each", "smart"] = "smart"
+    max_output_tokens: int = Field(
+        1024, ge=1, le=MOST_OUTPUT_TOKENS, validation_alias=AliasChoices("max_output_tokens", "max_tokens")
+    )
+    output_schema: JsonSchema | None = Field(None, validation_alias=AliasChoices("output_schema", "schema"))
+
+
+class QueryExpand(_Asking):
+    """`query_expand`: a feature search by several wordings of its query, fused to one ranking."""
+
+    feature_search_config: FeatureSearch
+    num_expansions: int = Field(3, ge=1, le=10)
+    model: str | None = Field(
+        None,
+        validation_alias=AliasChoices("expansion_model", "model", "model_name"),
+        min_length=1,
+        max_length=200,
+    )
+    temperature: float | None = Field(0.7, ge=0, le=2)
+    include_original: bool = True
+    rrf_k: int = Field(60, ge=1, le=1000)
+    fusion_strategy: Literal["rrf"] = "rrf"
+    deduplicate: bool = True
+    """whether wordings that are the same but for case are searched once"""

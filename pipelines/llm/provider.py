@@ -1,0 +1,64 @@
+"""What every provider of models offers. Types only; the clients are imported by the first call that needs them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What calls used."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return self + Usage(-other.calls, -other.input_tokens, -other.output_tokens)
+
+
+@dataclass(frozen=True)
+class LlmRequest:
+    """One question to a model."""
+
+    model: str
+    prompt: str
+    max_tokens: int
+    system: str = ""
+    temperature: float | None = None
+    schema: Mapping[str, Any] | None = None
+    """the JSON schema that the answer must fit; None for free text"""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A model's answer."""
+
+    text: str
+    usage: Usage
+    model: str
+    """as the provider names it"""
+    value: Any = None
+    """the answer as JSON, when a schema was asked for"""
+
+
+class Provider(Protocol):
+    """One provider. It keeps connections and no key, and does not try again by itself."""
+
+    def complete(self, request: LlmRequest, key: str) -> Completion:
+        """Ask once. Raises LlmError."""
+
+    def close(self) -> None:
+        """Close the kept connections."""

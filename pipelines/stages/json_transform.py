@@ -1,0 +1,43 @@
+"""`json_transform`: replaces each document by the JSON object that a template renders."""
+
+import json
+from typing import Any
+
+from core.errors import StageError
+from core.retrievers.parameters_apply import JsonTransform
+from core.templating.template import template
+from pipelines.stage import Document, StageContext, StageInput, StageOutput
+from pipelines.template_values import values_for
+
+
+def json_transform(stage: StageInput[JsonTransform], context: StageContext) -> StageOutput:
+    """The transformed documents; one that cannot be transformed fails the stage, or stays as it is."""
+    rendered: list[Document] = []
+    failed = 0
+    for document in stage.documents or []:
+        context.check_cancelled()
+        try:
+            rendered.append(_transformed(document, stage, context))
+        except StageError:
+            if stage.parameters.fail_on_error:
+                raise
+            rendered.append(document)
+            failed += 1
+    return StageOutput(rendered, facts={"failed_documents": failed} if failed else {})
+
+
+def _transformed(document: Document, stage: StageInput[JsonTransform], context: StageContext) -> Document:
+    text = template(stage.parameters.template).render(values_for(stage, context, document))
+    try:
+        value: Any = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise StageError("json_transform: the template did not render JSON.") from None
+    if not isinstance(value, dict):
+        raise StageError("json_transform: the template must render a JSON object.")
+    # later stages and clients find a document by its ids, whatever else the template left out
+    ids = {name: document[name] for name in ("document_id", "collection_id") if name in document}
+    return {**ids, **value}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,75 @@
+"""`summarize`: one answer of a model over all documents, or one for each group of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.retrievers.filters import value_at
+from core.retrievers.parameters_llm import Summarize
+from core.templating.template import template
+from pipelines.document_text import text_of
+from pipelines.llm.access import ModelChoice
+from pipelines.llm.provider import LlmRequest
+from pipelines.packing import Strategy, packed
+from pipelines.per_document import Manner, per_document
+from pipelines.stage import Document, StageContext, StageInput, StageOutput
+from pipelines.template_values import values_for, with_field
+from pipelines.tokens import count_tokens
+
+_BETWEEN = "\n\n---\n\n"
+_STRATEGIES: dict[str, Strategy] = {"drop_last": "whole", "truncate_each": "equal", "smart": "proportional"}
+
+
+def summarize(stage: StageInput[Summarize], context: StageContext) -> StageOutput:
+    """One document for each group, with the summary, the group's value, and what it was made of."""
+    parameters = stage.parameters
+    groups = _groups(stage.documents or [], parameters.group_by)
+    choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
+
+    def summary(group: Document) -> Document:
+        members: Sequence[Document] = group["members"]
+        request, used = _request(stage, context, members)
+        answer = context.llm.complete(choice, request)
+        value = answer.text if parameters.output_schema is None else answer.value
+        made: Document = {
+            "document_id": f"summary:{stage.stage_name}:{group['number']}",
+            "collection_id": members[0].get("collection_id"),
+            "source_document_ids": [member.get("document_id") for member in members],
+            "documents_used": used,
+        }
+        if parameters.group_by is not None:
+            made = with_field(made, parameters.group_by, group["value"])
+        return with_field(made, parameters.output_field, value)
+
+    manner = Manner(context.llm.most_concurrent, "raise", context.check_cancelled, context.llm.stopping)
+    output = per_document(groups, summary, manner)
+    # groups that the credits did not reach have no summary to give on
+    made = [document for document in output.documents if "members" not in document]
+    return StageOutput(made, facts=output.facts, exhausted=output.exhausted)
+
+
+def _groups(documents: Sequence[Document], field: str | None) -> list[dict[str, Any]]:
+    """Documents by the value of the field, in the order of each value's first one."""
+    groups: dict[str, dict[str, Any]] = {}
+    for document in documents:
+        value = value_at(document, field) if field is not None else None
+        group = groups.setdefault(repr(value), {"number": len(groups), "value": value, "members": []})
+        group["members"].append(document)
+    return list(groups.values())
+
+
+def _request(
+    stage: StageInput[Summarize], context: StageContext, members: Sequence[Document]
+) -> tuple[LlmRequest, int]:
+    parameters = stage.parameters
+    prompt = template(parameters.prompt).render(values_for(stage, context, members[0]))
+    texts = [text_of(member, parameters.document_template, stage, context) for member in members]
+    room = max(1, parameters.max_input_tokens - count_tokens(prompt))
+    pieces = packed(texts, room, count_tokens(_BETWEEN), _STRATEGIES[parameters.truncation_strategy])
+    request = LlmRequest(
+        parameters.model_asked,
+        f"{prompt}\n\nDocuments:\n{_BETWEEN.join(piece for piece in pieces if piece)}",
+        parameters.max_output_tokens,
+        temperature=parameters.temperature,
+        schema=parameters.output_schema,
+    )
+    return request, sum(1 for piece in pieces if piece)

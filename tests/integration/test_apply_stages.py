@@ -1,0 +1,223 @@
+"""`api_call` against real local services, and the stages that reshape documents: no Ray, no models."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from core.egress.policy import EgressPolicy
+from core.errors import SecretUnusableError, StageError
+from core.retrievers.parameters import STAGE_PARAMETERS
+from core.vault.resolved import ResolvedSecret, ResolvedSecrets
+from pipelines.registry import STAGES
+from pipelines.stage import Document, StageContext, StageInput, StageOutput
+from pipelines.tokens import count_tokens
+from tests.receiver import Answer, TestReceiver, plain, receiver, silent
+
+LOOPBACK = EgressPolicy.allowing(["127.0.0.0/8"])
+DOCUMENTS: list[Document] = [
+    {
+        "document_id": f"doc_{number}",
+        "collection_id": "col_1",
+        "score": 1.0,
+        "text": f"Text {number}. " * 20,
+        "n": number,
+    }
+    for number in range(3)
+]
+
+
+def run(
+    stage_id: str,
+    parameters: Mapping[str, Any],
+    documents: list[Document] | None = None,
+    secrets: ResolvedSecrets | None = None,
+    policy: EgressPolicy = LOOPBACK,
+    **inputs: Any,
+) -> StageOutput:
+    """One stage over documents."""
+    unused = cast(Any, None)
+    context = StageContext("ns_1", ("col_1",), unused, unused, secrets=secrets or ResolvedSecrets(), egress=policy)
+    read = STAGE_PARAMETERS[stage_id].model_validate(parameters)
+    return STAGES[stage_id](StageInput(read, DOCUMENTS if documents is None else documents, inputs, "s"), context)
+
+
+def as_json(value: Any, status: int = 200) -> Answer:
+    """A service that answers with JSON."""
+    return plain(status, "Content-Type: application/json\r\n", json.dumps(value).encode())
+
+
+def call(endpoint: TestReceiver, **more: Any) -> dict[str, Any]:
+    """An `api_call` of this service that fails loudly."""
+    return {"url": endpoint.url, "allowed_domains": ["127.0.0.1"], "on_error": "raise", **more}
+
+
+def secret(*hosts: str) -> ResolvedSecrets:
+    """A secret called `token`."""
+    return ResolvedSecrets({"token": ResolvedSecret("token", "s3cret-value", hosts)})
+
+
+def test_api_call_sends_what_its_templates_say_and_keeps_what_stands_at_the_path() -> None:
+    with receiver(as_json({"data": {"items": [{"name": "x"}]}})) as endpoint:
+        output = run(
+            "api_call",
+            call(
+                endpoint,
+                url=endpoint.url + "?id={{ DOC.document_id|urlencode }}&q={{ INPUT.q|urlencode }}",
+                method="post",
+                headers={"X-Doc": "{{ DOC.document_id }}"},
+                body={"text": "{{ DOC.text[:6] }}", "n": [1, "{{ DOC.n }}"]},
+                response_path="data.items.0.name",
+                output_field="found.name",
+                when={"field": "n", "operator": "eq", "value": 1},
+            ),
+            q="a b&c",
+        )
+    assert [document.get("found") for document in output.documents] == [None, {"name": "x"}, None]
+    [sent] = endpoint.requests
+    assert json.loads(sent.body) == {"text": "Text 1", "n": [1, "1"]}
+    assert (sent.headers["x-doc"], sent.headers["content-type"]) == ("doc_1", "application/json")
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "expected"),
+    [
+        ({"type": "bearer", "secret_ref": "token"}, "authorization", "Bearer s3cret-value"),
+        ({"type": "api_key", "secret_ref": "{{secrets.token}}"}, "x-api-key", "s3cret-value"),
+        ({"type": "custom_header", "secret_ref": "token", "key": "X-Mine"}, "x-mine", "s3cret-value"),
+        (
+            {"type": "basic", "secret_ref": "token", "username": "ada"},
+            "authorization",
+            "Basic " + base64.b64encode(b"ada:s3cret-value").decode(),
+        ),
+        (
+            {"type": "basic", "value": "{{secrets.token}}"},
+            "authorization",
+            "Basic " + base64.b64encode(b"s3cret-value").decode(),
+        ),
+    ],
+)
+def test_each_kind_of_auth_sends_the_secret_where_it_belongs(auth: Any, header: str, expected: str) -> None:
+    with receiver(as_json(1)) as endpoint:
+        run("api_call", call(endpoint, auth=auth), DOCUMENTS[:1], secret())
+    assert endpoint.requests[0].headers[header] == expected
+
+
+def test_a_header_may_be_a_secret_and_none_is_sent_to_another_host() -> None:
+    parameters = {"headers": {"X-Token": "{{secrets.token}}"}}
+    with receiver(as_json(1)) as endpoint:
+        run("api_call", call(endpoint, **parameters), DOCUMENTS[:1], secret("127.0.0.1"))
+        assert endpoint.requests[0].headers["x-token"] == "s3cret-value"
+        with pytest.raises(SecretUnusableError) as refused:
+            run("api_call", call(endpoint, **parameters, on_error="skip"), DOCUMENTS[:1], secret("api.example.com"))
+        assert refused.value.code == "secret_host_mismatch"
+        with pytest.raises(SecretUnusableError):
+            run("api_call", call(endpoint, **parameters), DOCUMENTS[:1])
+        assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.example/?{port}",
+        "http://127.0.0.1.evil.example:{port}/",
+        "http://127.0.0.1@evil.example:{port}/",
+        "http://user:pw@127.0.0.1:{port}/",
+        "http://evil.example#@127.0.0.1:{port}/",
+        "file:///etc/passwd?{port}",
+        "http://2130706433:{port}/",
+        "http://[::ffff:127.0.0.1]:{port}/",
+        "//127.0.0.1:{port}/",
+    ],
+)
+def test_a_host_that_a_document_brings_is_not_called(url: str) -> None:
+    with receiver(as_json(1)) as endpoint:
+        port = endpoint.url.rpartition(":")[2].partition("/")[0]
+        document = {**DOCUMENTS[0], "url": url.format(port=port)}
+        with pytest.raises(StageError):
+            run("api_call", call(endpoint, url="{{ DOC.url }}"), [document], secret())
+        assert endpoint.requests == []
+
+
+def test_an_allowed_domain_at_an_inner_address_is_not_called() -> None:
+    with receiver(as_json(1)) as endpoint, pytest.raises(StageError) as denied:
+        run("api_call", call(endpoint), DOCUMENTS[:1], policy=EgressPolicy())
+    assert denied.value.code == "egress_denied"
+    assert endpoint.requests == []
+
+
+def test_a_redirect_to_an_inner_address_is_an_error() -> None:
+    with receiver(plain(302, "Location: http://169.254.169.254/latest\r\n")) as endpoint:
+        with pytest.raises(StageError, match="Redirects are not followed"):
+            run("api_call", call(endpoint), DOCUMENTS[:1])
+        assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "more", "message"),
+    [
+        (as_json({"error": "s3cret-value"}, 500), {}, "HTTP 500"),
+        (as_json({"a": 1}), {"response_path": "b"}, "nothing at response_path"),
+        (plain(200, "Content-Type: application/json\r\n", b"{not"), {}, "did not answer with JSON"),
+        (plain(200, body=b"x" * 100), {"max_response_size": 10}, "more than 10 bytes"),
+        (silent, {"timeout": 0.3}, "within 0.3 seconds"),
+    ],
+)
+def test_what_goes_wrong_is_told_without_the_answer(answer: Answer, more: dict[str, Any], message: str) -> None:
+    with receiver(answer) as endpoint:
+        with pytest.raises(StageError, match=message) as failed:
+            run("api_call", call(endpoint, **more, headers={"X-Token": "{{secrets.token}}"}), DOCUMENTS[:1], secret())
+        assert "s3cret-value" not in failed.value.message
+        kept = run("api_call", call(endpoint, **more) | {"on_error": "skip"}, DOCUMENTS[:1])
+        assert (kept.documents, kept.facts) == (DOCUMENTS[:1], {"failed_documents": 1})
+        assert run("api_call", call(endpoint, **more) | {"on_error": "remove"}, DOCUMENTS[:1]).documents == []
+
+
+def test_a_text_answer_stays_text_and_a_rate_limit_sends_all() -> None:
+    with receiver(plain(200, "Content-Type: text/plain\r\n", b"hello")) as endpoint:
+        output = run("api_call", call(endpoint, rate_limit={"requests_per_second": 200}))
+    assert [document["api_response"] for document in output.documents] == ["hello"] * 3
+
+
+def test_a_secret_that_cannot_stand_in_a_header_is_not_shown() -> None:
+    broken = ResolvedSecrets({"token": ResolvedSecret("token", "line\nbreak-ü")})
+    with receiver(as_json(1)) as endpoint, pytest.raises(StageError, match="cannot be sent") as refused:
+        run("api_call", call(endpoint, auth={"type": "bearer", "secret_ref": "token"}), DOCUMENTS[:1], broken)
+    assert "break" not in refused.value.message
+
+
+def test_json_transform_replaces_documents_and_keeps_their_ids() -> None:
+    template = '{"title": {{ DOC.text[:6]|tojson }}, "big": {{ DOC.n > 1 }}}'
+    output = run("json_transform", {"template": template})
+    assert output.documents[2] == {"document_id": "doc_2", "collection_id": "col_1", "title": "Text 2", "big": True}
+
+
+@pytest.mark.parametrize("template", ["not json", "[1]", '{"a": NaN}', "{{ DOC.missing }}", "{{ 'x' * 10**9 }}"])
+def test_a_document_that_cannot_be_transformed_stays_or_fails_the_stage(template: str) -> None:
+    output = run("json_transform", {"template": template})
+    assert (output.documents, output.facts) == (DOCUMENTS, {"failed_documents": 3})
+    with pytest.raises(StageError):
+        run("json_transform", {"template": template, "fail_on_error": True})
+
+
+@pytest.mark.parametrize("strategy", ["priority_truncate", "proportional", "drop_last"])
+@pytest.mark.parametrize("style", ["numbered", "inline", "none"])
+def test_rag_prepare_packs_a_context_that_fits(strategy: str, style: str) -> None:
+    [packed] = run(
+        "rag_prepare", {"max_tokens": 110, "truncation_strategy": strategy, "citation": {"style": style}}
+    ).documents
+    assert 0 < packed["token_count"] == count_tokens(packed["rag_context"]) <= 110
+    used = {"priority_truncate": 2, "proportional": 3, "drop_last": 1}[strategy]
+    assert packed["documents_used"] == len(packed["citations"]) == used
+    assert packed["rag_context"].startswith("[1]") is (style == "numbered")
+    assert packed["tokenizer"].startswith("wordpiece")
+
+
+def test_rag_prepare_lists_pieces_and_uses_a_template() -> None:
+    output = run(
+        "rag_prepare", {"output_mode": "formatted_list", "document_template": "{{ DOC.n }}!", "context_field": "piece"}
+    )
+    assert [document["piece"] for document in output.documents] == ["[1] 0!", "[2] 1!", "[3] 2!"]
+    assert run("rag_prepare", {}, []).documents == []

@@ -1,0 +1,129 @@
+"""Parameters of the stages that ask models, call services and render templates: names, and what is refused where."""
+
+from typing import Any
+
+import pytest
+
+from core.errors import ValidationFailedError
+from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
+from core.retrievers.stages import ignored_parameters, parse_stages
+from tests.security_page import LLM_STAGE
+
+SEARCH = {"searches": [{"feature_uri": "mixpeek://text_extractor@v1/text_embedding", "query": "x"}]}
+CALL = {"url": "https://api.example.com/{{ DOC.id }}", "allowed_domains": ["api.example.com"]}
+
+
+def read(stage_id: str, **parameters: Any) -> Any:
+    """The parameters as the stage gets them."""
+    return STAGE_PARAMETERS[stage_id].model_validate(parameters)
+
+
+def test_the_seed_pages_own_parameters_are_read_and_none_is_unknown() -> None:
+    stages = parse_stages([LLM_STAGE])
+    assert ignored_parameters(stages) == []
+    parameters = read("llm_enrich", **LLM_STAGE["parameters"])  # type: ignore[arg-type]
+    assert (parameters.provider, parameters.model_asked, parameters.api_key) == (
+        "openai",
+        "gpt-4o-mini",
+        "{{secrets.openai_api_key}}",
+    )
+
+
+def test_published_and_older_names_mean_the_same() -> None:
+    schema = {"type": "object"}
+    for names in ({"model": "m", "schema": schema}, {"model_name": "m", "output_schema": schema}):
+        parameters = read("llm_enrich", prompt="x", **names)
+        assert (parameters.model_asked, parameters.output_schema) == ("m", schema)
+    assert read("query_expand", feature_search_config=SEARCH, expansion_model="m").model_asked == "m"
+    assert read("summarize", max_tokens=5).max_output_tokens == 5
+    assert read("llm_filter", criteria="x", explanation=True).include_reasoning
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("openai", "gpt-4o-mini"), ("anthropic", "claude-3-haiku"), ("google", "gemini-2.0-flash")],
+)
+def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
+    assert read("llm_enrich", prompt="x", provider=provider).model_asked == model
+
+
+@pytest.mark.parametrize(
+    ("stage_id", "parameters", "place", "message"),
+    [
+        ("llm_enrich", {}, ("prompt",), "required"),
+        ("llm_enrich", {"prompt": "x", "provider": "typesafe"}, ("provider",), "openai"),
+        ("llm_enrich", {"prompt": "x", "api_key": "sk-proj-literal"}, ("api_key",), "store the key in the vault"),
+        ("llm_enrich", {"prompt": "x", "api_key": "{{INPUT.key}}"}, ("api_key",), "store the key in the vault"),
+        ("llm_enrich", {"prompt": "x", "api_key": "Bearer {{secrets.a}}"}, ("api_key",), "store the key in the vault"),
+        ("llm_enrich", {"prompt": "{{ DOC.text"}, ("prompt",), "cannot be read"),
+        ("llm_enrich", {"prompt": "{{ secrets.key }}"}, ("prompt",), "'secrets' does not exist"),
+        ("llm_enrich", {"prompt": "{{ DOC|shout }}"}, ("prompt",), "no such filter"),
+        ("llm_enrich", {"prompt": "x", "batch_size": 26}, ("batch_size",), "less than or equal to 25"),
+        ("llm_enrich", {"prompt": "x", "temperature": 3}, ("temperature",), "less than or equal to 2"),
+        ("llm_enrich", {"prompt": "x", "output_field": "a b"}, ("output_field",), "a field's name"),
+        ("llm_enrich", {"prompt": "x", "output_field": "document_id"}, ("output_field",), "not an id"),
+        ("llm_enrich", {"prompt": "x", "schema": {"type": "array"}}, ("schema",), "object"),
+        ("llm_enrich", {"prompt": "x", "schema": {"type": "object", "required": 1}}, ("schema",), "not a JSON schema"),
+        (
+            "llm_enrich",
+            {"prompt": "x", "schema": {"type": "object", "properties": {"a": {"$ref": "http://x"}}}},
+            ("schema",),
+            "$ref cannot be used",
+        ),
+        (
+            "llm_enrich",
+            {"prompt": "x", "schema": {"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}},
+            ("schema",),
+            "pattern cannot be used",
+        ),
+        ("llm_enrich", {"prompt": "x", "when": "{{ DOC.a"}, ("when",), "cannot be read"),
+        ("llm_enrich", {"prompt": "x", "when": {"field": "a", "operator": "~"}}, ("when",), "operator"),
+        ("llm_enrich", {"prompt": "x", "multimodal_inputs": ["a"]}, ("multimodal_inputs",), "not available"),
+        ("llm_enrich", {"prompt": "x", "model": "{{secrets.a}}"}, (), "cannot be filled in"),
+        ("llm_filter", {"criteria": "{% include 'a' %}"}, ("criteria",), "cannot use include"),
+        ("summarize", {"truncation_strategy": "other"}, ("truncation_strategy",), "drop_last"),
+        ("query_expand", {"feature_search_config": {}}, ("feature_search_config", "searches"), "required"),
+        ("api_call", {"url": "https://a.example"}, ("allowed_domains",), "required"),
+        ("api_call", {**CALL, "allowed_domains": []}, ("allowed_domains",), "at least 1"),
+        ("api_call", {**CALL, "allowed_domains": ["*"]}, ("allowed_domains", 0), "a host such as"),
+        ("api_call", {**CALL, "allowed_domains": ["{{INPUT.host}}"]}, ("allowed_domains", 0), "a host such as"),
+        ("api_call", {**CALL, "timeout": 61}, ("timeout",), "less than or equal to 60"),
+        ("api_call", {**CALL, "max_response_size": 10**8}, ("max_response_size",), "less than or equal to"),
+        ("api_call", {**CALL, "auth": {"type": "bearer"}}, ("auth",), "name the secret"),
+        ("api_call", {**CALL, "auth": {"type": "bearer", "value": "sk-Literal"}}, ("auth", "value"), "in the vault"),
+        ("api_call", {**CALL, "headers": {"Host": "x"}}, ("headers",), "no header that can be set"),
+        ("api_call", {**CALL, "headers": {"X-A": "{{ secrets.a }} b"}}, ("headers",), "'secrets' does not exist"),
+        ("api_call", {**CALL, "body": {"a": ["{{ secrets.a }}"]}}, ("body",), "'secrets' does not exist"),
+        ("api_call", {**CALL, "url": "https://{{ secrets.a }}/"}, ("url",), "'secrets' does not exist"),
+        ("json_transform", {"template": "{% for %}"}, ("template",), "cannot be read"),
+        ("rag_prepare", {"citation": {"style": "footnote"}}, ("citation", "style"), "numbered"),
+    ],
+)
+def test_wrong_values_are_named_with_their_place(
+    stage_id: str, parameters: dict[str, Any], place: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValidationFailedError) as refused:
+        parse_stages([{"stage_id": stage_id, "parameters": parameters}])
+    [problem] = refused.value.problems
+    assert problem.location == ("stages", 0, "parameters", *place)
+    assert message in problem.message
+    assert "literal" not in problem.message.lower()
+
+
+def test_templates_and_references_stay_when_placeholders_are_filled_in() -> None:
+    filled = fill_in(
+        "llm_enrich",
+        {
+            "prompt": "{{ INPUT.a }}",
+            "model": "{{INPUT.a}}",
+            "api_key": "{{secrets.k}}",
+            "when": {"field": "x", "value": "{{INPUT.a}}"},
+        },
+        {"a": "value"},
+    )
+    assert filled == {
+        "prompt": "{{ INPUT.a }}",
+        "model": "value",
+        "api_key": "{{secrets.k}}",
+        "when": {"field": "x", "value": "value"},
+    }
