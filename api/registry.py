@@ -16,6 +16,7 @@ from api.routes import (
     namespaces,
     organizations,
     retrievers,
+    secrets,
     tasks,
     users,
     webhooks,
@@ -32,6 +33,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *batches.ROUTES,
     *tasks.ROUTES,
     *retrievers.ROUTES,
+    *secrets.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
 )

@@ -45,10 +45,19 @@ from core.tenancy.key_use import KeyUse
 from core.tenancy.keys import KeyVerifier
 from core.tenancy.namespace_store import NamespaceStore
 from core.tenancy.organization_store import OrganizationStore
+from core.tenancy.removal import OrganizationRemoval
 from core.tenancy.tenant import Organization
 from core.tenancy.tenant_cache import TenantCache
 from core.tenancy.user_store import UserStore
+from core.vault.access import AccessStore
 from core.vault.cipher import Cipher
+from core.vault.data_keys import DataKeys
+from core.vault.kek_choice import choose_key_encryption
+from core.vault.resolver import SecretResolver
+from core.vault.rotation import KeyRotation
+from core.vault.store import SecretStore
+from core.vault.use import SecretUse
+from core.vault.used_by import SecretUsage
 from core.webhooks.store import WebhookStore
 
 
@@ -85,6 +94,13 @@ class Services:
     heartbeats: Heartbeats
     metrics: Metrics
     webhooks: WebhookStore
+    secrets: SecretStore
+    secret_access: AccessStore
+    secret_usage: SecretUsage
+    secret_use: SecretUse
+    resolver: SecretResolver
+    key_rotation: KeyRotation
+    removal: OrganizationRemoval
     limiter: Limiter
     auth_failures: AuthFailureLimiter
     audit: AuditTrail
@@ -99,6 +115,7 @@ class Services:
     def close(self) -> None:
         """Write down what is only remembered, and close the connections."""
         self.key_use.close()
+        self.secret_use.close()
         self.recorder.close()
         self.doorbell.close()
         self.redis.close()
@@ -129,6 +146,14 @@ def build_services(settings: Settings) -> Services:
     audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, blobs)
+    kek = choose_key_encryption(settings)
+    data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
+    cipher = Cipher(data_keys)
+    secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
+    retrievers = RetrieverStore(handles)
+    secret_use = SecretUse(secrets, secret_access)
+    tenants = TenantCache(limits_redis, organizations, namespaces)
+    rotation = KeyRotation(handles, kek, data_keys, cipher)
     return Services(
         settings=settings,
         database=database,
@@ -140,7 +165,7 @@ def build_services(settings: Settings) -> Services:
         users=UserStore(handles),
         keys=keys,
         namespaces=namespaces,
-        tenants=TenantCache(limits_redis, organizations, namespaces),
+        tenants=tenants,
         authenticator=Authenticator(keys, auth_failures, key_use),
         key_use=key_use,
         ledger=ledger,
@@ -153,11 +178,18 @@ def build_services(settings: Settings) -> Services:
         buckets=BucketStore(handles, blobs),
         collections=CollectionStore(handles),
         batches=BatchStore(handles),
-        retrievers=RetrieverStore(handles),
+        retrievers=retrievers,
         executions=ExecutionStore(handles),
         heartbeats=heartbeats,
         metrics=Metrics(heartbeats),
-        webhooks=WebhookStore(handles, Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)), redis),
+        webhooks=WebhookStore(handles, data_keys, cipher, redis),
+        secrets=secrets,
+        secret_usage=SecretUsage(organizations, namespaces, retrievers),
+        secret_access=secret_access,
+        secret_use=secret_use,
+        resolver=SecretResolver(secrets, cipher, trail, secret_use, clock),
+        key_rotation=rotation,
+        removal=OrganizationRemoval(handles, clock, rotation, tenants),
         limiter=Limiter(limits_redis, settings.plans, settings.api_processes),
         auth_failures=auth_failures,
         audit=trail,
@@ -165,6 +197,12 @@ def build_services(settings: Settings) -> Services:
         checkpoints=checkpoints,
         auditor=Auditor(trail, checkpoints, audit_keys, Verifier(settings.audit_verify_keys)),
     )
+
+
+def build_cipher(settings: Settings, database: Database[Document]) -> Cipher:
+    """What opens sealed values, for a process that needs nothing else of the vault."""
+    kek = choose_key_encryption(settings)
+    return Cipher(DataKeys(Handles(database), kek, settings.data_key_cache_seconds))
 
 
 def _failure_policies(settings: Settings) -> FailurePolicies:

@@ -58,6 +58,15 @@ def misplaced_references(parameters: Mapping[str, Any]) -> list[FieldProblem]:
     ]
 
 
+def references_anywhere(value: object, at: tuple[str | int, ...]) -> list[FieldProblem]:
+    """Fields that name a secret in a structure where none may stand at all; `at` is where the structure stands."""
+    return [
+        FieldProblem(place, "a secret cannot be named here", "secret_place")
+        for place, text in _texts(value, at)
+        if reference_of(text) or _LOOKS_LIKE_ONE.search(text)
+    ]
+
+
 def _allowed(place: tuple[str | int, ...]) -> bool:
     return any(
         len(place) == len(allowed) and all(want in ("*", part) for want, part in zip(allowed, place, strict=True))
