@@ -1,4 +1,4 @@
-"""The example of the security page that the whole system must make true, word for word."""
+"""The examples of the security page that the whole system must make true, word for word."""
 
 LLM_STAGE = {
     "stage_type": "apply",
@@ -11,3 +11,12 @@ LLM_STAGE = {
         "api_key": "{{secrets.openai_api_key}}",
     },
 }
+
+CREATE_SECRET = r"""curl -X POST "https://api.mixpeek.com/v1/organizations/secrets" \
+  -H "Authorization: Bearer YOUR_API_KEY" \
+  -H "Content-Type: application/json" \
+  -d '{
+    "secret_name": "openai_api_key",
+    "secret_value": "sk-proj-abc123..."
+  }'"""
+"""Storing a secret, word for word."""

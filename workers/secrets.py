@@ -75,15 +75,19 @@ def destinations(stages: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ..
 def _destination(parameters: Mapping[str, Any]) -> str:
     for name in _ADDRESS_PARAMETERS:
         address = parameters.get(name)
-        if isinstance(address, str) and "{" not in address.partition("?")[0]:
-            try:
-                host = urlsplit(address).hostname
-            except ValueError:
-                continue
-            if host:
-                return host.lower()
+        if isinstance(address, str) and (host := _host_of(address)):
+            return host
     provider = parameters.get("provider")
     return provider if isinstance(provider, str) and "{" not in provider else _UNKNOWN
+
+
+def _host_of(address: str) -> str | None:
+    try:
+        parts = urlsplit(address)
+        # a placeholder is not filled in yet
+        return None if "{" in parts.netloc else parts.hostname
+    except ValueError:
+        return None
 
 
 def _cleaned(error: KeystageError, redactor: Redactor) -> KeystageError:

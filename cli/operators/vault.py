@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from cli.operators.session import json_option, operator_session, print_json, show
+from config.logging_setup import configure_logging
 from core.bootstrap import Services
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
@@ -35,6 +36,8 @@ def rotate(
     if not (wants_kek or wants_data_keys):
         raise click.UsageError("Say what to rotate: --kek, --data-keys, or both.")
     with operator_session() as services:
+        # what a rotation meets on its way goes to stderr: stdout has the report alone
+        configure_logging(services.settings, "operator")
         moment = before.replace(tzinfo=UTC) if before else services.clock.now()
         report: dict[str, object] = {}
         if wants_data_keys:

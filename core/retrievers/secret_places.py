@@ -6,10 +6,33 @@ from typing import Any
 from core.errors import FieldProblem
 from core.vault.references import misplaced_references, references_anywhere, references_in
 
+LLM_STAGES = frozenset({"llm_enrich", "llm_filter", "summarize", "query_expand"})
+"""Stages that call a language model with a key."""
+_DEFAULT_PROVIDER = "openai"
+
 
 def secret_names(stages: Sequence[Mapping[str, Any]]) -> list[str]:
     """The secrets that stored stages name, in order, each once."""
     return sorted({found.name for stage in stages for found in references_in(stage["config"]["parameters"])})
+
+
+def with_default_credentials(
+    stages: Sequence[Mapping[str, Any]], credentials: Mapping[str, str]
+) -> list[Mapping[str, Any]]:
+    """The stages, in which an LLM stage that names no key names the organization's secret for its provider."""
+    return [_with_default(stage, credentials) for stage in stages]
+
+
+def _with_default(stage: Mapping[str, Any], credentials: Mapping[str, str]) -> Mapping[str, Any]:
+    config = stage["config"]
+    parameters = config["parameters"]
+    if config["stage_id"] not in LLM_STAGES or parameters.get("api_key") is not None:
+        return stage
+    provider = parameters.get("provider") or _DEFAULT_PROVIDER
+    name = credentials.get(provider) if isinstance(provider, str) else None
+    if name is None:
+        return stage
+    return {**stage, "config": {**config, "parameters": {**parameters, "api_key": f"{{{{secrets.{name}}}}}"}}}
 
 
 def misplaced_secrets(body: Mapping[str, Any]) -> list[FieldProblem]:

@@ -55,13 +55,13 @@ class GoogleKeys:
 
 
 def _answered(call: Callable[[], Any]) -> Any:
-    from google.api_core.exceptions import GoogleAPIError, InvalidArgument
+    from google.api_core.exceptions import BadRequest, GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
 
     try:
         return call()
-    except InvalidArgument as error:
+    except BadRequest as error:
         raise not_its_own() from error
     except (GoogleAPIError, GoogleAuthError, RequestException) as error:
         raise UnavailableError(f"Google Cloud KMS does not answer: {type(error).__name__}.") from error

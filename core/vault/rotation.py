@@ -5,6 +5,7 @@ again; the old one opens what is left until nothing is, and is then destroyed.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -181,10 +182,8 @@ class KeyRotation:
         """Destroy all keys of an organization, and keep it from ever getting another. Not to be undone."""
         keys = self._handles.organization(scope)["org_keys"]
         tombstone = {"_id": key_id(scope, 1), "version": 1, "state": KeyState.DESTROYED.value, "created_at": now()}
-        try:
+        with suppress(DuplicateKeyError):
             keys.insert_one(tombstone)
-        except DuplicateKeyError:
-            log.debug("vault.organization_had_keys")
         versions: list[int] = []
 
         def write(data: OrganizationData) -> None:

@@ -17,6 +17,7 @@ class Guard:
 _HANDLES = "core/storage/handles.py"
 _JOBS, _LEDGER = "tests/contract/test_jobs.py", "tests/contract/test_ledger.py"
 _SCHEMA = "core/storage/schema.py"
+_VAULT = "tests/contract/test_vault.py"
 
 GUARDS = (
     Guard(
@@ -95,5 +96,68 @@ GUARDS = (
         '{"$cond": [runnable, 1, 0]}',
         "0",
         _JOBS,
+    ),
+    Guard(
+        "vault: the envelope is compared after decryption",
+        "core/vault/cipher.py",
+        'if envelope["for"] != record.parts():',
+        "if False:",
+        "tests/unit/vault/test_cipher.py",
+    ),
+    Guard(
+        "vault: the derived key is bound to the record",
+        "core/vault/cipher.py",
+        "for item in [_PURPOSE, *record.parts()]",
+        "for item in [_PURPOSE]",
+        "tests/unit/vault/test_cipher.py",
+    ),
+    Guard(
+        "vault: a wrapped data key is bound to its organization",
+        "core/vault/kek.py",
+        "(_PURPOSE, internal_id, str(version), *more)",
+        "(_PURPOSE, *more)",
+        "tests/contract/test_key_encryption.py",
+    ),
+    Guard(
+        "vault: a use that cannot be recorded does not happen",
+        "core/vault/resolver.py",
+        'raise UnavailableError("The audit log cannot be written, so no secret was given.") from error',
+        "return",
+        _VAULT,
+    ),
+    Guard(
+        "vault: a secret is used only where and while it may be",
+        "core/vault/resolver.py",
+        "if why := secret.unusable_in(scope.namespace_id, self._clock.now()):",
+        "if why := None:",
+        _VAULT,
+    ),
+    Guard(
+        "vault: secrets are named in a closed list of places",
+        "core/vault/references.py",
+        "if name and _allowed(place):",
+        "if name:",
+        "tests/unit/vault/test_references.py",
+    ),
+    Guard(
+        "vault: a reference elsewhere is refused",
+        "api/routes/retrievers.py",
+        "if misplaced := misplaced_secrets(call.body):",
+        "if misplaced := []:",
+        "tests/integration/test_secrets_api.py",
+    ),
+    Guard(
+        "vault: nothing is sealed under a key that is retired",
+        "core/vault/data_keys.py",
+        'still = {"_id": key_id(scope, key.version), "state": KeyState.ACTIVE.value}',
+        'still = {"_id": key_id(scope, key.version)}',
+        _VAULT,
+    ),
+    Guard(
+        "vault: what was resolved is taken out of results",
+        "workers/secrets.py",
+        "self.redactor.json(result.documents)",
+        "result.documents",
+        "tests/integration/test_job_secrets.py",
     ),
 )
