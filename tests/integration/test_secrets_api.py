@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.errors import ConflictError
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.vault.resolver import UsedBy
+from core.vault.secret import SecretLimits
 from tests.integration.conftest import Tenant
 from tests.security_page import CREATE_SECRET, LLM_STAGE
 
@@ -157,17 +159,11 @@ def test_a_key_bound_to_one_secret_sees_and_names_no_other(new_tenant: Callable[
     tenant = new_tenant(Permission.ADMIN, scopes=scopes)
     for name in ("mine", "other"):
         secret_id = f"sec_{name}_{tenant.scope.internal_id}"
-        tenant.services.secrets.create(tenant.scope, secret_id, name, VALUE, limits())
+        tenant.services.secrets.create(tenant.scope, secret_id, name, VALUE, SecretLimits())
     assert tenant.get(SECRETS).get_json() == {"secrets": ["mine"], "count": 1}
     assert tenant.get(f"{SECRETS}/other").status_code == 403
     assert retriever(tenant, stage_with("{{secrets.other}}")).status_code == 403
     assert retriever(tenant, stage_with("{{secrets.mine}}")).status_code == 200
-
-
-def limits() -> Any:
-    from core.vault.secret import SecretLimits
-
-    return SecretLimits()
 
 
 def stage_with(reference: str) -> dict[str, Any]:
@@ -250,3 +246,24 @@ def test_access_shows_callers_outcomes_and_what_is_unusual(tenant: Tenant) -> No
     assert shown["outcomes"] == {"used": 1, "secret_disabled": 1}
     assert shown["unusual"] == [{"kind": "denied", "what": "secret_disabled", "count": 1}]
     assert tenant.get(f"{SECRETS}/openai_api_key").get_json()["last_used_at"] is not None
+
+
+def test_a_deleted_organization_gets_no_answer_any_more(new_tenant: Callable[..., Tenant]) -> None:
+    tenant, other = new_tenant(), new_tenant()
+    for each in (tenant, other):
+        create(each)
+    assert tenant.services.removal.remove(tenant.scope.organization) == 1
+    assert [tenant.get(path).status_code for path in (SECRETS, "/v1/me", "/v1/retrievers")] == [401, 401, 401]
+    assert tenant.services.database["secrets"].count_documents({"internal_id": tenant.scope.internal_id}) == 0
+    with pytest.raises(ConflictError, match="destroyed"):
+        tenant.services.secrets.create(tenant.scope, "sec_again", "again", VALUE, SecretLimits())
+    # an operator may find it, and begin again what was stopped; a neighbour notices nothing
+    assert tenant.services.organizations.find(tenant.organization_id).deleted_at is not None
+    assert tenant.services.removal.remove(tenant.scope.organization) == 1
+    assert resolve(other) == VALUE
+
+
+def test_an_organization_that_never_had_a_secret_cannot_get_one_after_its_deletion(tenant: Tenant) -> None:
+    tenant.services.removal.remove(tenant.scope.organization)
+    with pytest.raises(ConflictError, match="destroyed"):
+        tenant.services.secrets.create(tenant.scope, "sec_first", "first", VALUE, SecretLimits())

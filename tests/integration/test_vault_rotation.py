@@ -326,3 +326,17 @@ def audited(services: Services, scope: OrganizationScope) -> set[tuple[str, str]
     return {
         (row["action"], row["status"]) for row in services.database["audit"].find({"internal_id": scope.internal_id})
     }
+
+
+def test_an_operator_sees_who_used_a_secret_and_under_which_key_all_lie(services: Services) -> None:
+    scope = one_organization(services)
+    use(services, scope)
+    services.secret_use.write()
+    organization_id = services.organizations.get(scope.organization).organization_id
+    (shown,) = run(services, "vault", "access", "--org", organization_id, "--json")
+    assert (shown["secret_name"], shown["callers"], shown["unusual"]) == ("k", {"key_1": 1}, [])
+    states = run(services, "vault", "status", "--json")
+    assert states == services.key_rotation.states()
+    assert {row["kek_id"] for row in states} <= {"environment:k1", "environment:k2"}
+    reports = run(services, "vault", "rotate", "--kek", "--data-keys", "--org", organization_id, "--json")
+    assert (reports["data_keys"]["begun"], reports["kek"]["kek_id"]) == (1, "environment:k2")
