@@ -197,7 +197,9 @@ def test_both_rotations_of_1000_organizations_in_use(services: Services, capsys:
     services.secret_use.write()
     with capsys.disabled():
         print(f"\norganizations: {ORGANIZATIONS}, set up in {set_up:.1f} s; rotated twice, killed twice", end=" ")
-        print(f"in {time.monotonic() - started - set_up:.1f} s; uses: {traffic.used}, failed: {len(traffic.failures)}")
+        took = time.monotonic() - started - set_up
+        rate = traffic.used / took
+        print(f"in {took:.1f} s; uses: {traffic.used} ({rate:.1f}/s), failed: {len(traffic.failures)}")
         print(f"longest use: {traffic.longest_ms:.0f} ms; {rewrapped}; {resealed}")
     assert traffic.failures == []
     assert traffic.used > USES_A_SECOND
