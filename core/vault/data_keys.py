@@ -52,16 +52,13 @@ class DataKeys:
 
     def find(self, internal_id: str, version: int) -> DataKey | None:
         """A key that is not destroyed. Raises IntegrityError for a forged one, UnavailableError."""
-        with self._lock:
-            until, kept = self._kept.get((internal_id, version), (0.0, None))
-        if kept is not None and until > time.monotonic():
+        if kept := self._remembered(internal_id, version):
             return kept
         scope = OrganizationScope(internal_id)
         row = self._handles.organization(scope)["org_keys"].find_one({"_id": key_id(scope, version)})
         if row is None or row["state"] == KeyState.DESTROYED:
             return None
-        material = self._kek.unwrap(wrapped_of(row), internal_id, version)
-        return self._keep(DataKey(internal_id, version, material))
+        return self._unwrapped(row)
 
     def write_sealed(self, scope: OrganizationScope, write: Callable[[OrganizationData, DataKey], None]) -> None:
         """Store what `write` seals under the key it is given, in one transaction. `write` may be called again.
@@ -77,12 +74,9 @@ class DataKeys:
         """The key for new values; made when the organization has none yet. Raises ConflictError when it may not."""
         for _ in range(_TRIES):
             row = self._handles.organization(scope)["org_keys"].find_one({"state": KeyState.ACTIVE.value})
-            if row is None:
-                self._make_first(scope)
-                continue
-            key = self.find(scope.internal_id, row["version"])
-            if key is not None:
-                return key
+            if row is not None:
+                return self._remembered(scope.internal_id, row["version"]) or self._unwrapped(row)
+            self._make_first(scope)
         raise UnavailableError("The organization's data key keeps changing; try again.")
 
     def new_key(self, scope: OrganizationScope, version: int) -> Document:
@@ -130,6 +124,15 @@ class DataKeys:
 
         self._handles.organization(scope).all_or_nothing(mark_and_write)
         return marked[-1]
+
+    def _remembered(self, internal_id: str, version: int) -> DataKey | None:
+        with self._lock:
+            until, kept = self._kept.get((internal_id, version), (0.0, None))
+        return kept if until > time.monotonic() else None
+
+    def _unwrapped(self, row: Mapping[str, Any]) -> DataKey:
+        internal_id, version = row["internal_id"], row["version"]
+        return self._keep(DataKey(internal_id, version, self._kek.unwrap(wrapped_of(row), internal_id, version)))
 
     def _keep(self, key: DataKey) -> DataKey:
         moment, name = time.monotonic(), (key.internal_id, key.version)

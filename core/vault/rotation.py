@@ -104,19 +104,19 @@ class KeyRotation:
 
         Called again after it was stopped, with the same moment, it goes on from where it was.
         """
-        begun = self._begin(scope, before)
+        rows = list(self._handles.organization(scope)["org_keys"].find({"version": {"$gte": 1}}))
+        active = next((row for row in rows if row["state"] == KeyState.ACTIVE), None)
+        begun = active is not None and active["created_at"] < before and self._succeed(scope, active)
+        retired = sorted(row["version"] for row in rows if row["state"] == KeyState.DECRYPT_ONLY)
         values = unreadable = destroyed = 0
-        for version in self._retiring(scope):
+        for version in [*retired, *([active["version"]] if active and begun else [])]:
             moved, failed = self._reseal_all(scope, version)
             values, unreadable = values + moved, unreadable + failed
             destroyed += self._destroy_if_unused(scope, version)
         return Resealed(begun, values, destroyed, unreadable)
 
-    def _begin(self, scope: OrganizationScope, before: datetime) -> bool:
-        """Make the next key the active one; the present one only opens from now on."""
-        active = self._handles.organization(scope)["org_keys"].find_one({"state": KeyState.ACTIVE.value})
-        if active is None or active["created_at"] >= before:
-            return False
+    def _succeed(self, scope: OrganizationScope, active: Mapping[str, Any]) -> bool:
+        """Make the next key the active one; the present one only opens from now on. False: somebody else did."""
         successor = self._keys.new_key(scope, active["version"] + 1)
         retired: list[bool] = []
 
@@ -128,10 +128,6 @@ class KeyRotation:
 
         self._handles.organization(scope).all_or_nothing(write)
         return retired[-1]
-
-    def _retiring(self, scope: OrganizationScope) -> list[int]:
-        rows = self._handles.organization(scope)["org_keys"].find({"version": {"$gte": 1}})
-        return sorted(row["version"] for row in rows if row["state"] == KeyState.DECRYPT_ONLY)
 
     def _reseal_all(self, scope: OrganizationScope, version: int) -> tuple[int, int]:
         """Seal all values under this key again; how many were, and how many do not open."""
