@@ -8,12 +8,13 @@ import click
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Run the whole embedded stack in the foreground."),
     "demo": ("cli.demo.command:demo", "Show the main job on real files, end to end, on a private stack."),
-    "org": ("cli.operators.organizations:org", "Create and list organizations."),
+    "org": ("cli.operators.organizations:org", "Create, list and delete organizations."),
     "jobs": ("cli.operators.jobs:jobs", "Look at jobs, and run a failed one again."),
     "webhooks": ("cli.operators.webhooks:webhooks", "Look at deliveries, and replay what failed."),
     "settings": ("cli.operators.settings:settings", "Show every setting and where it came from; secrets stay masked."),
     "audit": ("cli.operators.audit:audit", "Check that the audit log is what was written, and read it."),
     "doctor": ("cli.operators.doctor.command:doctor", "Hold the running installation against docs/hardening.md."),
+    "vault": ("cli.operators.vault:vault", "Rotate keys, see under which ones secrets lie, and who uses secrets."),
     "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
 }
 """Each subcommand: where its click command is, and its line in the help."""

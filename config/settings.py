@@ -23,6 +23,8 @@ from config.plans import PlanLimits, over_published, published_plans
 from config.secret_managers import manager_source
 from config.tls import TlsSettings
 
+KekProvider = Literal["environment", "file", "transit", "aws", "google"]
+"""Where key-encryption keys can live."""
 _DEFAULT_RETRY_SCHEDULE = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
 
@@ -90,6 +92,32 @@ class Settings(TlsSettings, BaseSettings):
 
     vault_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Key-encryption keys, newest first, each `<id>:<32 bytes as urlsafe base64>`."""
+    kek_provider: KekProvider = "environment"
+    """Where key-encryption keys live: `environment` (vault_keys), `file`, `transit`, `aws` or `google`."""
+    kek_previous_provider: KekProvider | None = None
+    """The provider used before, until `keystage vault rotate --kek` has moved every data key to the new one."""
+    kek_file: Path | None = None
+    """For `file`: a mounted file with one key a line, in the form of vault_keys, newest first."""
+    kek_transit_url: str | None = None
+    """For `transit`: the address of HashiCorp Vault or OpenBao."""
+    kek_transit_token: SecretStr | None = None
+    """For `transit`: a token that may encrypt, decrypt and read the key."""
+    kek_transit_mount: str = "transit"
+    """For `transit`: where the engine is mounted."""
+    kek_transit_key: str = "keystage"
+    """For `transit`: the key's name."""
+    kek_aws_key: str | None = None
+    """For `aws`: the KMS key's id, ARN or alias. Credentials come from boto3's usual places."""
+    kek_aws_region: str | None = None
+    """For `aws`: the region, where boto3 does not know it."""
+    kek_aws_endpoint_url: str | None = None
+    """For `aws`: another endpoint, such as one inside a private network."""
+    kek_google_key: str | None = None
+    """For `google`: projects/…/locations/…/keyRings/…/cryptoKeys/…. Credentials are the application default ones."""
+    kek_google_endpoint: str | None = None
+    """For `google`: another endpoint, such as one inside a private network."""
+    data_key_cache_seconds: float = Field(default=60.0, ge=0, le=600)
+    """How long a process keeps an organization's unwrapped data key in memory."""
     key_peppers: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """API-key peppers, newest first, in the same form."""
     audit_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()

@@ -47,10 +47,19 @@ from core.tenancy.namespace_contents import NamespaceContents
 from core.tenancy.namespace_deletion import NamespaceDeletions
 from core.tenancy.namespace_store import NamespaceStore
 from core.tenancy.organization_store import OrganizationStore
+from core.tenancy.removal import OrganizationRemoval
 from core.tenancy.tenant import Organization
 from core.tenancy.tenant_cache import TenantCache
 from core.tenancy.user_store import UserStore
+from core.vault.access import AccessStore
 from core.vault.cipher import Cipher
+from core.vault.data_keys import DataKeys
+from core.vault.kek_choice import choose_key_encryption
+from core.vault.resolver import SecretResolver
+from core.vault.rotation import KeyRotation
+from core.vault.store import SecretStore
+from core.vault.use import SecretUse
+from core.vault.used_by import SecretUsage
 from core.webhooks.store import WebhookStore
 
 
@@ -88,6 +97,13 @@ class Services:
     heartbeats: Heartbeats
     metrics: Metrics
     webhooks: WebhookStore
+    secrets: SecretStore
+    secret_access: AccessStore
+    secret_usage: SecretUsage
+    secret_use: SecretUse
+    resolver: SecretResolver
+    key_rotation: KeyRotation
+    removal: OrganizationRemoval
     limiter: Limiter
     auth_failures: AuthFailureLimiter
     audit: AuditTrail
@@ -102,6 +118,7 @@ class Services:
     def close(self) -> None:
         """Write down what is only remembered, and close the connections."""
         self.key_use.close()
+        self.secret_use.close()
         self.recorder.close()
         self.doorbell.close()
         self.redis.close()
@@ -113,7 +130,7 @@ def build_services(settings: Settings) -> Services:
     """Wire one process. Connects to MongoDB and creates what its schema lacks."""
     # a key that is not well formed is refused before anything is connected
     peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
-    vault_keys = Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys)
+    kek = choose_key_encryption(settings)
     log_commands(settings.mongo_command_log)
     database = connect(settings.mongo_url, settings.mongo_tls)
     create_schema(database)
@@ -136,6 +153,12 @@ def build_services(settings: Settings) -> Services:
     audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, blobs)
+    data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
+    cipher = Cipher(data_keys)
+    secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
+    retrievers = RetrieverStore(handles)
+    secret_use = SecretUse(secrets, secret_access)
+    rotation = KeyRotation(handles, kek, data_keys, cipher)
     return Services(
         settings=settings,
         database=database,
@@ -161,11 +184,18 @@ def build_services(settings: Settings) -> Services:
         buckets=BucketStore(handles, blobs),
         collections=CollectionStore(handles),
         batches=BatchStore(handles),
-        retrievers=RetrieverStore(handles),
+        retrievers=retrievers,
         executions=ExecutionStore(handles),
         heartbeats=heartbeats,
         metrics=Metrics(heartbeats),
-        webhooks=WebhookStore(handles, Cipher(vault_keys), redis),
+        webhooks=WebhookStore(handles, data_keys, cipher, redis),
+        secrets=secrets,
+        secret_usage=SecretUsage(organizations, namespaces, retrievers),
+        secret_access=secret_access,
+        secret_use=secret_use,
+        resolver=SecretResolver(secrets, cipher, trail, secret_use, clock),
+        key_rotation=rotation,
+        removal=OrganizationRemoval(handles, clock, rotation, tenants),
         limiter=Limiter(limits_redis, settings.plans, settings.api_processes),
         auth_failures=auth_failures,
         audit=trail,
@@ -173,6 +203,12 @@ def build_services(settings: Settings) -> Services:
         checkpoints=checkpoints,
         auditor=Auditor(trail, checkpoints, audit_keys, Verifier(settings.audit_verify_keys)),
     )
+
+
+def build_cipher(settings: Settings, database: Database[Document]) -> Cipher:
+    """What opens sealed values, for a process that needs nothing else of the vault."""
+    kek = choose_key_encryption(settings)
+    return Cipher(DataKeys(Handles(database), kek, settings.data_key_cache_seconds))
 
 
 def _failure_policies(settings: Settings) -> FailurePolicies:

@@ -36,6 +36,7 @@ class Prefix(StrEnum):
     DELIVERY = "dlv_"
     ATTEMPT = "att_"
     AUDIT = "aud_"
+    SECRET = "sec_"  # noqa: S105 - a prefix
     OPERATION = "op_"
     REQUEST = "req_"
 

@@ -51,6 +51,7 @@ SYSTEM_QUERIES = (
     _system("api_keys", "find", "_id", "a key is looked up before its organization is known"),
     _system("organizations", "find", "organization_id", "an operator names an organization"),
     _system("organizations", "find", "", "an operator lists the organizations"),
+    _system("org_keys", "find aggregate", "kek_id", "an operator moves data keys to another key-encryption key"),
     _system("leases", "find update insert delete", "_id holder until", "which process leads"),
     _system("heartbeats", "find update delete", "_id at", "which processes live"),
 )

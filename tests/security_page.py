@@ -68,3 +68,12 @@ LINES = {
     ),
 }
 """What the page asks of an operator and promises a customer, by its headings."""
+
+CREATE_SECRET = r"""curl -X POST "https://api.mixpeek.com/v1/organizations/secrets" \
+  -H "Authorization: Bearer YOUR_API_KEY" \
+  -H "Content-Type: application/json" \
+  -d '{
+    "secret_name": "openai_api_key",
+    "secret_value": "sk-proj-abc123..."
+  }'"""
+"""Storing a secret, word for word."""

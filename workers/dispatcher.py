@@ -19,12 +19,12 @@ import uvloop
 
 from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
+from core.bootstrap import build_cipher
 from core.egress.policy import EgressPolicy
-from core.errors import IntegrityError
+from core.errors import IntegrityError, UnavailableError
 from core.storage.command_log import log_commands
 from core.storage.failures import is_backend_failure
-from core.storage.keyring import Keyring
-from core.storage.mongo import connect_async
+from core.storage.mongo import connect, connect_async
 from core.storage.redis import DeliverySignal
 from core.vault.cipher import Cipher, SealedValue
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
@@ -156,19 +156,20 @@ class Dispatcher:
     async def _send(self, claimed: ClaimedDelivery, body: bytes) -> Attempt:
         endpoint = claimed.endpoint or {}
         try:
-            signed = self._signed(claimed, body)
-        except IntegrityError as error:
+            signed = await self._signed(claimed, body)
+        except (IntegrityError, UnavailableError) as error:
             log.error("delivery.not_signed", delivery_id=claimed.delivery_id, error=error.message)
             return Attempt(AttemptResult.NOT_SENT, error="signing_secret_unreadable")
         return await self._sender.send(endpoint["url"], endpoint["headers"] | signed, body, endpoint["timeout_seconds"])
 
-    def _signed(self, claimed: ClaimedDelivery, body: bytes) -> dict[str, str]:
+    async def _signed(self, claimed: ClaimedDelivery, body: bytes) -> dict[str, str]:
         timestamp = int(time.time())
         sealed = claimed.endpoint["secret"] if claimed.endpoint else None
         if sealed is None:
             return {"webhook-id": claimed.event_id, "webhook-timestamp": str(timestamp)}
         record = secret_record(claimed.scope.internal_id, claimed.webhook_id)
-        secret = self._cipher.open(record, SealedValue(sealed["key_id"], sealed["token"]))
+        # the organization's key may have to be read, and unwrapped by a service far away
+        secret = await asyncio.to_thread(self._cipher.open, record, SealedValue.of(sealed))
         return signature_headers([secret], claimed.event_id, timestamp, body)
 
     def _judge(self, claimed: ClaimedDelivery, attempt: Attempt) -> tuple[DeliveryStatus, timedelta | None]:
@@ -212,7 +213,8 @@ async def dispatch(settings: Settings) -> None:
     # longer than any request can take, so that a living dispatcher keeps what it claimed
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
     sender = Sender(EgressPolicy.allowing(settings.egress_allow_cidrs), settings.webhook_timeout_seconds, _SLOTS)
-    cipher = Cipher(Keyring("KEYSTAGE_VAULT_KEYS", settings.vault_keys))
+    keys_database = connect(settings.mongo_url, settings.mongo_tls)
+    cipher = build_cipher(settings, keys_database)
     wake = DeliverySignal(settings.redis_url, settings.redis_tls)
     dispatcher = Dispatcher(settings, queue, sender, cipher)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -224,6 +226,7 @@ async def dispatch(settings: Settings) -> None:
         await wake.close()
         await sender.close()
         await database.client.close()
+        keys_database.client.close()
 
 
 def main() -> None:

@@ -1,10 +1,18 @@
-"""Runs a retriever job: one chain of stages on Ray, and its result stored before the job is decided."""
+"""Runs a retriever job: one chain of stages on Ray, and its result stored before the job is decided.
+
+Secrets are resolved here, for this one run, and taken out of all that comes back before any of it is stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.bootstrap import Services
 from core.credits.prices import MILLI, execution_price
-from core.jobs.job import Decision, JobError, JobState
-from core.vault.resolved import NO_SECRETS
+from core.jobs.job import Decision, Job, JobError, JobState
+from core.retrievers.estimate import asks_with_default_key
+from core.retrievers.secret_places import with_default_credentials
 from pipelines.runner import CallContext, Runner
+from workers.secrets import job_secrets
 from workers.watch import Watched
 
 
@@ -20,16 +28,20 @@ class RetrieverExecutor:
         job = watched.lease.job
         spec = job.spec
         price = execution_price([stage["config"]["stage_id"] for stage in spec["stages"]])
-        chain = self._runner.run_chain(
-            CallContext(job.scope.namespace_id, job.job_id, job.request_id),
-            spec["stages"],
-            inputs=spec["inputs"],
-            collection_ids=spec["collection_ids"],
-            limit=spec["limit"],
-            should_stop=watched.stop,
-            secrets=NO_SECRETS,
-            llm_budget=max(0, job.hold - price),
-        )
+        stages = self._with_defaults(job, spec["stages"])
+        with job_secrets(self._services, job, stages) as secrets:
+            chain = secrets.clean(
+                self._runner.run_chain(
+                    CallContext(job.scope.namespace_id, job.job_id, job.request_id),
+                    stages,
+                    inputs=spec["inputs"],
+                    collection_ids=spec["collection_ids"],
+                    limit=spec["limit"],
+                    should_stop=watched.stop,
+                    secrets=secrets.resolved,
+                    llm_budget=max(0, job.hold - price),
+                )
+            )
         charge = price + chain.llm_charge
         result_id = f"{spec['execution_id']}.{job.fence}"
         self._services.executions.save(
@@ -51,6 +63,13 @@ class RetrieverExecutor:
             result={"execution_doc": result_id, "document_count": len(chain.documents)},
             error=_EXHAUSTED if chain.exhausted else None,
         )
+
+    def _with_defaults(self, job: Job, stages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """The stages, those that name no key with the organization's own for their provider."""
+        if not asks_with_default_key(stages):
+            return stages
+        organization = self._services.organizations.get(job.scope.organization)
+        return with_default_credentials(stages, organization.default_llm_credentials)
 
 
 _EXHAUSTED = JobError("budget_exhausted", "The credits held for this execution ended before its stages did.")

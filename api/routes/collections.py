@@ -21,15 +21,18 @@ from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection
-from core.errors import NotFoundError
+from core.errors import NotFoundError, ValidationFailedError
 from core.ids import Prefix
 from core.limits.policy import RateClass
 from core.tenancy.permissions import Permission, ResourceType
+from core.vault.references import references_anywhere
 
 
 def create_collection(call: Call) -> Reply:
     """A new collection over buckets of this namespace."""
     body = call.parse(CollectionBody)
+    if misplaced := references_anywhere(call.body, ()):
+        raise ValidationFailedError(misplaced)
     extractor = extractor_config(body.feature_extractor)
     buckets = _source_buckets(call, body.source)
     collection = call.services.collections.create(

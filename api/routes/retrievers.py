@@ -20,7 +20,7 @@ from api.schemas.retrievers import (
 from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
 from core.credits.prices import PriceClass, execution_price
-from core.errors import NotFoundError
+from core.errors import NotFoundError, ValidationFailedError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.jobs.waiting import wait_for_end
@@ -28,6 +28,7 @@ from core.limits.policy import RateClass
 from core.retrievers.estimate import asks_with_default_key, llm_hold
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
+from core.retrievers.secret_places import misplaced_secrets, secret_names
 from core.retrievers.stages import ignored_parameters, parse_stages
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
@@ -38,6 +39,8 @@ _NAMED = 10
 def create_retriever(call: Call) -> Reply:
     """A new retriever. Its stages' parameters are checked now, so that executing it cannot fail on them."""
     body = call.parse(RetrieverBody)
+    if misplaced := misplaced_secrets(call.body):
+        raise ValidationFailedError(misplaced)
     stages = parse_stages(body.stages)
     call.warnings.extend(f"Unknown parameter {path!r} was ignored." for path in ignored_parameters(stages))
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
@@ -51,11 +54,13 @@ def create_retriever(call: Call) -> Reply:
         raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
     for collection in collections:
         call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
+    stored = [stage.to_stored() for stage in stages]
+    _require_secrets(call, secret_names(stored))
     retriever = call.services.retrievers.create(
         call.scope,
         call.new_id(Prefix.RETRIEVER),
         body.retriever_name,
-        stages=[stage.to_stored() for stage in stages],
+        stages=stored,
         collection_ids=[collection.collection_id for collection in collections],
         input_schema=body.inputs(),
         description=body.description,
@@ -95,6 +100,7 @@ def execute_retriever(call: Call) -> Reply:
                 "limit": limit,
                 "stages": list(retriever.stages),
                 "collection_ids": list(retriever.collection_ids),
+                "caller": call.known_caller.key.key_id,
             },
             hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit),
             request_id=call.request_id,
@@ -115,6 +121,14 @@ def get_execution(call: Call) -> Reply:
     if job.spec.get("retriever_id") != retriever.retriever_id:
         raise NotFoundError("The task was not found.")
     return _executed(call, job)
+
+
+def _require_secrets(call: Call, names: list[str]) -> None:
+    """Raises PermissionDeniedError for secrets that the key's scopes do not cover; warns of those that do not exist."""
+    for name in names:
+        call.require_readable(ResourceType.SECRET, name)
+    missing = set(names) - call.services.secrets.existing(call.organization, names)
+    call.warnings.extend(f"The secret {name!r} does not exist yet: executions fail without it." for name in missing)
 
 
 def _retriever_of(call: Call) -> Retriever:

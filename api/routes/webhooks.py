@@ -24,17 +24,18 @@ from api.schemas.webhooks import (
     show_webhook_again,
 )
 from core.audit.actions import AuditAction
-from core.errors import NotFoundError
+from core.errors import NotFoundError, ValidationFailedError
 from core.ids import Prefix, webhook_id
 from core.limits.policy import RateClass
 from core.tenancy.permissions import Permission
+from core.vault.references import references_anywhere
 from core.webhooks.endpoint import Endpoint
 from core.webhooks.signature import generate_secret
 
 
 def create_webhook(call: Call) -> Reply:
     """A new webhook. A secret that we make is in this answer and never shown again."""
-    body = call.parse(WebhookBody)
+    body = _parsed(call)
     new_id = _new_webhook_id(call)
     if standing := _standing(call, new_id):
         # a request that crashed after it had made the webhook: its secret went to nobody
@@ -50,6 +51,13 @@ def create_webhook_201(call: Call) -> Reply:
     """The path with a trailing slash, which only clients use that expect 201."""
     reply = create_webhook(call)
     return Reply(reply.body, 201, reply.headers, reply.replay)
+
+
+def _parsed(call: Call) -> WebhookBody:
+    """The body. Raises ValidationFailedError, too, where it names a secret of the vault: a webhook cannot use one."""
+    if misplaced := references_anywhere(call.body, ()):
+        raise ValidationFailedError(misplaced)
+    return call.parse(WebhookBody)
 
 
 def _new_webhook_id(call: Call) -> str:
@@ -71,7 +79,7 @@ def get_webhook(call: Call) -> Reply:
 
 def update_webhook(call: Call) -> Reply:
     """Replace a webhook's settings. An absent or `redacted` secret stays, an empty one is removed."""
-    body = call.parse(WebhookBody)
+    body = _parsed(call)
     endpoint = call.services.webhooks.update(call.organization, call.path["webhook_id"], body.settings(), body.secret)
     return Reply(show_webhook(endpoint))
 

@@ -3,6 +3,8 @@
 import click
 
 from cli.operators.session import json_option, operator_session, print_json, show
+from core.audit.actions import AuditAction
+from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.credits.prices import MILLI, whole_credits
 from core.errors import NotFoundError
 from core.tenancy.api_key import KeyGrant
@@ -15,7 +17,7 @@ _FIRST_NAMESPACE = "default"
 
 @click.group()
 def org() -> None:
-    """Create and list organizations."""
+    """Create, list and delete organizations."""
 
 
 @org.command()
@@ -71,7 +73,26 @@ def list_organizations(as_json: bool) -> None:
                 "email": organization.email,
                 "plan": organization.plan,
                 "credits": whole_credits(services.ledger.balance(organization.scope).posted),
+                "deleted_at": organization.deleted_at,
             }
             for organization in services.organizations.list()
         ]
         show(rows, as_json)
+
+
+@org.command("delete")
+@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@click.option("--yes", is_flag=True, help="Do it. What its data keys encrypted can never be read again.")
+def delete_organization(organization_id: str, yes: bool) -> None:
+    """Delete an organization: end its keys, refuse its requests at once, destroy its data keys for ever."""
+    if not yes:
+        raise click.UsageError("This cannot be undone: say --yes.")
+    with operator_session() as services:
+        scope = services.organizations.find(organization_id).scope
+        action = AuditAction.ORGANIZATION_DELETED
+        operator = Actor("operator", ActorType.OPERATOR)
+        record = AuditRecord(action, action.resource_type, organization_id, AuditStatus.SUCCESS, operator)
+        services.recorder.before(scope, record)
+        destroyed = services.removal.remove(scope)
+        services.recorder.after(scope, record, read_auditing=False)
+        print_json({"organization_id": organization_id, "deleted": True, "data_keys_destroyed": destroyed})

@@ -33,7 +33,14 @@ _MAKERS: dict[str, Callable[[], str]] = {
 """Settings that hold keys, and what makes a first value."""
 
 ROOT_KEY_VARIABLES = frozenset(
-    {"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_KEY_PEPPERS", "KEYSTAGE_AUDIT_KEYS", "KEYSTAGE_AUDIT_SIGNING_KEY"}
+    {
+        "KEYSTAGE_VAULT_KEYS",
+        "KEYSTAGE_KEK_FILE",
+        "KEYSTAGE_KEK_TRANSIT_TOKEN",
+        "KEYSTAGE_KEY_PEPPERS",
+        "KEYSTAGE_AUDIT_KEYS",
+        "KEYSTAGE_AUDIT_SIGNING_KEY",
+    }
 )
 """What no Ray node may hold (design, the way of a job, step 10)."""
 

@@ -18,6 +18,7 @@ class AuditAction(StrEnum):
     PERMISSION_UPDATED = "permission_updated"
     ORGANIZATION_CREATED = "organization_created"
     ORGANIZATION_UPDATED = "organization_updated"
+    ORGANIZATION_DELETED = "organization_deleted"
     NAMESPACE_CREATED = "namespace_created"
     NAMESPACE_UPDATED = "namespace_updated"
     NAMESPACE_DELETED = "namespace_deleted"

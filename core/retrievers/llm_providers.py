@@ -1,4 +1,4 @@
-"""The providers of language models by name, and under which name an organization's default key is resolved. Pure."""
+"""The providers of language models by name, and the model of each that is taken when none is named. Pure."""
 
 from enum import StrEnum
 from typing import Final
@@ -18,11 +18,3 @@ DEFAULT_MODELS: Final = {
     LlmProvider.GOOGLE: "gemini-2.0-flash",
 }
 """The model of a stage that names none."""
-
-
-def default_secret_name(provider: str) -> str:
-    """Where a `ResolvedSecrets` holds the organization's default key for a provider.
-
-    No secret can be called so, and no stage can name it: the key is for stages that name none.
-    """
-    return f"default:{provider}"

@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from core.clock import now
 from core.errors import AlreadyExistsError, NotFoundError
 from core.retrievers.retriever import Retriever
+from core.retrievers.secret_places import secret_names
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
 from core.storage.paging import BY_AGE, Page, PageRequest, read_page
@@ -51,6 +52,8 @@ class RetrieverStore:
             "description": description,
             "collection_ids": list(collection_ids),
             "stages": [dict(stage) for stage in stages],
+            # looked for when somebody asks what uses a secret
+            "secret_names": secret_names(stages),
             "input_schema": {name: dict(declared) for name, declared in input_schema.items()},
             "metadata": dict(metadata or {}),
             "tags": list(tags),
@@ -89,6 +92,11 @@ class RetrieverStore:
         return read_page(self._retrievers(scope), narrowed(only, "_id", "retriever_name"), request, index=BY_AGE).map(
             _retriever
         )
+
+    def using_secret(self, scope: NamespaceScope, secret_name: str) -> tuple[str, ...]:
+        """The ids of the namespace's retrievers that name this secret, in order."""
+        found = self._retrievers(scope).find({"secret_names": secret_name}, {"_id": 1})
+        return tuple(sorted(row["_id"] for row in found))
 
     def _retrievers(self, scope: NamespaceScope) -> ScopedCollection:
         return self._handles.namespace(scope)["retrievers"]

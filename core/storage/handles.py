@@ -24,6 +24,7 @@ ORGANIZATION_COLLECTIONS: Final = frozenset(
     {
         "organizations", "users", "namespaces", "api_keys", "ledger", "credit_accounts", "idempotency",
         "webhooks", "events", "deliveries", "attempts", "jobs", "audit", "audit_heads", "audit_checkpoints",
+        "org_keys", "secrets", "secret_versions", "secret_access",
     }
 )  # fmt: skip
 """Collections that belong to an organization as a whole."""
@@ -31,7 +32,7 @@ ORGANIZATION_COLLECTIONS: Final = frozenset(
 SYSTEM_COLLECTIONS: Final = frozenset(
     {
         "organizations", "namespaces", "api_keys", "ledger", "jobs", "events", "deliveries", "audit_heads", "leases",
-        "heartbeats",
+        "heartbeats", "org_keys",
     }
 )  # fmt: skip
 """Collections that are reached by primary key, or by due time, before the tenant is known."""

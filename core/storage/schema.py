@@ -76,6 +76,25 @@ SCHEMA: dict[str, CollectionSchema] = {
         ],
     ),
     "audit_heads": CollectionSchema(("internal_id",), [_index("internal_id", "_id"), _index("at")]),
+    "org_keys": CollectionSchema(
+        ("internal_id",),
+        [
+            _index("internal_id", "version", unique=True),
+            _index("internal_id", "state", unique=True, partialFilterExpression={"state": "active"}),
+            _index("kek_id", sparse=True),
+        ],
+    ),
+    "secrets": CollectionSchema(
+        ("internal_id",), [_index("internal_id", "name", unique=True), _index("internal_id", "dek_version")]
+    ),
+    "secret_versions": CollectionSchema(
+        ("internal_id",),
+        [_index("internal_id", "secret_id", "version", unique=True), _index("internal_id", "dek_version")],
+    ),
+    "secret_access": CollectionSchema(
+        ("internal_id",),
+        [_index("internal_id", "secret_id", "day", unique=True), _index("expires_at", expireAfterSeconds=0)],
+    ),
     "audit_checkpoints": CollectionSchema(("internal_id",), [_index("internal_id", "number", unique=True)]),
     "idempotency": CollectionSchema(
         ("internal_id",), [_index("internal_id", "_id"), _index("expires_at", expireAfterSeconds=0)]
@@ -116,10 +135,20 @@ SCHEMA: dict[str, CollectionSchema] = {
     "batches": CollectionSchema(_BOTH_IDS, [_in_namespace("_id"), _in_namespace("bucket_id", "-created_at")]),
     "retrievers": CollectionSchema(
         _BOTH_IDS,
-        [_in_namespace("_id"), _in_namespace("retriever_name", unique=True), _in_namespace("-created_at")],
+        [
+            _in_namespace("_id"),
+            _in_namespace("retriever_name", unique=True),
+            _in_namespace("-created_at"),
+            _in_namespace("secret_names"),
+        ],
     ),
     "webhooks": CollectionSchema(
-        ("internal_id",), [_index("internal_id", "_id"), _index("internal_id", "-created_at")]
+        ("internal_id",),
+        [
+            _index("internal_id", "_id"),
+            _index("internal_id", "-created_at"),
+            _index("internal_id", "secret.dek_version"),
+        ],
     ),
     "events": CollectionSchema(_BOTH_IDS, [_index("internal_id", "_id"), _in_namespace("_id")]),
     "deliveries": CollectionSchema(

@@ -1,4 +1,4 @@
-"""Organizations in MongoDB. It never deletes one, and never shows `internal_id` to anybody."""
+"""Organizations in MongoDB. It never removes one, and never shows `internal_id` to anybody."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +54,7 @@ class OrganizationStore:
     def get(self, scope: OrganizationScope) -> Organization:
         """The organization behind a scope. Raises NotFoundError."""
         found = self._handles.organization(scope)["organizations"].find_one({"_id": scope.internal_id})
-        if found is None:
+        if found is None or found.get("deleted_at"):
             raise NotFoundError
         return _organization(found)
 
@@ -68,14 +68,14 @@ class OrganizationStore:
         return self.get(scope)
 
     def find(self, organization_id: str) -> Organization:
-        """The organization with a public id, for operators. Raises NotFoundError."""
+        """The organization with a public id, for operators, a deleted one too. Raises NotFoundError."""
         found = self._handles.system["organizations"].find_one({"organization_id": organization_id})
         if found is None:
             raise NotFoundError(f"There is no organization {organization_id}.")
         return _organization(found)
 
     def list(self, limit: int = 1000) -> list[Organization]:
-        """Every organization, for operators."""
+        """Every organization, for operators, deleted ones among them."""
         return [_organization(found) for found in self._handles.system["organizations"].find().limit(limit)]
 
 
@@ -95,5 +95,6 @@ def _organization(found: Document) -> Organization:
         metadata=found.get("metadata") or {},
         rate_limit_overrides={RateClass(name): value for name, value in overrides.items()},
         default_llm_credentials=found.get("default_llm_credentials") or {},
+        deleted_at=found.get("deleted_at"),
         read_auditing_enabled=bool((found.get("audit_settings") or {}).get("read_auditing_enabled")),
     )

@@ -49,6 +49,8 @@ class Organization:
     """provider → name of the secret that its stages use when they name none"""
     read_auditing_enabled: bool = False
     """whether reads and executions are audited too"""
+    deleted_at: datetime | None = None
+    """from then on it exists for operators only"""
 
     @property
     def scope(self) -> OrganizationScope:

@@ -5,7 +5,9 @@ record has another key (HKDF-SHA256, RFC 5869), and the envelope inside repeats 
 """
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import orjson
 from cryptography.fernet import Fernet, InvalidToken
@@ -13,9 +15,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core.errors import IntegrityError
-from core.storage.keyring import Keyring, RootKey
 
 _PURPOSE = "ks-secret-v1"
+_ENCODING = "fernet-hkdf-v1"
+"""Named in each stored value, so that another way of encrypting can come later."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +36,55 @@ class SecretRecord:
 
 
 @dataclass(frozen=True)
-class SealedValue:
-    """An encrypted value and the id of the key that opens it."""
+class DataKey:
+    """An organization's key, unwrapped: in memory only, and never shown."""
 
-    key_id: str
+    internal_id: str
+    version: int
+    material: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SealedValue:
+    """An encrypted value and the version of its organization's key that opens it."""
+
     token: str
+    dek_version: int
+    enc: str = _ENCODING
+
+    @staticmethod
+    def of(found: Mapping[str, Any]) -> "SealedValue":
+        """Read it from a document that has its three fields."""
+        return SealedValue(found["token"], found["dek_version"], found["enc"])
+
+
+class KeySource(Protocol):
+    """Knows organizations' data keys."""
+
+    def find(self, internal_id: str, version: int) -> DataKey | None:
+        """The key, or None when there is none or it was destroyed."""
 
 
 class Cipher:
-    """Seals and opens values under the operator's key-encryption keys."""
+    """Seals values under a data key, and opens them."""
 
-    def __init__(self, keys: Keyring) -> None:
+    def __init__(self, keys: KeySource) -> None:
         self._keys = keys
 
-    def seal(self, record: SecretRecord, value: str) -> SealedValue:
-        """Encrypt `value` for `record` under the newest key."""
-        key = self._keys.newest
+    def seal(self, key: DataKey, record: SecretRecord, value: str) -> SealedValue:
+        """Encrypt `value` for `record` under its organization's key. Raises ValueError for another one's."""
+        if key.internal_id != record.internal_id:
+            raise ValueError("a value is sealed under the key of its own organization")
         envelope = orjson.dumps({"for": record.parts(), "value": value})
-        return SealedValue(key.key_id, _fernet(key, record).encrypt(envelope).decode())
+        return SealedValue(_fernet(key, record).encrypt(envelope).decode(), key.version)
 
     def open(self, record: SecretRecord, sealed: SealedValue) -> str:
         """The value that was sealed for `record`. Raises IntegrityError when it was sealed for another one."""
-        key = self._keys.get(sealed.key_id)
+        if sealed.enc != _ENCODING:
+            raise IntegrityError(f"values in the form {sealed.enc!r} cannot be opened by this version")
+        key = self._keys.find(record.internal_id, sealed.dek_version)
         if key is None:
-            raise IntegrityError(f"the key {sealed.key_id!r} that sealed this value is not configured")
+            raise IntegrityError(f"there is no data key {sealed.dek_version} that could open this value")
         try:
             envelope = orjson.loads(_fernet(key, record).decrypt(sealed.token.encode()))
         except InvalidToken as error:
@@ -66,7 +94,7 @@ class Cipher:
         return str(envelope["value"])
 
 
-def _fernet(key: RootKey, record: SecretRecord) -> Fernet:
+def _fernet(key: DataKey, record: SecretRecord) -> Fernet:
     # each part is preceded by its length, so that no two records give the same bytes
     info = b"".join(
         len(part).to_bytes(4, "big") + part for part in (item.encode() for item in [_PURPOSE, *record.parts()])

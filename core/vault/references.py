@@ -14,7 +14,8 @@ _NAME = r"[a-z][a-z0-9_]{0,99}"
 _WHOLE = re.compile(
     rf"\$?\{{\{{\s*(?:secrets|secret|SECRET|SECRETS)\.({_NAME})\s*\}}\}}|\$\{{vault:({_NAME})\}}", re.ASCII
 )
-_LOOKS_LIKE_ONE = re.compile(r"\{\{[-+\s]*secrets?\s*[.\[|]|\$\{vault:", re.IGNORECASE)
+_LOOKS_LIKE_ONE = re.compile(r"\{[{%][^{}]{0,200}?(?<![\w.'\"])secrets?\s*[.\[|)}]|\$\{vault:", re.IGNORECASE)
+"""The name `secrets` in a template, which is none of somebody's object nor in quotes. Bounded, so it stays linear."""
 
 ALLOWED_PLACES = frozenset({("api_key",), ("auth", "secret_ref"), ("auth", "value"), ("headers", "*")})
 """Paths inside a stage's parameters that may hold a reference; `*` is any one name."""
@@ -58,9 +59,21 @@ def misplaced_references(parameters: Mapping[str, Any]) -> list[FieldProblem]:
     ]
 
 
+def references_anywhere(value: object, at: tuple[str | int, ...]) -> list[FieldProblem]:
+    """Fields that name a secret in a structure where none may stand at all; `at` is where the structure stands."""
+    return [
+        FieldProblem(place, "a secret cannot be named here", "secret_place")
+        for place, text in _texts(value, at)
+        if reference_of(text) or _LOOKS_LIKE_ONE.search(text)
+    ]
+
+
 def _allowed(place: tuple[str | int, ...]) -> bool:
     return any(
-        len(place) == len(allowed) and all(want in ("*", part) for want, part in zip(allowed, place, strict=True))
+        len(place) == len(allowed)
+        and all(
+            want == part or (want == "*" and isinstance(part, str)) for want, part in zip(allowed, place, strict=True)
+        )
         for allowed in ALLOWED_PLACES
     )
 

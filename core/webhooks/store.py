@@ -1,6 +1,7 @@
 """Endpoints and deliveries as a tenant sees them: create, change, look at, replay. It sends nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,13 @@ from redis import Redis
 
 from core.clock import now
 from core.errors import ConflictError, NotFoundError
-from core.storage.handles import Handles, ScopedCollection
+from core.storage.handles import Handles, OrganizationData, ScopedCollection
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.redis import wake_dispatcher
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
-from core.vault.cipher import Cipher
+from core.vault.cipher import Cipher, DataKey
+from core.vault.data_keys import DataKeys
 from core.webhooks.delivery import REPLAYABLE, Delivery, DeliveryStatus
 from core.webhooks.endpoint import REDACTED, DeliveryHealth, Endpoint, EndpointSettings, require_valid, secret_record
 from core.webhooks.event import EventType
@@ -27,8 +29,9 @@ _ENDPOINTS_MAX = 100
 class WebhookStore:
     """The endpoints of an organization, and what became of its events."""
 
-    def __init__(self, handles: Handles, cipher: Cipher, redis: Redis) -> None:
+    def __init__(self, handles: Handles, keys: DataKeys, cipher: Cipher, redis: Redis) -> None:
         self._handles = handles
+        self._keys = keys
         self._cipher = cipher
         self._redis = redis
 
@@ -48,16 +51,19 @@ class WebhookStore:
         document = {
             "_id": webhook_id,
             **_settings_document(settings),
-            "secret": self._sealed(scope, webhook_id, secret),
+            "secret": None,
             "health": asdict(DeliveryHealth()),
             "created_at": moment,
             "updated_at": moment,
         }
-        try:
-            self._webhooks(scope).insert_one(document)
-        except DuplicateKeyError:
-            return self.get(scope, webhook_id)
-        return _endpoint(document)
+
+        def write(data: OrganizationData, sealed: dict[str, Any] | None) -> None:
+            data["webhooks"].insert_one({**document, "secret": sealed})
+
+        # the same id again: the endpoint stands already
+        with suppress(DuplicateKeyError):
+            self._write(scope, webhook_id, secret, write)
+        return self.get(scope, webhook_id)
 
     def get(self, scope: OrganizationScope, webhook_id: str) -> Endpoint:
         """One endpoint. Raises NotFoundError."""
@@ -81,12 +87,15 @@ class WebhookStore:
         keeps_secret = secret is None or secret == REDACTED
         require_valid(settings, None if keeps_secret else secret)
         changes: dict[str, Any] = {**_settings_document(settings), "updated_at": now()}
-        if not keeps_secret:
-            changes["secret"] = self._sealed(scope, webhook_id, secret)
         if settings.is_active:
             changes["health"] = asdict(DeliveryHealth())
-        if not self._webhooks(scope).update_one({"_id": webhook_id}, {"$set": changes}):
-            raise NotFoundError("The webhook was not found.")
+
+        def write(data: OrganizationData, sealed: dict[str, Any] | None) -> None:
+            changed = changes if keeps_secret else {**changes, "secret": sealed}
+            if not data["webhooks"].update_one({"_id": webhook_id}, {"$set": changed}):
+                raise NotFoundError("The webhook was not found.")
+
+        self._write(scope, webhook_id, None if keeps_secret else secret, write)
         return self.get(scope, webhook_id)
 
     def delete(self, scope: OrganizationScope, webhook_id: str) -> None:
@@ -169,8 +178,23 @@ class WebhookStore:
             raise NotFoundError("The delivery was not found.")
         return Delivery.from_document(found)
 
-    def _sealed(self, scope: OrganizationScope, webhook_id: str, secret: str | None) -> dict[str, str] | None:
-        return asdict(self._cipher.seal(secret_record(scope.internal_id, webhook_id), secret)) if secret else None
+    def _write(
+        self,
+        scope: OrganizationScope,
+        webhook_id: str,
+        secret: str | None,
+        write: Callable[[OrganizationData, dict[str, Any] | None], None],
+    ) -> None:
+        """Write an endpoint with its sealed signing secret, if there is one to seal."""
+        if not secret:
+            write(self._handles.organization(scope), None)
+            return
+        record, value = secret_record(scope.internal_id, webhook_id), secret
+
+        def write_sealed(data: OrganizationData, key: DataKey) -> None:
+            write(data, asdict(self._cipher.seal(key, record, value)))
+
+        self._keys.write_sealed(scope, write_sealed)
 
     def _webhooks(self, scope: OrganizationScope) -> ScopedCollection:
         return self._handles.organization(scope)["webhooks"]

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from core.credits.prices import llm_price
 from core.errors import StageError
-from core.retrievers.llm_providers import default_secret_name
 from core.vault.references import reference_of
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
@@ -102,9 +101,6 @@ class Llm:
             if reference_of(choice.api_key) is None:
                 raise StageError("api_key must name a secret of the vault, as {{secrets.name}}.")
             return _Key(self._secrets.meant_by(choice.api_key).for_host(host), is_own=True)
-        default = self._secrets.by_name.get(default_secret_name(choice.provider))
-        if default is not None:
-            return _Key(default.for_host(host), is_own=True)
         platform = self._settings.providers[choice.provider].platform_key
         if platform is None:
             raise LlmError(

@@ -20,6 +20,8 @@ from core.storage.mongo import Document, database_clock
 from core.storage.redis import DELIVERIES_CHANNEL, connect_redis
 from core.storage.scope import NamespaceScope
 from core.vault.cipher import Cipher, SealedValue
+from core.vault.data_keys import DataKeys
+from core.vault.kek_environment import EnvironmentKeys
 from core.webhooks import relay, store
 from core.webhooks.delivery import REPLAYABLE, DeliveryStatus
 from core.webhooks.endpoint import EndpointSettings, secret_record
@@ -27,7 +29,7 @@ from core.webhooks.event import Event, EventType, Subject
 from core.webhooks.relay import relay_events
 from core.webhooks.store import WebhookStore
 
-CIPHER = Cipher(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")]))
+KEK = EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")]))
 SETTINGS = EndpointSettings("hook", "https://example.com/hook", (EventType.RESOURCE_EXECUTED,), headers={"X-A": "b"})
 
 
@@ -41,7 +43,8 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def webhooks(handles: Handles, redis: Redis) -> WebhookStore:
-    return WebhookStore(handles, CIPHER, redis)
+    keys = DataKeys(handles, KEK, kept_seconds=60)
+    return WebhookStore(handles, keys, Cipher(keys), redis)
 
 
 @pytest.fixture
@@ -54,8 +57,9 @@ def event_in(scope: NamespaceScope, event_type: EventType = EventType.RESOURCE_E
 
 
 def stored_secret(database: Database[Document], scope: NamespaceScope, hook: str) -> str | None:
-    sealed: dict[str, str] | None = database["webhooks"].find_one({"_id": hook})["secret"]  # type: ignore[index]
-    return CIPHER.open(secret_record(scope.internal_id, hook), SealedValue(**sealed)) if sealed else None
+    sealed: dict[str, Any] | None = database["webhooks"].find_one({"_id": hook})["secret"]  # type: ignore[index]
+    cipher = Cipher(DataKeys(Handles(database), KEK, kept_seconds=60))
+    return cipher.open(secret_record(scope.internal_id, hook), SealedValue(**sealed)) if sealed else None
 
 
 # Endpoints ----------------------------------------------------------------------------------------------

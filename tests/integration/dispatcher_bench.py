@@ -22,6 +22,8 @@ from core.storage.mongo import Document, database_clock
 from core.storage.redis import connect_redis
 from core.storage.scope import NamespaceScope
 from core.vault.cipher import Cipher
+from core.vault.data_keys import DataKeys
+from core.vault.kek_environment import EnvironmentKeys
 from core.webhooks.delivery import Delivery, DeliveryStatus
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import Event, EventType, Subject
@@ -93,8 +95,8 @@ class Bench:
 def bench_on(database: Database[Document], scope: NamespaceScope, redis_url: str) -> Iterator[Bench]:
     """A bench for one tenant."""
     redis, handles = connect_redis(redis_url), Handles(database)
-    cipher = Cipher(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(VAULT_KEY)]))
-    yield Bench(handles, scope, redis, WebhookStore(handles, cipher, redis), database_clock(database))
+    keys = DataKeys(handles, EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(VAULT_KEY)])), kept_seconds=60)
+    yield Bench(handles, scope, redis, WebhookStore(handles, keys, Cipher(keys), redis), database_clock(database))
     redis.close()
     redis.connection_pool.disconnect()
 

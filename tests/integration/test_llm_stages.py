@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from core.credits.prices import llm_price
 from core.errors import SecretUnusableError, StageError
 from core.ids import Prefix, point_id, random_id
-from core.retrievers.llm_providers import default_secret_name
 from core.retrievers.parameters import TEXT_FEATURE
+from core.retrievers.secret_places import with_default_credentials
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.edge import EdgeVectorStore
@@ -163,14 +163,18 @@ def test_each_provider_gets_exactly_the_key_that_is_meant(
     for provider in PROVIDERS:
         cases: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
             ("secret named", {"api_key": "{{secrets.mine}}"}, {"mine": VAULT[provider]}, VAULT[provider]),
-            ("organization's default", {}, {default_secret_name(provider): VAULT[provider]}, VAULT[provider]),
+            ("organization's default", {"api_key": None}, {"mine": VAULT[provider]}, VAULT[provider]),
             ("nothing named", {}, {}, PLATFORM[provider]),
             # a secret that happens to be called like a provider is no default
             ("another secret resolved", {}, {provider: "not-for-this"}, PLATFORM[provider]),
         ]
         for case, parameters, secrets, expected in cases:
             server.asked.clear()
-            result = world.run(enrich(provider=provider, **parameters), secrets=secrets)
+            stage = enrich(provider=provider, **parameters)
+            if case == "organization's default":
+                stored = parse_stages([stage])[0].to_stored()
+                stage = dict(with_default_credentials([stored], {provider: "mine"})[0])
+            result = world.run(stage, secrets=secrets)
             assert [document["summary"] for document in result.documents] == ["short"] * 3
             for asked in server.asked:
                 assert asked.provider == provider

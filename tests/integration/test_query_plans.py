@@ -33,6 +33,8 @@ from core.tenancy.api_key import KeyGrant
 from core.tenancy.keys import mint_key
 from core.tenancy.permissions import Permission
 from core.tenancy.user import Role, UserStatus
+from core.vault.resolver import UsedBy
+from core.vault.secret import SecretLimits
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import DeliveryQueue
 from core.webhooks.endpoint import EndpointSettings
@@ -51,6 +53,10 @@ FILLED = {
     "deliveries": 2_000,
     "documents": 2_000,
     "objects": 2_000,
+    "org_keys": 2_000,
+    "secrets": 2_000,
+    "secret_versions": 2_000,
+    "secret_access": 2_000,
 }
 """The plan does not change beyond a thousand; the embedded engine stores about a thousand documents a second."""
 KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
@@ -207,6 +213,7 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.jobs.owing(scope, announcements=False)
     services.jobs.owing(scope, announcements=True)
     _delete_a_namespace(services, services.namespaces.create(scope.organization, "doomed").scope)
+    _use_vault(services, scope)
     Leadership(services.handles, services.clock, "plans", "me").hold()
     services.heartbeats.fresh("worker")
     for read in (services.buckets.get, services.collections.get, services.retrievers.get):
@@ -279,6 +286,25 @@ def _delete_a_namespace(services: Services, scope: NamespaceScope) -> None:
     assert services.namespaces.is_deleted(scope)
 
 
+def _use_vault(services: Services, scope: NamespaceScope) -> None:
+    services.secrets.create(scope, "sec_1", "k", "some value", SecretLimits())
+    services.secrets.update(scope, "k", "another value")
+    services.secrets.roll_back(scope, "k", 1)
+    secret = services.secrets.limit(scope, "k", SecretLimits())
+    services.secrets.versions(secret)
+    services.secrets.names(scope)
+    services.secrets.existing(scope, ["k"])
+    services.secret_usage.of(scope.organization, "k")
+    services.resolver.resolve(scope, ["k"], UsedBy("key_1", "task_1"))
+    services.secret_use.write()
+    services.secret_access.pattern(scope, secret.secret_id, services.clock.now())
+    services.key_rotation.rotate(scope.organization, services.clock.now() + timedelta(seconds=1))
+    services.key_rotation.rewrap_all()
+    services.key_rotation.rewrap(scope.organization)
+    services.key_rotation.states()
+    services.secrets.delete(scope, "k")
+
+
 async def _use_delivery_queue(services: Services) -> None:
     database = connect_async(services.settings.mongo_url)
     queue = DeliveryQueue(database, "dispatcher:test", 30)
@@ -308,6 +334,8 @@ def _fill(database: Database[Document], scope: NamespaceScope) -> None:
                         "seq": 1_000_000 + number, "number": 1_000_000 + number, "op_id": f"filler_{number}",
                         "hold_id": f"filler_{number}", "kind": "hold", "at": moment, "webhook_id": "wh_filler",
                         "collection_id": "col_filler", "actor_id": "key_filler", "action": "filler",
+                        "version": number + 10, "secret_id": f"sec_{number}", "day": moment, "dek_version": 9,
+                        "name": f"filler_{number}", "kek_id": "environment:k0",
                     }
                     for number in numbers
                 ],

@@ -21,6 +21,7 @@ _SCHEMA = "core/storage/schema.py"
 _ADMIT, _RATES, _FAILURES = "core/limits/admit.lua", "core/limits/rates.lua", "core/limits/failures.lua"
 _LIMITS, _LOCAL_LIMITS = "tests/contract/test_limits.py", "tests/unit/limits/test_local.py"
 _LIMITS_OUTAGE, _AUTH_FAILURES = "tests/contract/test_limits_outage.py", "tests/contract/test_auth_failures.py"
+_VAULT = "tests/contract/test_vault.py"
 
 GUARDS = (
     Guard(
@@ -393,5 +394,68 @@ GUARDS = (
         "return _Key(self._secrets.meant_by(choice.api_key).for_host(host), is_own=True)",
         "pass",
         "tests/integration/test_llm_stages.py",
+    ),
+    Guard(
+        "vault: the envelope is compared after decryption",
+        "core/vault/cipher.py",
+        'if envelope["for"] != record.parts():',
+        "if False:",
+        "tests/unit/vault/test_cipher.py",
+    ),
+    Guard(
+        "vault: the derived key is bound to the record",
+        "core/vault/cipher.py",
+        "for item in [_PURPOSE, *record.parts()]",
+        "for item in [_PURPOSE]",
+        "tests/unit/vault/test_cipher.py",
+    ),
+    Guard(
+        "vault: a wrapped data key is bound to its organization",
+        "core/vault/kek.py",
+        "(_PURPOSE, internal_id, str(version), *more)",
+        "(_PURPOSE, *more)",
+        "tests/contract/test_key_encryption.py",
+    ),
+    Guard(
+        "vault: a use that cannot be recorded does not happen",
+        "core/vault/resolver.py",
+        'raise UnavailableError("The audit log cannot be written, so no secret was given.") from error',
+        "return",
+        _VAULT,
+    ),
+    Guard(
+        "vault: a secret is used only where and while it may be",
+        "core/vault/resolver.py",
+        "if why := secret.unusable_in(scope.namespace_id, self._clock.now()):",
+        "if why := None:",
+        _VAULT,
+    ),
+    Guard(
+        "vault: secrets are named in a closed list of places",
+        "core/vault/references.py",
+        "if name and _allowed(place):",
+        "if name:",
+        "tests/unit/vault/test_references.py",
+    ),
+    Guard(
+        "vault: a reference elsewhere is refused",
+        "api/routes/retrievers.py",
+        "if misplaced := misplaced_secrets(call.body):",
+        "if misplaced := []:",
+        "tests/integration/test_secrets_api.py",
+    ),
+    Guard(
+        "vault: nothing is sealed under a key that is retired",
+        "core/vault/data_keys.py",
+        'still = {"_id": key_id(scope, key.version), "state": KeyState.ACTIVE.value}',
+        'still = {"_id": key_id(scope, key.version)}',
+        _VAULT,
+    ),
+    Guard(
+        "vault: what was resolved is taken out of results",
+        "workers/secrets.py",
+        "self.redactor.json(result.documents)",
+        "result.documents",
+        "tests/integration/test_job_secrets.py",
     ),
 )

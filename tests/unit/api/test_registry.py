@@ -22,6 +22,8 @@ CREATES_OR_STARTS = {
     "webhooks.create",
     "webhooks.create_201",
     "deliveries.replay",
+    "secrets.create",
+    "secrets.roll_back",
 }
 
 

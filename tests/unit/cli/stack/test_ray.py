@@ -26,6 +26,8 @@ def test_root_keys_are_taken_out_and_the_token_is_put_in() -> None:
     environment = ray_environment(
         {
             "KEYSTAGE_VAULT_KEYS": "k",
+            "KEYSTAGE_KEK_FILE": "k",
+            "KEYSTAGE_KEK_TRANSIT_TOKEN": "k",
             "KEYSTAGE_KEY_PEPPERS": "k",
             "KEYSTAGE_AUDIT_KEYS": "k",
             "KEYSTAGE_OPENAI_API_KEY": "k",

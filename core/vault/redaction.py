@@ -1,0 +1,97 @@
+"""Takes known values out of text and nested JSON, in the forms in which they come back. Pure; knows no secret by name.
+
+Exact matches only: the value itself, its base64 wherever it starts in the encoded bytes, its URL-encoded and its
+JSON-escaped forms. One compiled alternation, so the cost hardly grows with the number of values.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+MASK = "[redacted]"
+
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
+_NUMERIC = re.compile(r"[-+.0-9eE]+")
+_BITS_OF_PREFIX = {0: 0, 1: 2, 2: 3}
+"""Base64 characters that also depend on the 0, 1 or 2 bytes before a value in the same group of three."""
+
+
+class Redactor:
+    """Masks the values of one execution."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        forms = {form for value in values if value for form in _forms(value)}
+        # the longest first: an alternation takes the first that fits
+        ordered = sorted(forms, key=lambda form: (-len(form), form))
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._numeric = any(_NUMERIC.fullmatch(form) for form in forms)
+
+    def text(self, text: str) -> str:
+        """The text without the values."""
+        if self._pattern is None or not self._pattern.search(text):
+            return text
+        clean = self._pattern.sub(MASK, text)
+        while self._pattern.search(clean):
+            # a mask and what stands beside it made up a value: take that away altogether
+            clean = self._pattern.sub("", clean)
+        return clean
+
+    def json(self, value: Any) -> Any:
+        """The same for a JSON-like structure: texts, names of fields, and numbers that are a value's digits."""
+        if self._pattern is None:
+            return value
+        return self._walk(value)
+
+    def _walk(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self._walk(name): self._walk(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._walk(item) for item in value)
+        if isinstance(value, bytes):
+            # latin-1 keeps every byte as it is
+            return self.text(value.decode("latin-1")).encode("latin-1")
+        if self._numeric and isinstance(value, int | float) and not isinstance(value, bool):
+            shown = str(value)
+            clean = self.text(shown)
+            return value if clean == shown else clean
+        return value
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The forms in which a value is looked for."""
+    yield value
+    yield from _json_forms(value)
+    yield from _url_forms(value)
+    yield from _base64_forms(value.encode("utf-8", "surrogatepass"))
+
+
+def _json_forms(value: str) -> Iterator[str]:
+    for ensure_ascii in (True, False):
+        escaped = json.dumps(value, ensure_ascii=ensure_ascii)[1:-1]
+        yield escaped
+        yield escaped.replace("/", "\\/")
+        # as it stands in JSON that was put into JSON as a text
+        yield json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]
+
+
+def _url_forms(value: str) -> Iterator[str]:
+    for encoded in (quote(value, safe="", errors="replace"), quote(value, errors="replace")):
+        yield encoded
+        yield _PERCENT.sub(lambda match: match.group().lower(), encoded)
+    plus = quote_plus(value, errors="replace")
+    yield plus
+    yield _PERCENT.sub(lambda match: match.group().lower(), plus)
+
+
+def _base64_forms(content: bytes) -> Iterator[str]:
+    """The characters that depend on the value alone, at each of the three places where it can begin."""
+    for before, shared in _BITS_OF_PREFIX.items():
+        whole = (before + len(content)) * 8 // 6
+        encoded = base64.b64encode(bytes(before) + content).decode()[shared:whole]
+        yield encoded
+        yield encoded.replace("+", "-").replace("/", "_")

@@ -1,0 +1,209 @@
+"""One suite for every provider of key-encryption keys.
+
+Environment and file are the real thing. Transit and Google Cloud KMS are spoken to over HTTP, on local servers that
+encrypt with associated data; Google by its own client library's REST transport. AWS is boto3 against moto's server.
+"""
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from core.errors import IntegrityError, UnavailableError
+from core.storage.keyring import Keyring
+from core.vault.kek import KeyEncryption, MovingKeyEncryption, Wrapped
+from core.vault.kek_environment import EnvironmentKeys
+from core.vault.kek_file import FileKeys
+from core.vault.kek_vault_transit import TransitKeys
+from tests.key_servers import GOOGLE_KEY, TOKEN, GoogleKmsServer, TransitServer, running
+from tests.servers import free_port
+
+KEY = bytes(range(32))
+PROVIDERS = ["environment", "file", "transit", "aws", "google"]
+
+
+@dataclass
+class Subject:
+    """A provider, and what its operator does to rotate the key-encryption key."""
+
+    keys: KeyEncryption
+    rotated: Callable[[], KeyEncryption]
+
+
+def line(name: str) -> str:
+    return f"{name}:{base64.urlsafe_b64encode(os.urandom(32)).decode()}"
+
+
+def environment() -> Iterator[Subject]:
+    old, new = line("k1"), line("k2")
+
+    def keys(*lines: str) -> KeyEncryption:
+        return EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(each) for each in lines]))
+
+    yield Subject(keys(old), lambda: keys(new, old))
+
+
+def file(directory: Path) -> Iterator[Subject]:
+    path, old = directory / "keys", line("k1")
+    path.write_text(f"# key-encryption keys\n{old}\n")
+    keys = FileKeys(path)
+
+    def rotated() -> KeyEncryption:
+        changed = directory / "changed"
+        changed.write_text(f"{line('k2')}\n{old}\n")
+        changed.replace(path)
+        return keys
+
+    yield Subject(keys, rotated)
+
+
+def transit() -> Iterator[Subject]:
+    with running(TransitServer()) as server:
+        keys = TransitKeys(server.url, SecretStr(TOKEN), "keystage")
+
+        def rotated() -> KeyEncryption:
+            server.rotate()
+            return keys
+
+        yield Subject(keys, rotated)
+
+
+def aws() -> Iterator[Subject]:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    from core.vault.kek_aws import AwsKeys
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        kms = boto3.client("kms", region_name="eu-central-1", endpoint_url=endpoint)
+        # moto remembers across its servers
+        alias = f"alias/keystage-{os.urandom(4).hex()}"
+        kms.create_alias(AliasName=alias, TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+        keys = AwsKeys(alias, "eu-central-1", endpoint)
+
+        def rotated() -> KeyEncryption:
+            kms.update_alias(AliasName=alias, TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+            return keys
+
+        yield Subject(keys, rotated)
+        kms.close()
+    server.stop()
+
+
+def google() -> Iterator[Subject]:
+    from google.auth.credentials import AnonymousCredentials
+
+    from core.vault.kek_google import GoogleKeys
+
+    with running(GoogleKmsServer()) as server:
+        keys = GoogleKeys(GOOGLE_KEY, server.url, AnonymousCredentials())
+
+        def rotated() -> KeyEncryption:
+            server.rotate()
+            return keys
+
+        yield Subject(keys, rotated)
+
+
+@pytest.fixture(params=PROVIDERS)
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    makers = {"environment": environment, "transit": transit, "aws": aws, "google": google}
+    yield from file(tmp_path) if request.param == "file" else makers[request.param]()
+
+
+def test_a_key_comes_back_for_its_organization_and_version(subject: Subject) -> None:
+    wrapped = subject.keys.wrap(KEY, "int_a", 1)
+    assert wrapped.kek_id == subject.keys.current_kek_id()
+    assert wrapped.kek_id.startswith(f"{subject.keys.provider}:")
+    assert KEY not in wrapped.blob
+    assert subject.keys.unwrap(wrapped, "int_a", 1) == KEY
+
+
+def test_a_key_that_is_moved_does_not_open(subject: Subject) -> None:
+    wrapped = subject.keys.wrap(KEY, "int_a", 1)
+    for internal_id, version in [("int_b", 1), ("int_a", 2), ("int_a1", 1), ("int_", 1)]:
+        with pytest.raises(IntegrityError):
+            subject.keys.unwrap(wrapped, internal_id, version)
+
+
+def test_a_key_that_was_changed_does_not_open(subject: Subject) -> None:
+    wrapped = subject.keys.wrap(KEY, "int_a", 1)
+    middle = len(wrapped.blob) // 2
+    swapped = b"A" if wrapped.blob[middle : middle + 1] != b"A" else b"B"
+    changed = wrapped.blob[:middle] + swapped + wrapped.blob[middle + 1 :]
+    with pytest.raises(IntegrityError):
+        subject.keys.unwrap(replace(wrapped, blob=changed), "int_a", 1)
+
+
+def test_after_a_rotation_old_keys_open_and_new_ones_name_the_new_key(subject: Subject) -> None:
+    old = subject.keys.wrap(KEY, "int_a", 1)
+    keys = subject.rotated()
+    assert keys.current_kek_id() != old.kek_id
+    new = keys.wrap(KEY, "int_a", 1)
+    assert new.kek_id == keys.current_kek_id()
+    assert keys.unwrap(old, "int_a", 1) == keys.unwrap(new, "int_a", 1) == KEY
+
+
+def test_a_provider_takes_over_from_another_one(subject: Subject) -> None:
+    before = EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(line("old"))]))
+    old = before.wrap(KEY, "int_a", 1)
+    keys = MovingKeyEncryption(subject.keys, before) if subject.keys.provider != "environment" else before
+    assert keys.unwrap(old, "int_a", 1) == KEY
+    assert keys.wrap(KEY, "int_a", 1).kek_id.startswith(f"{subject.keys.provider}:")
+
+
+def away(provider: str) -> KeyEncryption:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    if provider == "transit":
+        return TransitKeys(nowhere, SecretStr(TOKEN), "keystage")
+    if provider == "aws":
+        from core.vault.kek_aws import AwsKeys
+
+        return AwsKeys("alias/keystage", "eu-central-1", nowhere)
+    from google.auth.credentials import AnonymousCredentials
+
+    from core.vault.kek_google import GoogleKeys
+
+    return GoogleKeys(GOOGLE_KEY, nowhere, AnonymousCredentials())
+
+
+@pytest.mark.parametrize("provider", ["transit", "aws", "google"])
+def test_a_provider_that_does_not_answer_is_unavailable(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    keys = away(provider)
+    with pytest.raises(UnavailableError):
+        keys.unwrap(Wrapped(f"{provider}:x", b"vault:v1:AAAA"), "int_a", 1)
+
+
+def test_a_token_that_transit_refuses_is_unavailable_and_not_repeated() -> None:
+    with running(TransitServer()) as server:
+        keys = TransitKeys(server.url, SecretStr("another-token"), "keystage")
+        with pytest.raises(UnavailableError) as refused:
+            keys.wrap(KEY, "int_a", 1)
+    assert "403" in refused.value.message
+    assert "another-token" not in refused.value.message
+
+
+def test_a_key_file_that_cannot_be_read_any_more_leaves_the_keys_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(line("k1"))
+    keys = FileKeys(path)
+    wrapped = keys.wrap(KEY, "int_a", 1)
+    path.write_text("k2:not a key at all\n")
+    assert keys.unwrap(wrapped, "int_a", 1) == KEY
+    path.unlink()
+    assert keys.current_kek_id() == "file:k1"
+    with pytest.raises(UnavailableError):
+        FileKeys(path).current_kek_id()

@@ -1,0 +1,344 @@
+"""Rotation of both kinds of keys for 1,000 organizations whose secrets are in use, with the operator's command killed
+on the way; afterwards the old key-encryption key opens nothing. And what is left of an organization that is deleted."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from core.bootstrap import Services, build_services
+from core.errors import IntegrityError, SecretUnusableError
+from core.ids import Prefix, random_id
+from core.storage.keyring import Keyring
+from core.storage.scope import NamespaceScope, OrganizationScope
+from core.vault.cipher import Cipher, DataKey, SecretRecord
+from core.vault.data_keys import DataKeys, wrapped_of
+from core.vault.kek_environment import EnvironmentKeys
+from core.vault.resolver import SecretResolver, UsedBy
+from core.vault.secret import SecretLimits
+from core.vault.store import SecretStore
+from core.webhooks.endpoint import EndpointSettings
+from core.webhooks.event import EventType
+
+ORGANIZATIONS = 1_000
+USES_A_SECOND = 20
+OLD, NEW, OTHER = (f"k{n}:{base64.urlsafe_b64encode(bytes([n]) * 32).decode()}" for n in (1, 2, 3))
+_PATIENCE_SECONDS = 120.0
+_LOOK_EVERY_SECONDS = 0.2
+
+
+def ring(*keys: str) -> EnvironmentKeys:
+    return EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(key) for key in keys]))
+
+
+@pytest.fixture(scope="module")
+def services(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    settings = Settings(
+        _env_file=None,
+        data=tmp_path_factory.mktemp("data"),
+        mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        redis_url=redis_url,
+        vault_keys=f"{NEW},{OLD}",
+        key_peppers=OTHER,
+        audit_keys=OTHER,
+        # a process that remembers no key, so that each use meets the keys as they are stored
+        data_key_cache_seconds=0,
+    )
+    services = build_services(settings)
+    yield services
+    services.close()
+
+
+def many_organizations(services: Services) -> list[NamespaceScope]:
+    """Organizations with one secret each under the old key-encryption key, stored in bulk."""
+    keys = DataKeys(services.handles, ring(OLD), kept_seconds=60)
+    cipher, kek = Cipher(keys), ring(OLD)
+    rows: dict[str, list[dict[str, Any]]] = {"organizations": [], "org_keys": [], "secrets": [], "secret_versions": []}
+    scopes = []
+    moment = services.clock.now() - timedelta(days=1)
+    for number in range(ORGANIZATIONS):
+        scope = NamespaceScope(random_id(Prefix.INTERNAL), random_id(Prefix.NAMESPACE))
+        scopes.append(scope)
+        tenant = {"internal_id": scope.internal_id}
+        key_row = {**keys.new_key(scope, 1), "created_at": moment}
+        key = DataKey(scope.internal_id, 1, kek.unwrap(wrapped_of(key_row), scope.internal_id, 1))
+        record = SecretRecord(scope.internal_id, random_id(Prefix.SECRET), "k")
+        sealed = vars(cipher.seal(key, record, f"the value of {number}"))
+        fields = {**tenant, "name": "k", "version": 1, "created_by": None, "created_at": moment, **sealed}
+        limits: dict[str, Any] = {"expires_at": None, "disabled": False, "allowed_hosts": [], "allowed_namespaces": []}
+        rows["organizations"].append(
+            {
+                "_id": scope.internal_id, **tenant, "organization_id": random_id(Prefix.ORGANIZATION), "name": "O",
+                "email": "o@example.com", "plan": "enterprise", "created_at": moment, "updated_at": moment,
+            }
+        )  # fmt: skip
+        rows["org_keys"].append({**tenant, **key_row})
+        rows["secrets"].append(
+            {"_id": record.record_id, **fields, **limits, "updated_at": moment, "last_used_at": None}
+        )
+        rows["secret_versions"].append({"_id": f"{record.record_id}.1", "secret_id": record.record_id, **fields})
+    for name, documents in rows.items():
+        services.database[name].insert_many(documents, ordered=False)
+    return scopes
+
+
+@dataclass
+class Traffic:
+    """Uses of secrets at a steady rate, from a thread, each as a job makes them."""
+
+    resolver: SecretResolver
+    scopes: list[NamespaceScope]
+    used: int = 0
+    failures: list[str] = field(default_factory=list)
+    longest_ms: float = 0.0
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Traffic":
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        random, due = Random(7), time.monotonic()
+        while not self.stopping.wait(max(0.0, due - time.monotonic())):
+            due += 1 / USES_A_SECOND
+            started = time.monotonic()
+            number = random.randrange(len(self.scopes))
+            self._use(number)
+            self.longest_ms = max(self.longest_ms, (time.monotonic() - started) * 1000)
+
+    def _use(self, number: int) -> None:
+        try:
+            resolved = self.resolver.resolve(self.scopes[number], ["k"], UsedBy("key_1", "task_1"))
+            if resolved.values != [f"the value of {number}"]:
+                self.failures.append("another value")
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+        self.used += 1
+
+
+def command(services: Services, *words: str) -> subprocess.Popen[bytes]:
+    """`keystage` as an operator runs it."""
+    environment = {
+        **os.environ,
+        "KEYSTAGE_MONGO_URL": services.settings.mongo_url,
+        "KEYSTAGE_REDIS_URL": services.settings.redis_url,
+        "KEYSTAGE_VAULT_KEYS": f"{NEW},{OLD}",
+        "KEYSTAGE_KEY_PEPPERS": OTHER,
+        "KEYSTAGE_AUDIT_KEYS": OTHER,
+    }
+    program = Path(sys.executable).parent / "keystage"
+    return subprocess.Popen([program, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def run(services: Services, *words: str) -> Any:
+    """What the command prints as JSON."""
+    with command(services, *words) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    assert process.returncode == 0, printed
+    return json.loads(printed)
+
+
+def killed_when(services: Services, half_way: Callable[[], bool], *words: str) -> None:
+    """Run the command and kill it when it is half-way."""
+    with command(services, *words) as process:
+        try:
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            while not half_way():
+                assert time.monotonic() < deadline
+                with suppress(subprocess.TimeoutExpired):
+                    # a look costs the database something: not more often than this
+                    process.wait(_LOOK_EVERY_SECONDS)
+                    pytest.fail("it ended before it could be killed")
+        finally:
+            process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_both_rotations_of_1000_organizations_in_use(services: Services, capsys: pytest.CaptureFixture[str]) -> None:
+    started = time.monotonic()
+    scopes = many_organizations(services)
+    set_up = time.monotonic() - started
+    org_keys = services.database["org_keys"]
+    before = f"{services.clock.now():%Y-%m-%dT%H:%M:%S}"
+    words = ("vault", "rotate", "--data-keys", "--before", before, "--json")
+
+    def half_rotated() -> bool:
+        return org_keys.count_documents({"version": 2}) > ORGANIZATIONS // 3
+
+    def half_rewrapped() -> bool:
+        return org_keys.count_documents({"kek_id": "environment:k2"}) > ORGANIZATIONS // 3
+
+    with Traffic(services.resolver, scopes) as traffic:
+        killed_when(services, half_rewrapped, "vault", "rotate", "--kek", "--json")
+        rewrapped = run(services, "vault", "rotate", "--kek", "--json")["kek"]
+        killed_when(services, half_rotated, *words)
+        resealed = run(services, *words)["data_keys"]
+    services.secret_use.write()
+    with capsys.disabled():
+        print(f"\norganizations: {ORGANIZATIONS}, set up in {set_up:.1f} s; rotated twice, killed twice", end=" ")
+        took = time.monotonic() - started - set_up
+        rate = traffic.used / took
+        print(f"in {took:.1f} s; uses: {traffic.used} ({rate:.1f}/s), failed: {len(traffic.failures)}")
+        print(f"longest use: {traffic.longest_ms:.0f} ms; {rewrapped}; {resealed}")
+    assert traffic.failures == []
+    assert traffic.used > USES_A_SECOND
+    assert 0 < resealed["begun"] < ORGANIZATIONS
+    assert rewrapped["unreadable"] == resealed["unreadable"] == 0
+    assert_old_key_opens_nothing(services)
+    assert_rotated_once(services, scopes)
+
+
+def assert_old_key_opens_nothing(services: Services) -> None:
+    rows = list(services.database["org_keys"].find({"wrapped": {"$exists": True}}))
+    assert len(rows) == ORGANIZATIONS
+    opened = 0
+    for row in rows:
+        assert len(ring(NEW).unwrap(wrapped_of(row), row["internal_id"], row["version"])) == 32
+        try:
+            ring(OLD).unwrap(wrapped_of(row), row["internal_id"], row["version"])
+            opened += 1
+        except IntegrityError:
+            continue
+    assert opened == 0
+    assert services.key_rotation.states() == [{"kek_id": "environment:k2", "state": "active", "keys": ORGANIZATIONS}]
+
+
+def assert_rotated_once(services: Services, scopes: list[NamespaceScope]) -> None:
+    """Each organization has its second key and no third; the first is destroyed, and no value is under it."""
+    rows = services.database["org_keys"].find({}, {"version": 1, "state": 1})
+    states = sorted((row["version"], row["state"]) for row in rows)
+    assert states == [(1, "destroyed")] * ORGANIZATIONS + [(2, "active")] * ORGANIZATIONS
+    for name in ("secrets", "secret_versions"):
+        assert services.database[name].count_documents({"dek_version": {"$ne": 2}}) == 0
+    fresh = DataKeys(services.handles, ring(NEW), kept_seconds=0)
+    store = SecretStore(services.handles, fresh, Cipher(fresh))
+    for number in (0, ORGANIZATIONS // 2, ORGANIZATIONS - 1):
+        secret, sealed = store.sealed(scopes[number].organization, ["k"])["k"]
+        assert Cipher(fresh).open(secret.record, sealed) == f"the value of {number}"
+
+
+def one_organization(services: Services) -> NamespaceScope:
+    organization = services.organizations.create("O", "o@example.com", "enterprise")
+    namespace = services.namespaces.create(organization.scope, "default")
+    services.secrets.create(organization.scope, random_id(Prefix.SECRET), "k", "the first value", SecretLimits())
+    return namespace.scope
+
+
+def use(services: Services, scope: NamespaceScope) -> str:
+    (value,) = services.resolver.resolve(scope, ["k"], UsedBy("key_1", "task_1")).values
+    return value
+
+
+def test_versions_and_signing_secrets_move_along_with_the_data_key(services: Services) -> None:
+    scope = one_organization(services)
+    services.secrets.update(scope, "k", "the second value")
+    endpoint = EndpointSettings("hook", "https://example.com/", (EventType.RESOURCE_EXECUTED,))
+    services.webhooks.create(scope, "wh_0123456789abcdef", endpoint, "a signing secret of some length")
+    done = services.key_rotation.rotate(scope.organization, services.clock.now() + timedelta(seconds=1))
+    # the secret, its two versions, the webhook
+    assert (done.begun, done.values, done.destroyed, done.unreadable) == (True, 4, 1, 0)
+    services.secrets.roll_back(scope, "k", 1)
+    assert use(services, scope) == "the first value"
+    sealed = services.database["webhooks"].find_one({"internal_id": scope.internal_id})["secret"]  # type: ignore[index]
+    assert sealed["dek_version"] == 2
+
+
+def test_a_value_that_does_not_open_keeps_its_key_and_is_reported(services: Services) -> None:
+    scope = one_organization(services)
+    services.secrets.create(scope, random_id(Prefix.SECRET), "spoilt", "some other value", SecretLimits())
+    services.database["secrets"].update_one(
+        {"internal_id": scope.internal_id, "name": "spoilt"}, {"$set": {"token": "gAAAA"}}
+    )
+    done = services.key_rotation.rotate(scope.organization, services.clock.now() + timedelta(seconds=1))
+    assert (done.destroyed, done.unreadable) == (0, 1)
+    assert use(services, scope) == "the first value"
+
+
+def test_values_stored_while_keys_rotate_are_all_readable_afterwards(services: Services) -> None:
+    scope = one_organization(services)
+    stopping, stored = threading.Event(), [1]
+
+    def store() -> None:
+        while not stopping.is_set():
+            stored[0] = services.secrets.update(scope, "k", f"the value {stored[0] + 1}").version
+
+    writer = threading.Thread(target=store)
+    writer.start()
+    destroyed = 0
+    try:
+        while stored[0] < 12:
+            assert writer.is_alive()
+            moment = services.clock.now() + timedelta(seconds=1)
+            destroyed += services.key_rotation.rotate(scope.organization, moment).destroyed
+    finally:
+        stopping.set()
+        writer.join()
+    destroyed += services.key_rotation.rotate(scope.organization, services.clock.now() - timedelta(days=1)).destroyed
+    assert destroyed > 1
+    assert use(services, scope) == f"the value {stored[0]}"
+    secret = services.secrets.get(scope, "k")
+    # the oldest first: each new version pushes one out
+    for version in reversed(services.secrets.versions(secret)):
+        services.secrets.roll_back(scope, "k", version.version)
+
+
+def test_a_deleted_organization_is_refused_at_once_and_its_keys_are_gone(services: Services) -> None:
+    scope = one_organization(services)
+    organization = services.organizations.get(scope.organization)
+    assert use(services, scope) == "the first value"
+    kept = services.database["secrets"].find_one({"internal_id": scope.internal_id})
+    assert kept is not None
+    shown = run(services, "org", "delete", "--org", organization.organization_id, "--yes")
+    assert shown == {"organization_id": organization.organization_id, "deleted": True, "data_keys_destroyed": 1}
+    with pytest.raises(SecretUnusableError) as refused:
+        use(services, scope)
+    assert refused.value.code == "secret_missing"
+    # even a copy of the token, put back, is noise
+    services.database["secrets"].insert_one(kept)
+    with pytest.raises(SecretUnusableError) as refused:
+        use(services, scope)
+    assert refused.value.code == "secret_unreadable"
+    rows = list(services.database["org_keys"].find({"internal_id": scope.internal_id}))
+    assert [(row["state"], "wrapped" in row) for row in rows] == [("destroyed", False)]
+    assert ("organization_deleted", "success") in audited(services, scope.organization)
+
+
+def audited(services: Services, scope: OrganizationScope) -> set[tuple[str, str]]:
+    return {
+        (row["action"], row["status"]) for row in services.database["audit"].find({"internal_id": scope.internal_id})
+    }
+
+
+def test_an_operator_sees_who_used_a_secret_and_under_which_key_all_lie(services: Services) -> None:
+    scope = one_organization(services)
+    use(services, scope)
+    services.secret_use.write()
+    organization_id = services.organizations.get(scope.organization).organization_id
+    (shown,) = run(services, "vault", "access", "--org", organization_id, "--json")
+    assert (shown["secret_name"], shown["callers"], shown["unusual"]) == ("k", {"key_1": 1}, [])
+    states = run(services, "vault", "status", "--json")
+    assert states == services.key_rotation.states()
+    assert {row["kek_id"] for row in states} <= {"environment:k1", "environment:k2"}
+    reports = run(services, "vault", "rotate", "--kek", "--data-keys", "--org", organization_id, "--json")
+    assert (reports["data_keys"]["begun"], reports["kek"]["kek_id"]) == (1, "environment:k2")
