@@ -110,7 +110,8 @@ def estate(house: Site, account: Account) -> Iterator[Estate]:
             return answer
 
         estate = Estate(house.services, account.scope, account.organization_id, new_marker(), call)
-        furnish(estate, sorted({part[1:-1] for route in ROUTES for part in route.rule.split("/") if part[:1] == "<"}))
+        owned = [route for route in ROUTES if route.permission]
+        furnish(estate, sorted({part[1:-1] for route in owned for part in route.rule.split("/") if part[:1] == "<"}))
         yield estate
 
 
@@ -122,7 +123,7 @@ def peer(house: Site, account: Account) -> Iterator[Peer]:
 
 
 def _path(route: Route, estate: Estate) -> str:
-    parts = (estate.params[part[1:-1]] if part[:1] == "<" else part for part in route.rule.split("/"))
+    parts = (estate.params.get(part[1:-1], part) if part[:1] == "<" else part for part in route.rule.split("/"))
     return "/".join(map(quote, parts))
 
 

@@ -33,7 +33,9 @@ _TIMEOUT_SECONDS = 30
 def connect_qdrant(url: str, api_key: str | None, ca_file: Path | None = None) -> "ServerVectorStore":
     """A store on the server at `url`, which `ca_file` (or a CA that the machine knows) vouches for."""
     trust: dict[str, Any] = {"verify": ssl.create_default_context(cafile=str(ca_file))} if ca_file else {}
-    return ServerVectorStore(QdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_SECONDS, **trust))
+    return ServerVectorStore(
+        QdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_SECONDS, check_compatibility=False, **trust)
+    )
 
 
 class ServerVectorStore:
