@@ -125,7 +125,7 @@ def _namespace(services: Services, scope: Any, given: str) -> tuple[str, ...]:
     return (found.namespace_id, found.name)
 
 
-_SHARED = frozenset({ResourceType.ORGANIZATION, ResourceType.USER, ResourceType.WEBHOOK})
+_SHARED = frozenset({ResourceType.ORGANIZATION, ResourceType.USER, ResourceType.WEBHOOK, ResourceType.SECRET})
 """What belongs to no environment: a webhook hears of all of them, and the audit log tells of all."""
 
 _FIND: Mapping[ResourceType, Callable[[Services, OrganizationScope | NamespaceScope, str], tuple[str, ...]]] = {

@@ -25,6 +25,7 @@ PATH: Final[Mapping[str, str]] = {
     "delivery_id": "A delivery's id.",
     "user_email": "A user's email.",
     "key_name": "The name of one of the user's active keys.",
+    "secret_name": "A secret's name.",
     "audit_id": "An audit event's id.",
     "file": "A file of the documentation page.",
 }

@@ -195,6 +195,11 @@ def _audit(estate: Estate) -> str:
     return str(found["_id"])
 
 
+def _secret(estate: Estate) -> str:
+    body = {"secret_name": estate.text().replace("-", "_"), "secret_value": f"value {estate.text()}"}
+    return str(estate.call("POST", "/v1/organizations/secrets", body)["secret_name"])
+
+
 _FACTORIES: dict[str, Callable[[Estate], str]] = {
     "user_email": _user,
     "key_name": _key,
@@ -210,6 +215,7 @@ _FACTORIES: dict[str, Callable[[Estate], str]] = {
     "webhook_id": _webhook,
     "delivery_id": _delivery,
     "audit_id": _audit,
+    "secret_name": _secret,
 }
 """A maker for each path parameter; each may use what those before it made."""
 

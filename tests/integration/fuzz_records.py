@@ -92,5 +92,11 @@ def _peopled(tenant: Tenant) -> dict[str, str]:
     return {
         "path.user_email": "spare@example.com",
         "path.key_name": "spare",
+        "path.secret_name": _secret(tenant),
         "path.audit_id": event["audit_id"],
     }
+
+
+def _secret(tenant: Tenant) -> str:
+    made = tenant.created("/v1/organizations/secrets", {"secret_name": "spare_secret", "secret_value": "a spare value"})
+    return str(made["secret_name"])

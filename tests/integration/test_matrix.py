@@ -56,6 +56,9 @@ BODIES: dict[str, Callable[[Estate], dict[str, Any]]] = {
     "webhooks.create": lambda own: webhook_body(own.text()),
     "webhooks.create_201": lambda own: webhook_body(own.text()),
     "webhooks.update": lambda own: webhook_body(own.text()),
+    "secrets.create": lambda own: {"secret_name": own.text().replace("-", "_"), "secret_value": own.text()},
+    "secrets.update": lambda own: {"secret_value": own.text()},
+    "secrets.roll_back": lambda _: {"version": 1},
     "audit.update_settings": lambda _: {"read_auditing_enabled": False},
 }
 """Bodies of routes that `{}` does not satisfy."""
