@@ -50,8 +50,11 @@ check: $(READY) ## format, lint, types, import contracts, unit tests: the whole 
 
 test: check test-contract test-integration test-e2e ## everything, against real components
 
-test-unit test-contract test-integration test-e2e: test-%: $(READY)
+test-unit test-e2e: test-%: $(READY)
 	@start=$$SECONDS; $(BIN)/pytest -q tests/$*; echo "tests/$*: $$((SECONDS - start)) s"
+
+test-contract test-integration: test-%: $(READY)
+	@$(BIN)/python -m tests.side_by_side tests/$*
 
 demo: $(READY) ## the main job on real files, end to end, on a private stack (INPUT=path for your own files)
 	@$(BIN)/keystage demo $(if $(INPUT),--input "$(INPUT)") $(ARGS)
