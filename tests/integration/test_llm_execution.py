@@ -115,7 +115,7 @@ def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> N
     assert [asked.auth for asked in stack.server.asked] == [{"authorization": f"Bearer {PLATFORM_KEY}"}] * NOTES
     shown = stack.shown(job)
     assert [document["summary"] for document in shown["documents"]] == ["an answer"] * NOTES
-    statistics = shown["stage_statistics"]["llm_enrich"]
+    statistics = shown["stage_statistics"]["stages"]["llm_enrich"]
     assert (statistics["llm_calls"], statistics["tokens_used"]) == (NOTES, NOTES * (INPUT_TOKENS + OUTPUT_TOKENS))
     assert PLATFORM_KEY not in str(shown)
 
@@ -137,12 +137,11 @@ def test_an_organization_that_pays_itself_is_never_charged_for_the_platforms_key
         job = stack.execute(ENRICH)
     finally:
         tenant.call("PATCH", "/v1/organizations", {"default_llm_credentials": None})
-    # nothing was held for models; whatever becomes of the default, the platform's key is not used beyond the hold
+    # nothing was held for models, the secret does not exist, and the platform's key never stands in for it
     assert job.decision
     assert job.decision.error
-    assert (job.state, job.decision.error.code) == (JobState.PARTIAL, "budget_exhausted")
-    assert (job.hold, job.decision.charge) == (EXECUTION_MINIMUM, EXECUTION_MINIMUM)
-    assert stack.shown(job)["status"] == "degraded"
+    assert (job.state, job.decision.error.code) == (JobState.FAILED, "secret_missing")
+    assert (job.hold, job.decision.charge) == (EXECUTION_MINIMUM, 0)
     assert stack.server.asked == []
 
 

@@ -155,6 +155,7 @@ def test_a_key_bound_to_one_secret_sees_and_names_no_other(new_tenant: Callable[
     scopes = (
         Scope(ResourceType.SECRET, "mine"),
         Scope(ResourceType.RETRIEVER, "*", frozenset({Operation.CREATE_RETRIEVER})),
+        Scope(ResourceType.COLLECTION, "*", frozenset({Operation.READ_DATA})),
     )
     tenant = new_tenant(Permission.ADMIN, scopes=scopes)
     for name in ("mine", "other"):
