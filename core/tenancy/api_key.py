@@ -50,6 +50,20 @@ class KeyGrant:
         """Whether the key can restore every other key: the last of these is never lost."""
         return self.permission is Permission.ADMIN and not self.scopes and self.environment is None
 
+    @property
+    def restrictions(self) -> str:
+        """All that a full admin key has not, as one text: the same for keys that may do the same."""
+        limits = {
+            "permission": None if self.permission is Permission.ADMIN else self.permission.value,
+            "scopes": sorted(repr(scope.to_document()) for scope in self.scopes),
+            "environment": self.environment and self.environment.value,
+            "allowed_origins": sorted(self.allowed_origins),
+            "allowed_cidrs": sorted(self.allowed_cidrs),
+            "requests_per_minute": self.requests_per_minute,
+            "expires_at": self.expires_at and self.expires_at.isoformat(),
+        }
+        return ", ".join(f"{name}: {value!r}" for name, value in limits.items() if value)
+
     def excess_of(self, other: "KeyGrant") -> str | None:
         """The field in which `other` would give more than this grant has, or None when it gives no more."""
         within = {
