@@ -32,7 +32,7 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
     if not _SHAPE.fullmatch(key):
         raise InvalidRequestError(f"{HEADER} must be 1 to 255 visible ASCII characters.")
     namespace_id = call.namespace.namespace_id if call.namespace else None
-    digest = request_digest(route.method, path, query, body, namespace_id)
+    digest = request_digest(route.method, path, query, body, namespace_id, call.known_caller.key.grant.restrictions)
     match call.services.idempotency.claim(call.organization, route.name, key, digest):
         case Replay(response):
             return Reply(response.body or None, response.status, {**response.headers, "Idempotent-Replayed": "true"})
@@ -40,7 +40,11 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
             raise ConflictError(f"A request with this {HEADER} is being handled.", retry_after_seconds=1)
         case Mismatch():
             raise ValidationFailedError(
-                [FieldProblem((HEADER,), "this key was used for another request", "idempotency_mismatch")]
+                [
+                    FieldProblem(
+                        (HEADER,), "this key was used for another request, or with other rights", "idempotency_mismatch"
+                    )
+                ]
             )
         case Claimed(operation_id):
             return _run(route, replace(call, new_id=SeededIds(operation_id)), key)

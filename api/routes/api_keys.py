@@ -23,7 +23,7 @@ from api.schemas.api_keys import (
 from core.audit.actions import AuditAction
 from core.errors import NotFoundError
 from core.ids import Prefix
-from core.tenancy.api_key import ApiKey, KeyGrant, text_kind
+from core.tenancy.api_key import ApiKey, KeyGrant, require_environment, text_kind
 from core.tenancy.keys import PresentedKey, mint_key, new_key_id
 from core.tenancy.minting import require_within, require_within_plan, require_within_role
 from core.tenancy.permissions import Permission
@@ -93,8 +93,9 @@ def rotate_key(call: Call) -> Reply:
 
 def revoke_key(call: Call) -> Reply:
     """End a key, with those that it replaced. It holds from the first request after this answer, in every process."""
-    user = user_of(call)
-    if not call.services.keys.revoke(call.organization, user, call.path["key_name"]):
+    key = key_of(call)
+    require_environment(call.known_caller.key, key.grant.environment)
+    if not call.services.keys.revoke(call.organization, user_of(call), key.name):
         raise NotFoundError("The API key was not found.")
     return Reply(RevokedView(success=True, message="The API key is revoked."))
 

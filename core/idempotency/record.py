@@ -46,10 +46,15 @@ class Mismatch:
 Claim = Claimed | Replay | InProgress | Mismatch
 
 
-def request_digest(method: str, path: str, query: str, body: bytes, namespace_id: str | None) -> bytes:
-    """SHA-256 over all that makes two requests the same. Never stored: a short secret could be guessed from it."""
+def request_digest(
+    method: str, path: str, query: str, body: bytes, namespace_id: str | None, allowed: str = ""
+) -> bytes:
+    """SHA-256 over all that makes two requests the same. Never stored: a short secret could be guessed from it.
+
+    `allowed` says what the caller may do: an answer is given again only to those to whom it would be given now.
+    """
     digest = hashlib.sha256()
-    for part in (method.encode(), path.encode(), query.encode(), (namespace_id or "").encode(), body):
+    for part in (method.encode(), path.encode(), query.encode(), (namespace_id or "").encode(), body, allowed.encode()):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()

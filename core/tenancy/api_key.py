@@ -1,12 +1,12 @@
 """An API key without its secret: what it may do, until when, and what it may give to another key. Pure."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
-from urllib.parse import urlsplit
 
 from core.errors import PermissionDeniedError
 from core.storage.scope import OrganizationScope
@@ -15,6 +15,8 @@ from core.tenancy.tenant import Environment, Organization
 
 GRACE_MAX = timedelta(days=7)
 """How long a rotated key may go on working at most."""
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^\s/\\?#@\[\]]+)")
+"""A browser's Origin as far as subdomains can be compared; whatever else somebody sends matches nothing."""
 
 
 class KeyStatus(StrEnum):
@@ -47,6 +49,20 @@ class KeyGrant:
     def is_full_admin(self) -> bool:
         """Whether the key can restore every other key: the last of these is never lost."""
         return self.permission is Permission.ADMIN and not self.scopes and self.environment is None
+
+    @property
+    def restrictions(self) -> str:
+        """All that a full admin key has not, as one text: the same for keys that may do the same."""
+        limits = {
+            "permission": None if self.permission is Permission.ADMIN else self.permission.value,
+            "scopes": sorted(repr(scope.to_document()) for scope in self.scopes),
+            "environment": self.environment and self.environment.value,
+            "allowed_origins": sorted(self.allowed_origins),
+            "allowed_cidrs": sorted(self.allowed_cidrs),
+            "requests_per_minute": self.requests_per_minute,
+            "expires_at": self.expires_at and self.expires_at.isoformat(),
+        }
+        return ", ".join(f"{name}: {value!r}" for name, value in limits.items() if value)
 
     def excess_of(self, other: "KeyGrant") -> str | None:
         """The field in which `other` would give more than this grant has, or None when it gives no more."""
@@ -155,9 +171,9 @@ def origin_allowed(patterns: Sequence[str], origin: str) -> bool:
 def _origin_matches(pattern: str, origin: str) -> bool:
     if pattern in ("*", origin):
         return True
-    wanted, given = urlsplit(pattern), urlsplit(origin)
-    host = wanted.netloc
-    return host.startswith("*.") and wanted.scheme == given.scheme and given.netloc.endswith(host[1:])
+    scheme, _, host = pattern.partition("://")
+    given = _ORIGIN.fullmatch(origin)
+    return host.startswith("*.") and bool(given) and given["scheme"] == scheme and given["host"].endswith(host[1:])
 
 
 def _narrows(holder: Sequence[str], asked: Sequence[str]) -> bool:

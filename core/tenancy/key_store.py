@@ -19,7 +19,10 @@ from core.tenancy.user import Role, User, UserStatus
 
 _HINT_LENGTH = 4
 _BY_USER = "internal_id_1_user_id_1_revoked_at_1"
-_LAST_ADMIN = "This is the organization's last full admin key: create another one first, or rotate it."
+_LAST_ADMIN = (
+    "This is the organization's last full admin key, or the last that does not expire: create another one first, "
+    "or rotate it."
+)
 
 
 class KeyStore:
@@ -219,10 +222,13 @@ class KeyStore:
     def _keep_an_admin(self, data: OrganizationData, without: Iterable[str]) -> None:
         """Raises ConflictError unless a full admin key stays usable without these."""
         admins = map(_api_key, data["api_keys"].find({"permissions": Permission.ADMIN.value, "active": True}))
-        usable = {key.key_id for key in admins if key.grant.is_full_admin and self.is_usable(key)}
+        usable = [key for key in admins if key.grant.is_full_admin and self.is_usable(key)]
         gone = set(without)
-        if usable & gone and not usable - gone:
-            raise ConflictError(_LAST_ADMIN)
+        # one that ends by itself is no substitute for one that lasts
+        for group in (usable, [key for key in usable if key.grant.expires_at is None]):
+            standing = {key.key_id for key in group}
+            if standing & gone and not standing - gone:
+                raise ConflictError(_LAST_ADMIN)
 
     def _write(self, scope: OrganizationScope, write: Callable[[OrganizationData], None], taken: str) -> None:
         """Make a change of keys or their owners. Two of one organization never overlap."""

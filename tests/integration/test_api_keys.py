@@ -371,6 +371,9 @@ def test_a_key_is_bound_to_browser_origins(tenant: Tenant) -> None:
         ("https://app.example.com.evil.com", 403),
         ("https://evilexample.org", 403),
         ("null", 403),
+        # what no browser sends and some parsers choke on
+        ("https://[", 403),
+        ("https://a]b.example.org", 403),
     ):
         assert _status(tenant, text, Origin=origin) == status, origin
     assert _status(tenant, text) == 200

@@ -43,6 +43,12 @@ REFUSED_ORIGINS = (
     "https://example.org",
     "null",
     "",
+    # what no browser sends and some parsers choke on
+    "https://[",
+    "https://[::1",
+    "https://a]b.example.org",
+    "https://evil.example/.example.org",
+    "https://evil.example\\.example.org",
 )
 
 

@@ -16,8 +16,11 @@ from core.idempotency.record import MAX_BODY_BYTES, Claimed, InProgress, Mismatc
 from core.idempotency.store import IdempotencyStore
 from core.ids import Prefix, SeededIds
 from core.storage.keyring import Keyring
+from core.tenancy.permissions import Permission
+from core.tenancy.tenant import Environment
 from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
+from tests.tenants import new_key
 
 EXECUTE = "/v1/retrievers/answers/execute"
 QUESTION: dict[str, Any] = {"inputs": {"query": "?"}}
@@ -81,6 +84,21 @@ def test_a_key_belongs_to_one_organization_and_one_route(new_tenant: Callable[..
         "/v1/buckets", BUCKET, Idempotency_Key="k"
     )
     assert one.post("/v1/namespaces", {"namespace_name": "second"}, Idempotency_Key="k").status_code == 200
+
+
+def test_an_answer_is_not_repeated_to_a_key_that_may_do_less(tenant: Tenant) -> None:
+    dev = new_key(tenant.services, tenant.scope, Permission.ADMIN, environment=Environment.DEV).text
+    body = {"namespace_name": "production", "environment": "prod"}
+    tenant.created("/v1/namespaces", body, Idempotency_Key="k", X_Namespace="")
+    refused = [
+        tenant.post("/v1/namespaces", body, Authorization=f"Bearer {dev}", X_Namespace="", Idempotency_Key=key)
+        for key in ("another", "k")
+    ]
+    assert [answer.status_code for answer in refused] == [403, 422]
+    # whoever may do the same is whoever rotated the key meanwhile
+    same = new_key(tenant.services, tenant.scope, Permission.ADMIN).text
+    again = tenant.post("/v1/namespaces", body, Authorization=f"Bearer {same}", X_Namespace="", Idempotency_Key="k")
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256, "tab\tbed"])

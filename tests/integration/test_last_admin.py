@@ -51,6 +51,17 @@ def test_the_last_full_admin_key_stays_and_can_be_rotated(tenant: Tenant) -> Non
     assert tenant.call("DELETE", path, Authorization=f"Bearer {text}").status_code == 409
 
 
+def test_a_full_admin_key_that_expires_does_not_replace_the_last_one_that_does_not(tenant: Tenant) -> None:
+    (admin,) = tenant.services.users.list(tenant.scope)
+    keys, soon = keys_of(admin), (now() + timedelta(minutes=1)).isoformat()
+    tenant.created(keys, {"name": "expiring", "permissions": ["admin"], "expires_at": soon})
+    for method, body in (("DELETE", None), ("PATCH", {"permissions": ["read"]}), ("PATCH", {"expires_at": soon})):
+        assert tenant.call(method, f"{keys}/test", body).status_code == 409, body
+    assert tenant.call("DELETE", f"{keys}/expiring").status_code == 200
+    tenant.created(keys, {"name": "lasting", "permissions": ["admin"]})
+    assert tenant.call("DELETE", f"{keys}/test").status_code == 200
+
+
 def test_of_two_last_admin_keys_exactly_one_survives_whoever_revokes_at_once(
     new_tenant: Callable[..., Tenant], capsys: pytest.CaptureFixture[str]
 ) -> None:

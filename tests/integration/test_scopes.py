@@ -150,6 +150,18 @@ def test_deliveries_are_of_a_namespace(bound: tuple[Tenant, Tenant]) -> None:
     assert [dev.get(f"{path}/{ids[name]}", X_Namespace="dev").status_code for name in ids] == [200, 404]
 
 
+def test_a_key_of_one_environment_revokes_none_of_another(bound: tuple[Tenant, Tenant]) -> None:
+    tenant, key = bound
+    user = tenant.services.users.list(tenant.scope)[0]
+    keys = f"/v1/organizations/users/{user.email}/api-keys"
+    for name, grant in (("dev", {"environment": "dev"}), ("prod", {"environment": "prod"}), ("all", {})):
+        tenant.created(keys, {"name": name, **grant})
+    statuses = {
+        name: key.call("DELETE", f"{keys}/{name}", X_Namespace="").status_code for name in ("dev", "prod", "all")
+    }
+    assert statuses == {"dev": 200, "prod": 403, "all": 403}
+
+
 def test_a_key_of_one_environment_changes_nothing_that_all_of_them_share(bound: tuple[Tenant, Tenant]) -> None:
     tenant, key = bound
     everywhere = {name: value for name, value in key.headers.items() if name != "X-Namespace"}
