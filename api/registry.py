@@ -18,6 +18,7 @@ from api.routes import (
     organizations,
     retrievers,
     tasks,
+    usage,
     users,
     webhooks,
 )
@@ -25,6 +26,7 @@ from api.routes import (
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *organizations.ROUTES,
+    *usage.ROUTES,
     *users.ROUTES,
     *api_keys.ROUTES,
     *namespaces.ROUTES,

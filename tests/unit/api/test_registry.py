@@ -35,6 +35,7 @@ PUBLIC = {
     "health.readiness",
     "health.beat",
     "metrics.get",
+    "billing.pricing",
     "documentation.openapi",
     "documentation.page",
     "documentation.asset",
