@@ -70,6 +70,8 @@ def _targets(services: Services, caller: Caller, target: Target) -> Iterator[Nam
 def _names(services: Services, caller: Caller, target: Target, resource: Resource) -> tuple[str, ...]:
     if resource.type is ResourceType.ORGANIZATION:
         return (caller.organization.organization_id,)
+    if resource.sent and target.namespace is not None:
+        return (target.namespace.namespace_id, target.namespace.name)
     given = target.path.get(resource.parameter or "")
     if given is None:
         return ()
@@ -101,7 +103,7 @@ def _visible(scopes: tuple[Scope, ...], operation: Operation, resource: Resource
 
 def is_list(resource: Resource, operation: Operation) -> bool:
     """Whether a route shows several of a type, so that a key may be shown those that its scopes cover."""
-    one = resource.parameter is not None or resource.type is ResourceType.ORGANIZATION
+    one = resource.sent or resource.parameter is not None or resource.type is ResourceType.ORGANIZATION
     return not one and operation is Operation.READ_DATA
 
 

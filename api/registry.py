@@ -19,6 +19,7 @@ from api.routes import (
     retrievers,
     secrets,
     tasks,
+    usage,
     users,
     webhooks,
 )
@@ -26,6 +27,7 @@ from api.routes import (
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *organizations.ROUTES,
+    *usage.ROUTES,
     *users.ROUTES,
     *api_keys.ROUTES,
     *namespaces.ROUTES,

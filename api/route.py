@@ -38,6 +38,8 @@ class Resource:
     """the path parameter with its id or name; None for lists and creates"""
     parent: "Resource | None" = None
     """a scope on the bucket covers its objects"""
+    sent: bool = False
+    """whether it is the namespace that the request names in its header"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Route:
 ORGANIZATION: Final = Resource(ResourceType.ORGANIZATION)
 NAMESPACES: Final = Resource(ResourceType.NAMESPACE)
 NAMESPACE: Final = Resource(ResourceType.NAMESPACE, "namespace_id")
+SENT_NAMESPACE: Final = Resource(ResourceType.NAMESPACE, sent=True)
 BUCKETS: Final = Resource(ResourceType.BUCKET)
 BUCKET: Final = Resource(ResourceType.BUCKET, "bucket_id")
 COLLECTIONS: Final = Resource(ResourceType.COLLECTION)

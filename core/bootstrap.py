@@ -19,6 +19,7 @@ from core.buckets.store import BucketStore
 from core.clock import DatabaseClock
 from core.collections.store import CollectionStore
 from core.credits.ledger import Ledger
+from core.credits.usage import UsageReader
 from core.health import Heartbeats
 from core.idempotency.store import IdempotencyStore
 from core.jobs.doorbell import Doorbell
@@ -83,6 +84,7 @@ class Services:
     authenticator: Authenticator
     key_use: KeyUse
     ledger: Ledger
+    usage: UsageReader
     jobs: JobStore
     queue: JobQueue
     doorbell: Doorbell
@@ -175,6 +177,7 @@ def build_services(settings: Settings) -> Services:
         authenticator=Authenticator(keys, auth_failures, key_use),
         key_use=key_use,
         ledger=ledger,
+        usage=UsageReader(handles),
         jobs=jobs,
         queue=JobQueue(handles, clock, settings.job_lease_seconds),
         doorbell=doorbell,

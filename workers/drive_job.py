@@ -154,7 +154,7 @@ class JobDriver:
         if hold is None or any(entry.closes_hold for entry in entries):
             return
         try:
-            self._services.ledger.capture(job.scope, hold, decision.charge)
+            self._services.ledger.capture(job.scope, hold, decision.charge, job.usage)
         except ConflictError:
             # only an orphan release between our look and now can do this; reconciliation reports it
             log.error("settlement.hold_was_closed", charge=decision.charge)

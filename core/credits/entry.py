@@ -44,6 +44,8 @@ class Entry:
     price_version: str
     at: datetime
     prev_hash: str
+    usage: Mapping[str, Any] | None = None
+    """what a capture was for: operation, namespace and resource; the oldest entries do not say"""
     hash: str = ""
 
     @property
@@ -63,23 +65,30 @@ class Entry:
 
     def sealed(self) -> "Entry":
         """The same entry with its hash over all other fields."""
-        return Entry(**{**asdict(self), "hash": self.computed_hash()})
+        return Entry(**{**self._fields(), "hash": self.computed_hash()})
 
     def computed_hash(self) -> str:
         """SHA-256 over every field but the hash itself."""
-        fields = {**asdict(self), "hash": ""}
+        fields = {**self._fields(), "hash": ""}
         return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def to_document(self) -> dict[str, Any]:
         """As MongoDB stores it. `terminal` carries the unique index that lets a hold end only once."""
-        document = {**asdict(self), "kind": self.kind.value}
+        document = {**self._fields(), "kind": self.kind.value}
         return document | ({"terminal": True} if self.closes_hold else {})
 
     @staticmethod
     def from_document(document: Mapping[str, Any]) -> "Entry":
         """Read what `to_document` wrote."""
-        fields = {name: document[name] for name in Entry.__dataclass_fields__}
-        return Entry(**{**fields, "kind": EntryKind(document["kind"])})
+        fields = {name: document[name] for name in Entry.__dataclass_fields__ if name != "usage"}
+        return Entry(**{**fields, "kind": EntryKind(document["kind"]), "usage": document.get("usage")})
+
+    def _fields(self) -> dict[str, Any]:
+        """All that is stored and hashed: an entry without usage is, to the byte, what it was before there was any."""
+        fields = asdict(self)
+        if self.usage is None:
+            del fields["usage"]
+        return fields
 
 
 def hold_id_of(job_id: str, number: int) -> str:

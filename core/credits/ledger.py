@@ -7,8 +7,9 @@ entries. Derived from the design of `posted`/`pending` transfers with client-giv
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -57,8 +58,10 @@ class Ledger:
 
         return self._append(scope, op_id, entry)
 
-    def capture(self, scope: OrganizationScope, hold: Entry, amount: int) -> Entry:
-        """Charge `amount` of a hold and give the rest back, once. Zero gives everything back.
+    def capture(
+        self, scope: OrganizationScope, hold: Entry, amount: int, usage: Mapping[str, Any] | None = None
+    ) -> Entry:
+        """Charge `amount` of a hold for `usage` and give the rest back, once. Zero gives everything back.
 
         Raises ConflictError when the hold has ended in another way already.
         """
@@ -68,7 +71,8 @@ class Ledger:
         op_id = f"{'cap' if amount else 'rel'}:{hold.hold_id}"
 
         def entry(head: Entry | None) -> Entry:
-            return self._next(head, scope, op_id, kind, amount or hold.amount, hold.hold_id, releases=hold.amount)
+            charged, purpose = (amount, usage) if amount else (hold.amount, None)
+            return self._next(head, scope, op_id, kind, charged, hold.hold_id, releases=hold.amount, usage=purpose)
 
         return self._append(scope, op_id, entry)
 
@@ -171,6 +175,7 @@ class Ledger:
         amount: int,
         hold_id: str | None,
         releases: int = 0,
+        usage: Mapping[str, Any] | None = None,
     ) -> Entry:
         """The entry after `head`. `releases` is what a closing entry takes from the held sum."""
         posted, held = (head.posted_after, head.held_after) if head else (0, 0)
@@ -188,4 +193,5 @@ class Ledger:
             price_version=PRICE_VERSION,
             at=self._clock.now(),
             prev_hash=head.hash if head else "",
+            usage=usage,
         ).sealed()

@@ -1,6 +1,7 @@
 """What work costs, in milli-credits: one flat table for now, versioned so that any entry can be recomputed. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 PRICE_VERSION = "2026-11.2"
@@ -8,6 +9,11 @@ PRICE_VERSION = "2026-11.2"
 
 MILLI = 1000
 """Milli-credits in one credit."""
+
+CREDIT_USD = 0.001
+"""What one credit costs, as published."""
+
+_MILLI_IN_USD = 1_000_000
 
 
 class PriceClass(StrEnum):
@@ -72,3 +78,33 @@ def llm_price(model: str, tokens: int) -> int:
 def whole_credits(amount: int) -> int:
     """Credits as the wire shows them: whole, rounded down."""
     return amount // MILLI
+
+
+def pending_credits(amount: int) -> float:
+    """What `whole_credits` leaves: below one credit, as the wire shows it in `pending_*`."""
+    return amount % MILLI / MILLI
+
+
+def usd(amount: int) -> float:
+    """Milli-credits in US dollars."""
+    return amount / _MILLI_IN_USD
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One line of the rate card."""
+
+    operation: str
+    unit: str
+    amount: int
+    """milli-credits for one unit"""
+
+
+def rate_card() -> tuple[Rate, ...]:
+    """Everything that costs something."""
+    stages = (Rate("retriever", f"{stage_id} stage run", amount) for stage_id, amount in _STAGE_PRICES.items())
+    return (
+        Rate("ingestion", "object through one extractor", OBJECT_EXTRACTED),
+        *stages,
+        Rate("retriever", "execution, at least", EXECUTION_MINIMUM),
+    )

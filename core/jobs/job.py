@@ -159,6 +159,13 @@ class Job:
         """Whether the job has ended."""
         return self.state in FINAL_STATES
 
+    @property
+    def usage(self) -> dict[str, Any]:
+        """What its charge is for, as the ledger keeps it: the same at each try."""
+        names = ("batch_id", "collection_ids") if self.kind is JobKind.INGESTION else ("retriever_id",)
+        ids = {name: self.spec[name] for name in names if name in self.spec}
+        return {"operation": self.kind.value, "namespace_id": self.scope.namespace_id, **ids}
+
 
 def outbox_events_of(documents: list[Mapping[str, Any]]) -> tuple[Event, ...]:
     """The outbox as values."""

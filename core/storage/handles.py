@@ -67,6 +67,16 @@ class ScopedCollection:
         hint = {"hint": index} if index else {}
         return self._collection.count_documents(self._inside(query), session=self._session, **hint)
 
+    def sums(self, query: Mapping[str, Any], of: str, by: Mapping[str, str]) -> list[Document]:
+        """`count` and `sum` of the field `of` among the matches inside the scope, for each value of the fields `by`.
+
+        `by` gives each of these fields its name in `_id`. Bound the query with a window.
+        """
+        key = {name: f"${path}" for name, path in by.items()}
+        group = {"_id": key, "count": {"$sum": 1}, "sum": {"$sum": f"${of}"}}
+        steps: list[Mapping[str, Any]] = [{"$match": self._inside(query)}, {"$group": group}]
+        return list(self._collection.aggregate(steps, session=self._session))
+
     def insert_one(self, document: Mapping[str, Any]) -> None:
         """Store one document, tagged. Raises pymongo's DuplicateKeyError, and PayloadTooLargeError."""
         with _size_refused():

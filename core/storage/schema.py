@@ -61,6 +61,9 @@ SCHEMA: dict[str, CollectionSchema] = {
             _index("internal_id", "op_id", unique=True),
             _index("internal_id", "hold_id", unique=True, partialFilterExpression={"terminal": True}),
             _index("kind", "at"),
+            # ascending: the embedded engine leaves the lower end of a range out where an index descends
+            _index("internal_id", "kind", "at"),
+            _index("internal_id", "usage.namespace_id", "kind", "at"),
         ],
     ),
     "credit_accounts": CollectionSchema(("internal_id",), [_index("internal_id", "_id")]),

@@ -173,7 +173,9 @@ def _origin_matches(pattern: str, origin: str) -> bool:
         return True
     scheme, _, host = pattern.partition("://")
     given = _ORIGIN.fullmatch(origin)
-    return host.startswith("*.") and bool(given) and given["scheme"] == scheme and given["host"].endswith(host[1:])
+    if given is None or not host.startswith("*."):
+        return False
+    return given["scheme"] == scheme and given["host"].endswith(host[1:])
 
 
 def _narrows(holder: Sequence[str], asked: Sequence[str]) -> bool:

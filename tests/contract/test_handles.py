@@ -82,6 +82,12 @@ def test_reads_find_what_is_inside_and_nothing_else(neighbours: Neighbours) -> N
         assert scoped.count({"_id": name}) == 0
 
 
+def test_sums_are_of_what_is_inside_and_nothing_else(neighbours: Neighbours) -> None:
+    neighbours.raw.update_many({"_id": {"$in": list(neighbours.all)}}, {"$set": {"n": 5, "of": {"what": "x"}}})
+    (found,) = neighbours.scoped.sums({"_id": {"$in": list(neighbours.all)}}, "n", {"what": "of.what"})
+    assert found == {"_id": {"what": "x"}, "count": len(neighbours.inside), "sum": 5 * len(neighbours.inside)}
+
+
 def test_a_plan_is_explained_of_the_query_that_is_sent(neighbours: Neighbours) -> None:
     assert neighbours.own["internal_id"] in str(neighbours.scoped.explain({"n": 0}))
 
@@ -137,6 +143,7 @@ def test_a_query_or_a_document_that_names_another_scope_is_refused(
         lambda: data.find_one(other),
         lambda: data.find(other),
         lambda: data.count(other),
+        lambda: data.sums(other, "n", {}),
         lambda: data.update_one(other, {"$set": {"n": 1}}),
         lambda: data.update_many(other, {"$set": {"n": 1}}),
         lambda: data.delete_one(other),

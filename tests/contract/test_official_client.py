@@ -194,6 +194,26 @@ def test_the_audit_log(sdk: Sdk) -> None:
     assert newest.audit_id in audit.export_audit_logs_organizations(max_events=5)
 
 
+def test_usage_and_billing(sdk: Sdk, house: Site) -> None:
+    account = house.account()
+    own = _sdk(sdk.package, house, account.key, account.namespace_id)
+    hold = house.services.ledger.hold(account.scope, "task_billed", 5_000)
+    usage = {"operation": "ingestion", "namespace_id": account.namespace_id, "batch_id": "btch_1"}
+    house.services.ledger.capture(account.scope, hold, 2_100, usage)
+    billing = own.api("OrganizationBillingApi")
+    assert billing.get_current_usage_organizations_billing().current_month_usage == 2
+    breakdown = billing.get_usage_breakdown_organizations_billing()
+    assert (breakdown.by_operation, breakdown.by_namespace) == ({"ingestion": 2}, {account.namespace_id: 2})
+    assert (breakdown.total_credits, breakdown.pending_credits, breakdown.by_retriever) == (2, 0.1, {})
+    page = billing.list_transactions_organizations_billing(limit=1, billing_month=breakdown.billing_month)
+    (charge,) = page.transactions
+    assert (charge.credits_consumed, charge.resource_id, charge.cost_usd) == (2, "btch_1", 0.0021)
+    summary = own.api("AnalyticsUsageApi").get_usage_summary_analytics()
+    assert (summary["total_credits"], summary["namespace_id"]) == (2, account.namespace_id)
+    assert own.api("OrganizationUsageApi").get_org_usage_organizations()["credits"]["used"] == 2
+    assert own.api("PricingApi").get_pricing_config_billing().credit_rate_usd == 0.001
+
+
 def test_health(sdk: Sdk) -> None:
     health = sdk.api("HealthApi")
     assert sdk.model("HealthCheckResponse", **health.healthcheck_health()).data.metadata is True

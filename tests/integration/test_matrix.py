@@ -258,7 +258,7 @@ def expectation(case: Case) -> "int | str":
         return 403
     if resource and credential == "wrong type":
         return 403
-    inside = resource is not None and resource.type in IN_NAMESPACE
+    inside = resource is not None and (resource.sent or resource.type in IN_NAMESPACE)
     if resource and credential == "own namespace" and not inside:
         # it sees itself in the list of namespaces, and nothing of the organization
         lists_itself = resource.type is ResourceType.NAMESPACE and is_list(resource, route.operation_needed)

@@ -19,6 +19,7 @@ from core.audit.pages import LogFilter
 from core.audit.trail import AuditSettings
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.clock import now
+from core.credits.totals import Period
 from core.errors import NotFoundError
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.announcement import events_of
@@ -199,6 +200,10 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     (hold,) = services.ledger.entries_of(scope, new.job_id)
     services.ledger.capture(scope, hold, 5)
     services.ledger.statement(scope)
+    for narrowest in (scope, scope.organization):
+        day = Period(now() - timedelta(days=1), now() + timedelta(hours=1))
+        services.usage.charges(narrowest, day)
+        assert services.usage.page(narrowest, day, offset=0, limit=10).total <= 1
     services.ledger.holds_between(now() - timedelta(hours=1), now(), 10)
     events = events_of(lease.job, decision, now())
     lease.finish(decision, events)

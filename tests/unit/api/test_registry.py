@@ -37,6 +37,7 @@ PUBLIC = {
     "health.readiness",
     "health.beat",
     "metrics.get",
+    "billing.pricing",
     "documentation.openapi",
     "documentation.page",
     "documentation.asset",
