@@ -19,7 +19,7 @@ from core.limits.limiter import Subject
 from core.limits.policy import Admitted, RateClass, Refused, Unavailable
 from core.storage.selection import Selection
 from core.tenancy.api_key import ApiKey, Caller, require_environment
-from core.tenancy.authentication import require_place
+from core.tenancy.authentication import require_origin
 from core.tenancy.permissions import ResourceType
 from core.tenancy.tenant import Namespace
 
@@ -61,9 +61,10 @@ class Gate:
             yield
             return
         into.caller = self._authenticate(request, into.address)
-        require_place(into.caller.key, into.address, request.headers.get("Origin"))
+        self._services.authenticator.require_address(into.caller.key, into.address)
         # counted before it is decided, so that asking for what is not allowed is no cheaper than the rest
         with self._place(route, into.caller, into):
+            require_origin(into.caller.key, request.headers.get("Origin"))
             require_permission(into.caller.key, route)
             require_one_environment(into.caller.key, route)
             into.namespace = self._namespace(route, request, path, into.caller)

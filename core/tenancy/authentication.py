@@ -16,6 +16,8 @@ from core.tenancy.key_store import KeyStore
 from core.tenancy.key_use import KeyUse
 from core.tenancy.keys import parse_key
 
+_AWAY_RETRY_SECONDS = 5
+
 
 class Authenticator:
     """Recognises keys. Safe to use from several threads."""
@@ -40,15 +42,24 @@ class Authenticator:
         key = self._keys.recognise(presented) if presented else None
         if key is None or not self._keys.is_usable(key):
             if not self._failures.note(source, key_id):
-                raise UnavailableError(retry_after_seconds=5)
+                raise UnavailableError(retry_after_seconds=_AWAY_RETRY_SECONDS)
             raise KeyRejectedError(key) if key else UnauthenticatedError
         self._use.note(key)
         return key
 
-
-def require_place(key: ApiKey, source: str, origin: str | None) -> None:
-    """Raises PermissionDeniedError when the key may not be used from this address, or by a page of this origin."""
-    if not key.takes_calls_from(source):
+    def require_address(self, key: ApiKey, source: str) -> None:
+        """Raises PermissionDeniedError when the key may not be used from this address, UnavailableError when nobody can
+        count that.
+        """
+        if key.takes_calls_from(source):
+            return
+        # as a failure of the address and not a request of the key, whose holder must not pay for who stole it
+        if not self._failures.note(source, None):
+            raise UnavailableError(retry_after_seconds=_AWAY_RETRY_SECONDS)
         raise PermissionDeniedError("This API key may not be used from this address.", reason="address_not_allowed")
+
+
+def require_origin(key: ApiKey, origin: str | None) -> None:
+    """Raises PermissionDeniedError when the key may not be used by a page of this origin."""
     if not key.takes_origin(origin):
         raise PermissionDeniedError("This API key may not be used by this origin.", reason="origin_not_allowed")

@@ -360,6 +360,17 @@ def test_a_key_is_bound_to_addresses_whoever_claims_to_forward(tenant: Tenant) -
         assert _status(tenant, text, source, **headers) == status, (source, forwarded)
 
 
+def test_whoever_uses_a_key_from_where_it_does_not_work_has_to_wait_and_its_holder_does_not(
+    tenant: Tenant, services: Services
+) -> None:
+    text = new_key(services, tenant.scope, Permission.READ, allowed_cidrs=("203.0.113.0/24",)).text
+    thief, burst = "198.51.100.77", services.settings.auth_failures_source_burst
+    statuses = [_status(tenant, text, thief) for _ in range(burst + 5)]
+    assert statuses[:burst] == [403] * burst
+    assert statuses[-1] == 429
+    assert _status(tenant, text, "203.0.113.9") == 200
+
+
 def test_a_key_is_bound_to_browser_origins(tenant: Tenant) -> None:
     origins = ("https://app.example.com", "https://*.example.org")
     text = new_key(tenant.services, tenant.scope, Permission.READ, allowed_origins=origins).text

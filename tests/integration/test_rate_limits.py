@@ -122,7 +122,11 @@ def test_what_is_refused_counts_like_what_is_allowed(house: Site) -> None:
     reader = new_key(house.services, account.scope, Permission.READ).text
     with httpx.Client(base_url=house.url, headers={**account.headers, "Authorization": f"Bearer {reader}"}) as client:
         statuses = [client.post("/v1/buckets", json={}).status_code for _ in range(40)]
+        bound = new_key(house.services, account.scope, Permission.READ, allowed_origins=("https://a.example.com",))
+        strange = {"Authorization": f"Bearer {bound.text}", "Origin": "https://b.example.com"}
+        of_an_origin = [client.get("/v1/buckets", headers=strange).status_code for _ in range(40)]
     assert set(statuses) == {403, 429}
+    assert 429 in of_an_origin
 
 
 def test_retry_after_is_true(house: Site) -> None:
