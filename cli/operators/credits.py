@@ -4,7 +4,9 @@ import sys
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, show
+from cli.operators.session import json_option, operator_session, print_json, record, show
+from core.audit.actions import AuditAction
+from core.audit.entry import AuditStatus
 from core.credits.entry import Entry
 from core.credits.ledger import Ledger
 from core.credits.prices import MILLI
@@ -38,7 +40,10 @@ def grant_credits(organization_id: str, amount: int, reference: str) -> None:
     """Add credits to an organization."""
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        print_json(_row(services.ledger.grant(scope, f"grant:{reference}", amount * MILLI)))
+        record(services, scope, AuditAction.CREDITS_GRANTED, reference)
+        entry = services.ledger.grant(scope, f"grant:{reference}", amount * MILLI)
+        record(services, scope, AuditAction.CREDITS_GRANTED, reference, AuditStatus.SUCCESS)
+        print_json(_row(entry))
 
 
 @credits.command("reconcile")

@@ -2,15 +2,18 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, show
+from cli.operators.session import json_option, operator_session, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
+from core.bootstrap import Services
 from core.credits.prices import MILLI, whole_credits
 from core.errors import NotFoundError
+from core.storage.scope import OrganizationScope
 from core.tenancy.api_key import KeyGrant
 from core.tenancy.first_keys import FIRST_KEY_NAME
+from core.tenancy.keys import PresentedKey
 from core.tenancy.permissions import Permission
-from core.tenancy.user import Role
+from core.tenancy.user import Role, User
 
 _FIRST_NAMESPACE = "default"
 
@@ -29,8 +32,15 @@ def create(name: str, email: str, plan: str, credit_count: int) -> None:
     """Create an organization with an admin key, a first namespace and credits."""
     with operator_session() as services:
         organization = services.organizations.create(name, email, plan)
+        record(
+            services,
+            organization.scope,
+            AuditAction.ORGANIZATION_CREATED,
+            organization.organization_id,
+            AuditStatus.SUCCESS,
+        )
         user = services.users.create(organization.scope, email, name, Role.ADMIN)
-        key = services.keys.issue(organization.scope, user, FIRST_KEY_NAME, KeyGrant((Permission.ADMIN,)))
+        key = _issue(services, organization.scope, user, FIRST_KEY_NAME)
         namespace = services.namespaces.create(organization.scope, _FIRST_NAMESPACE)
         if credit_count:
             services.ledger.grant(organization.scope, "grant:first", credit_count * MILLI)
@@ -53,12 +63,26 @@ def issue_key(organization_id: str, email: str, name: str) -> None:
     """Issue an admin key, for an organization that has none left. It is shown once."""
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        try:
-            user = services.users.get(scope, email)
-        except NotFoundError:
-            user = services.users.create(scope, email, email, Role.ADMIN)
-        key = services.keys.issue(scope, user, name, KeyGrant((Permission.ADMIN,)))
+        user = _user(services, scope, email)
+        key = _issue(services, scope, user, name)
         print_json({"organization_id": organization_id, "user_email": user.email, "api_key": key.text})
+
+
+def _user(services: Services, scope: OrganizationScope, email: str) -> User:
+    try:
+        return services.users.get(scope, email)
+    except NotFoundError:
+        record(services, scope, AuditAction.USER_CREATED, email)
+        user = services.users.create(scope, email, email, Role.ADMIN)
+        record(services, scope, AuditAction.USER_CREATED, user.user_id, AuditStatus.SUCCESS)
+        return user
+
+
+def _issue(services: Services, scope: OrganizationScope, user: User, name: str) -> PresentedKey:
+    record(services, scope, AuditAction.API_KEY_CREATED, f"{user.email}/{name}")
+    key = services.keys.issue(scope, user, name, KeyGrant((Permission.ADMIN,)))
+    record(services, scope, AuditAction.API_KEY_CREATED, key.key_id, AuditStatus.SUCCESS)
+    return key
 
 
 @org.command("list")

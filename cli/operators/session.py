@@ -1,4 +1,6 @@
-"""What every operator command shares: the services of the located stack, `--json`, and errors in plain words."""
+"""What every operator command shares: the services of the located stack, `--json`, errors in plain words, and the
+entry in the organization's audit log that says what was done. It does nothing by itself.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +13,11 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from cli.stack.locate import stack_settings
+from core.audit.actions import AuditAction
+from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
 from core.errors import KeystageError
+from core.storage.scope import OrganizationScope
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
@@ -32,6 +37,22 @@ def operator_session() -> Iterator[Services]:
         raise click.ClickException(error.message) from error
     finally:
         services.close()
+
+
+def record(
+    services: Services,
+    scope: OrganizationScope,
+    action: AuditAction,
+    resource_id: str,
+    status: AuditStatus = AuditStatus.ATTEMPTED,
+) -> None:
+    """Have the organization's audit log say what the operator is about to do, or what came of it.
+
+    Raises UnavailableError when it cannot be written: then nothing is to be done.
+    """
+    # the organization reads this: it does not learn who runs the installation, or on which host
+    actor = Actor("operator", ActorType.OPERATOR)
+    services.audit.append(scope, AuditRecord(action, action.resource_type, resource_id, status, actor))
 
 
 def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:

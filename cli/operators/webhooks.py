@@ -2,7 +2,9 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, show
+from cli.operators.session import json_option, operator_session, print_json, record, show
+from core.audit.actions import AuditAction
+from core.audit.entry import AuditStatus
 from core.storage.scope import OrganizationScope
 from core.webhooks.delivery import Delivery, DeliveryStatus
 
@@ -43,6 +45,7 @@ def replay(delivery_id: str, organization_id: str, as_json: bool) -> None:
         scope: OrganizationScope = services.organizations.find(organization_id).scope
         delivery = services.webhooks.find_delivery(scope, delivery_id)
         row = _row(services.webhooks.replay(scope, delivery.webhook_id, delivery_id))
+        record(services, scope, AuditAction.DELIVERY_REPLAYED, delivery_id, AuditStatus.SUCCESS)
         print_json(row) if as_json else show([row], as_json=False)
 
 

@@ -3,14 +3,19 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import Group
 from click.testing import CliRunner, Result
 from pymongo.database import Database
 
 from cli.operators.audit import audit
+from cli.operators.credits import credits
+from cli.operators.organizations import org
 from config.settings import Settings
 from core.audit.checkpoint import Signer
+from core.audit.pages import LogFilter
 from core.bootstrap import Services, build_services
 from core.storage.mongo import Document
 from core.tenancy.tenant import Organization
@@ -94,3 +99,31 @@ def test_entries_are_listed_and_exported_without_the_internal_id(organization: O
     assert [line["seq"] for line in lines] == [1, 2, 3, 4]
     assert [line["prev_mac"] for line in lines[1:]] == [line["mac"] for line in lines[:-1]]
     assert organization.internal_id not in listed.stdout + exported.stdout
+
+
+def test_what_the_operator_does_is_in_the_organizations_log(services: Services) -> None:
+    def run(group: Group, *arguments: str) -> dict[str, Any]:
+        done = CliRunner().invoke(group, arguments)
+        assert done.exit_code == 0, done.output
+        shown: dict[str, Any] = json.loads(done.stdout)
+        return shown
+
+    made = run(org, "create", "--name", "B", "--email", "b@example.com", "--credits", "0")
+    named = ("--org", made["organization_id"])
+    run(org, "key", *named, "--email", "c@example.com", "--name", "spare")
+    run(credits, "grant", *named, "--credits", "5", "--reference", "gift")
+    scope = services.organizations.find(made["organization_id"]).scope
+    entries = services.audit.page(scope, LogFilter(), skip=0, limit=100).entries
+    assert {entry.actor_type for entry in entries} == {"operator"}
+    assert [(entry.action, entry.status) for entry in reversed(entries)] == [
+        ("organization_created", "success"),
+        ("api_key_created", "attempted"),
+        ("api_key_created", "success"),
+        ("user_created", "attempted"),
+        ("user_created", "success"),
+        ("api_key_created", "attempted"),
+        ("api_key_created", "success"),
+        ("credits_granted", "attempted"),
+        ("credits_granted", "success"),
+    ]
+    assert made["api_key"] not in str(entries)
