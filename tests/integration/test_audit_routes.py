@@ -55,7 +55,7 @@ def test_filters_narrow(anywhere: Tenant) -> None:
 
     assert found("action=secret_deleted&resource_type=secret") == [ids[5], ids[3], ids[1]]
     assert found("resource_id=wh_4") == [ids[4]]
-    assert found("actor_id=key_1&action=") == [ids[4], ids[1]]
+    assert found("actor_id=key_1") == [ids[4], ids[1]]
     moment = anywhere.get(f"{LOGS}/{ids[2]}").get_json()["timestamp"]
     assert ids[2] in found(f"start={moment}&end={moment}")
     assert found("end=2020-01-01") == found("start=2999-01-01T00:00:00Z") == []
@@ -77,6 +77,9 @@ def test_a_namespace_narrows_the_list(tenant: Tenant) -> None:
         (f"{LOGS}?action=everything", "action"),
         (f"{LOGS}?start=yesterday", "start"),
         (f"{LOGS}?end=2026-13-01", "end"),
+        (f"{LOGS}?start=0", "start"),
+        (f"{LOGS}?end=-62135596800", "end"),
+        (f"{LOGS}?action=", "action"),
         (f"{LOGS}?resource_id={'x' * 201}", "resource_id"),
         (f"{LOGS}/export?max_events=10001", "max_events"),
         (f"{LOGS}/export?actor_id={'x' * 201}", "actor_id"),
@@ -88,7 +91,7 @@ def test_a_bad_parameter_is_named(anywhere: Tenant, path: str, parameter: str) -
     assert answer.get_json()["error"]["details"]["validation_errors"][0]["location"] == [parameter]
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0", "-62135596800"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_the_ends_of_time_are_no_fault(anywhere: Tenant, moment: str) -> None:
     for name in ("start", "end"):
         assert anywhere.get(f"{LOGS}?{name}={moment}").status_code == 200
