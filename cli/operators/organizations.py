@@ -4,7 +4,7 @@ import click
 
 from cli.operators.session import json_option, operator_session, print_json, record, show
 from core.audit.actions import AuditAction
-from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
+from core.audit.entry import AuditStatus
 from core.bootstrap import Services
 from core.credits.prices import MILLI, whole_credits
 from core.errors import NotFoundError
@@ -113,10 +113,7 @@ def delete_organization(organization_id: str, yes: bool) -> None:
         raise click.UsageError("This cannot be undone: say --yes.")
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        action = AuditAction.ORGANIZATION_DELETED
-        operator = Actor("operator", ActorType.OPERATOR)
-        record = AuditRecord(action, action.resource_type, organization_id, AuditStatus.SUCCESS, operator)
-        services.recorder.before(scope, record)
+        record(services, scope, AuditAction.ORGANIZATION_DELETED, organization_id, AuditStatus.ATTEMPTED)
         destroyed = services.removal.remove(scope)
-        services.recorder.after(scope, record, read_auditing=False)
+        record(services, scope, AuditAction.ORGANIZATION_DELETED, organization_id)
         print_json({"organization_id": organization_id, "deleted": True, "data_keys_destroyed": destroyed})
