@@ -113,7 +113,7 @@ def delete_organization(organization_id: str, yes: bool) -> None:
         raise click.UsageError("This cannot be undone: say --yes.")
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        record(services, scope, AuditAction.ORGANIZATION_DELETED, organization_id, AuditStatus.ATTEMPTED)
-        destroyed = services.removal.remove(scope)
         record(services, scope, AuditAction.ORGANIZATION_DELETED, organization_id)
+        destroyed = services.removal.remove(scope)
+        record(services, scope, AuditAction.ORGANIZATION_DELETED, organization_id, AuditStatus.SUCCESS)
         print_json({"organization_id": organization_id, "deleted": True, "data_keys_destroyed": destroyed})
