@@ -115,7 +115,7 @@ def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> N
     assert [asked.auth for asked in stack.server.asked] == [{"authorization": f"Bearer {PLATFORM_KEY}"}] * NOTES
     shown = stack.shown(job)
     assert [document["summary"] for document in shown["documents"]] == ["an answer"] * NOTES
-    statistics = shown["stage_statistics"]["llm_enrich"]
+    statistics = shown["stage_statistics"]["stages"]["llm_enrich"]
     assert (statistics["llm_calls"], statistics["tokens_used"]) == (NOTES, NOTES * (INPUT_TOKENS + OUTPUT_TOKENS))
     assert PLATFORM_KEY not in str(shown)
 
