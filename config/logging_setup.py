@@ -19,6 +19,12 @@ from config.settings import Settings
 UNIT_OF_WORK = ("request_id", "organization_id", "namespace_id", "key_id", "job_id")
 """What a line may say about whose work it belongs to. The internal id is not among it."""
 
+_NOISY = (
+    "pymongo", "kombu", "celery.bootsteps", "granian", "urllib3",
+    # these tell of each request's address and headers, where customers' credentials stand
+    "httpcore2", "httpx2", "httpcore", "httpx", "openai", "anthropic", "google_genai",
+)  # fmt: skip
+
 
 def configure_logging(settings: Settings, process: str, stream: TextIO | None = None) -> None:
     """Send structlog and the standard library's loggers to `stream` (stderr by default) in one format."""
@@ -61,7 +67,7 @@ def configure_logs(level: str, form: str, process: str, stream: TextIO | None = 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for noisy in ("pymongo", "kombu", "celery.bootsteps", "granian", "urllib3"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _log_what_nobody_catches()
 

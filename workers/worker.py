@@ -4,6 +4,7 @@ Celery carries wake-ups and nothing else: no results, no ETA, no retries. A thre
 Ray driver does not survive a fork.
 """
 
+import logging
 import os
 import socket
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from config.logging_setup import bind_unit_of_work, configure_logging, unbind_unit_of_work
 from config.settings import Settings, settings_or_exit
@@ -88,6 +89,11 @@ def celery_app(settings: Settings) -> Celery:
     return app
 
 
+def _keep_our_logging(**_: Any) -> None:
+    """Celery leaves all of logging alone where somebody else sets it up; otherwise it changes the root's level."""
+    logging.getLogger("celery").setLevel(logging.WARNING)
+
+
 class Worker:
     """One worker process."""
 
@@ -115,12 +121,12 @@ class Worker:
         app = celery_app(self._services.settings)
         app.task(name=TASK_NAME)(self._answer_doorbell)
         worker_shutting_down.connect(self._shut_down, weak=False)
+        setup_logging.connect(_keep_our_logging, weak=False)
         self._watch.start()
         heartbeat = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
         heartbeat.start()
         app.Worker(
             hostname=f"{self._name}@{socket.gethostname()}",
-            loglevel="WARNING",
             # its banner is no line of a log
             quiet=True,
             without_gossip=True,

@@ -263,6 +263,18 @@ class StageStatisticsView(View):
     """Why the stage was skipped."""
     truncated: bool = False
     """Whether there was more than the stage could look at."""
+    llm_calls: int = 0
+    """Calls of a model that were answered."""
+    tokens_used: int = 0
+    """Tokens that these calls read and wrote."""
+    input_tokens: int = 0
+    """Tokens that they read."""
+    output_tokens: int = 0
+    """Tokens that they wrote."""
+    failed_documents: int = 0
+    """Documents with which the stage could not do its work."""
+    queries: int = 0
+    """Wordings that were searched."""
 
 
 class StatisticsView(View):

@@ -11,7 +11,7 @@ from config.logging_setup import configure_logging
 from core.bootstrap import Services
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
-from core.vault.access import AccessPattern
+from core.vault.access import AccessDay, AccessPattern
 from core.vault.rotation import Rewrapped
 
 _ORGANIZATIONS = 1_000_000
@@ -105,8 +105,13 @@ def _report(pattern: AccessPattern) -> dict[str, object]:
     return {
         "unusual": [{"kind": found.kind, "what": found.what, "count": found.count} for found in pattern.findings],
         **{part: pattern.total(part) for part in ("callers", "hosts", "outcomes")},
-        "days": [{"day": day.day, "uses": day.uses, "hours": dict(day.hours)} for day in pattern.days],
+        "days": [_day(day) for day in pattern.days],
     }
+
+
+def _day(day: AccessDay) -> dict[str, object]:
+    hours = {str(hour): uses for hour, uses in sorted(day.hours.items())}
+    return {"day": day.day, "uses": day.uses, "hours": hours}
 
 
 def _row(name: str, pattern: AccessPattern) -> dict[str, object]:
