@@ -251,14 +251,6 @@ class StageStatisticsView(View):
     """How long it took."""
     efficiency: float
     """Documents that came out for each that went in."""
-    llm_calls: int = 0
-    """How often a model was asked; absent where none was."""
-    tokens_used: int = 0
-    """Tokens that went in and came out."""
-    input_tokens: int = 0
-    """Tokens that went in."""
-    output_tokens: int = 0
-    """Tokens that came out."""
     error: str | None = None
     """Why the stage was skipped."""
     truncated: bool = False
