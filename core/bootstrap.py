@@ -55,6 +55,7 @@ from core.tenancy.user_store import UserStore
 from core.vault.access import AccessStore
 from core.vault.cipher import Cipher
 from core.vault.data_keys import DataKeys
+from core.vault.kek import KeyEncryption
 from core.vault.kek_choice import choose_key_encryption
 from core.vault.resolver import SecretResolver
 from core.vault.rotation import KeyRotation
@@ -128,33 +129,57 @@ class Services:
         self.database.client.close()
 
 
+@dataclass(frozen=True)
+class _Backends:
+    """The connections of one process, and what is closest to them."""
+
+    database: Database[Document]
+    redis: Redis
+    limits_redis: Redis
+    handles: Handles
+    clock: DatabaseClock
+    doorbell: Doorbell
+    blobs: BlobStore
+
+
 def build_services(settings: Settings) -> Services:
     """Wire one process. Connects to MongoDB and creates what its schema lacks."""
     # a key that is not well formed is refused before anything is connected
     peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
     kek = choose_key_encryption(settings)
+    return _wire(settings, _connect(settings), peppers, kek)
+
+
+def _connect(settings: Settings) -> _Backends:
     log_commands(settings.mongo_command_log)
     database = connect(settings.mongo_url, settings.mongo_tls)
     create_schema(database)
-    handles = Handles(database)
-    clock = database_clock(database)
+    return _Backends(
+        database=database,
+        redis=connect_redis(settings.redis_url, settings.redis_tls),
+        limits_redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls),
+        handles=Handles(database),
+        clock=database_clock(database),
+        doorbell=Doorbell(settings.broker, settings.redis_tls),
+        blobs=BlobStore(settings.blobs),
+    )
+
+
+def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryption) -> Services:
+    handles, clock = to.handles, to.clock
     organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles, clock)
     unused_for = timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
     keys = KeyStore(handles, clock, KeyVerifier(peppers), unused_for)
     key_use = KeyUse(keys, clock)
-    limits_redis = connect_redis_impatiently(settings.redis_url, settings.redis_tls)
-    auth_failures = AuthFailureLimiter(limits_redis, _failure_policies(settings))
+    auth_failures = AuthFailureLimiter(to.limits_redis, _failure_policies(settings))
     ledger = Ledger(handles, clock)
     heartbeats = Heartbeats(handles, clock)
     jobs = JobStore(handles, clock)
-    doorbell = Doorbell(settings.broker, settings.redis_tls)
-    blobs = BlobStore(settings.blobs)
-    redis = connect_redis(settings.redis_url, settings.redis_tls)
-    tenants = TenantCache(limits_redis, organizations, namespaces)
-    submission = Submission(ledger, jobs, doorbell)
+    tenants = TenantCache(to.limits_redis, organizations, namespaces)
+    submission = Submission(ledger, jobs, to.doorbell)
     audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
     trail = AuditTrail(handles, clock, audit_keys)
-    checkpoints = CheckpointStore(handles, blobs)
+    checkpoints = CheckpointStore(handles, to.blobs)
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
     cipher = Cipher(data_keys)
     secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
@@ -163,9 +188,9 @@ def build_services(settings: Settings) -> Services:
     rotation = KeyRotation(handles, kek, data_keys, cipher)
     return Services(
         settings=settings,
-        database=database,
-        redis=redis,
-        limits_redis=limits_redis,
+        database=to.database,
+        redis=to.redis,
+        limits_redis=to.limits_redis,
         handles=handles,
         clock=clock,
         organizations=organizations,
@@ -173,25 +198,25 @@ def build_services(settings: Settings) -> Services:
         keys=keys,
         namespaces=namespaces,
         tenants=tenants,
-        deletions=NamespaceDeletions(namespaces, tenants, jobs, submission, NamespaceContents(handles, blobs)),
+        deletions=NamespaceDeletions(namespaces, tenants, jobs, submission, NamespaceContents(handles, to.blobs)),
         authenticator=Authenticator(keys, auth_failures, key_use),
         key_use=key_use,
         ledger=ledger,
         usage=UsageReader(handles),
         jobs=jobs,
         queue=JobQueue(handles, clock, settings.job_lease_seconds),
-        doorbell=doorbell,
+        doorbell=to.doorbell,
         submission=submission,
         idempotency=IdempotencyStore(handles, clock, peppers),
-        blobs=blobs,
-        buckets=BucketStore(handles, blobs),
+        blobs=to.blobs,
+        buckets=BucketStore(handles, to.blobs),
         collections=CollectionStore(handles),
         batches=BatchStore(handles),
         retrievers=retrievers,
         executions=ExecutionStore(handles),
         heartbeats=heartbeats,
         metrics=Metrics(heartbeats),
-        webhooks=WebhookStore(handles, data_keys, cipher, redis),
+        webhooks=WebhookStore(handles, data_keys, cipher, to.redis),
         secrets=secrets,
         secret_usage=SecretUsage(organizations, namespaces, retrievers),
         secret_access=secret_access,
@@ -199,7 +224,7 @@ def build_services(settings: Settings) -> Services:
         resolver=SecretResolver(secrets, cipher, trail, secret_use, clock),
         key_rotation=rotation,
         removal=OrganizationRemoval(handles, clock, rotation, tenants),
-        limiter=Limiter(limits_redis, settings.plans, settings.api_processes),
+        limiter=Limiter(to.limits_redis, settings.plans, settings.api_processes),
         auth_failures=auth_failures,
         audit=trail,
         recorder=Recorder(trail),
