@@ -1,7 +1,7 @@
 """Takes known values out of text and nested JSON, in the forms in which they come back. Pure; knows no secret by name.
 
-Exact matches only: the value itself, its base64 wherever it starts in the encoded bytes, its URL-encoded and its
-JSON-escaped forms. One compiled alternation, so the cost hardly grows with the number of values.
+Exact matches only: the value itself, its base64 wherever it starts in the encoded bytes, its URL-encoded, its
+JSON-escaped and its repr forms. One compiled alternation, so the cost hardly grows with the number of values.
 """
 
 import base64
@@ -66,6 +66,7 @@ def _forms(value: str) -> Iterator[str]:
     """The forms in which a value is looked for."""
     yield value
     yield from _json_forms(value)
+    yield from _repr_forms(value)
     yield from _url_forms(value)
     yield from _base64_forms(value.encode("utf-8", "surrogatepass"))
 
@@ -77,6 +78,16 @@ def _json_forms(value: str) -> Iterator[str]:
         yield escaped.replace("/", "\\/")
         # as it stands in JSON that was put into JSON as a text
         yield json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]
+
+
+def _repr_forms(value: str) -> Iterator[str]:
+    """As exceptions show it: Python's own escapes, of a text and of bytes."""
+    for shown in (repr(value)[1:-1], repr(value.encode("utf-8", "surrogatepass"))[2:-1]):
+        yield shown
+        # whether a quote is escaped depends on what else stands in the text
+        bare = shown.replace("\\'", "'")
+        yield bare
+        yield bare.replace("'", "\\'")
 
 
 def _url_forms(value: str) -> Iterator[str]:

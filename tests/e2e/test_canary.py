@@ -30,7 +30,6 @@ from tests.stack import RunningStack, processes_of, running_stack, stderr_file, 
 
 _CONTROL = "harmlessword" + os.urandom(6).hex()
 """Stands in the one document, and is no secret: it has to be found where documents lie."""
-_SINKS_OF_RAY = "ray"
 
 
 @pytest.fixture
@@ -180,7 +179,7 @@ def _use(story: Story, cases: dict[int, Case], retrievers: dict[int, str]) -> No
 def _live_sinks(stack: RunningStack) -> Iterator[Sink]:
     yield from mongo(stack.ready["mongo_url"])
     yield from redis(stack.ready["redis_url"])
-    yield from files(_SINKS_OF_RAY, stack.ray_directory)
+    yield from files("ray", stack.ray_directory)
 
 
 def _hooks_of(hooks: TestReceiver) -> Iterator[Sink]:
@@ -199,7 +198,7 @@ def _assert_that_the_search_saw_what_it_should(sinks: list[Sink], story: Story) 
         ("data", "redis/", task),
         ("data", "logs/worker", task),
         ("data", "logs/api", "secrets.create"),
-        ("ray", "logs/", task),
+        ("ray", "logs/worker-", "stage.skipped"),
         ("webhook", "", task),
         ("command", "audit export", "canary_00"),
         ("http", "GET /metrics", "keystage_"),

@@ -65,7 +65,8 @@ def files(kind: str, directory: Path) -> Iterator[Sink]:
         if not path.is_file() or path.is_symlink():
             continue
         try:
-            content = path.read_bytes()
+            # databases make their logs at full size first; what was never written counts for nothing
+            content = path.read_bytes().rstrip(b"\0")
         except FileNotFoundError:
             # a running server renames and removes files of its own
             continue

@@ -37,6 +37,8 @@ FORMS = {
     "form": quote_plus(VALUE),
     "base64": base64.b64encode(VALUE.encode()).decode(),
     "base64, urlsafe": base64.urlsafe_b64encode(VALUE.encode()).decode(),
+    "repr": repr(VALUE)[1:-1],
+    "repr of bytes": repr(VALUE.encode())[2:-1],
     "basic authorization": base64.b64encode(b"user:" + VALUE.encode()).decode(),
 }
 
