@@ -10,10 +10,11 @@ READY := .venv/.ready
 # The checkout comes first on the path: PyPI has packages called `config` and `api`.
 export PYTHONPATH := $(CURDIR)
 SEED ?= 1
+FUZZ_PHASES := examples,coverage,fuzzing,stateful
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate mutate-tenancy fuzz chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench rotate mutate mutate-tenancy fuzz chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -50,10 +51,10 @@ check: $(READY) ## format, lint, types, import contracts, unit tests: the whole 
 
 test: check test-contract test-integration test-e2e ## everything, against real components
 
-test-unit test-e2e: test-%: $(READY)
+test-unit: test-%: $(READY)
 	@start=$$SECONDS; $(BIN)/pytest -q tests/$*; echo "tests/$*: $$((SECONDS - start)) s"
 
-test-contract test-integration: test-%: $(READY)
+test-contract test-integration test-e2e: test-%: $(READY)
 	@$(BIN)/python -m tests.side_by_side tests/$*
 
 demo: $(READY) ## the main job on real files, end to end, on a private stack (INPUT=path for your own files)
@@ -65,6 +66,9 @@ up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 	@$(BIN)/python -m benchmarks
 
+rotate: $(READY) ## rotate the keys of 1,000 organizations in use (minutes)
+	@KEYSTAGE_ROTATION_ORGANIZATIONS=1000 $(BIN)/pytest -q tests/integration/test_vault_rotation.py
+
 mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
 	@$(BIN)/python -m tests.mutation
 
@@ -72,8 +76,8 @@ mutate-tenancy: $(READY) ## take each tenant predicate away once and see that a 
 	@$(BIN)/python -m tests.mutation.tenancy $(ARGS)
 
 fuzz: $(READY) ## the API against its own document: many requests of every kind, with keys of every permission (minutes)
-	@KEYSTAGE_FUZZ_EXAMPLES=100 KEYSTAGE_FUZZ_PERMISSIONS=admin $(BIN)/pytest -q tests/integration/test_fuzz.py
-	@KEYSTAGE_FUZZ_EXAMPLES=10 KEYSTAGE_FUZZ_PERMISSIONS=read,write,delete $(BIN)/pytest -q tests/integration/test_fuzz.py
+	@KEYSTAGE_FUZZ_PHASES=$(FUZZ_PHASES) KEYSTAGE_FUZZ_EXAMPLES=100 KEYSTAGE_FUZZ_PERMISSIONS=admin $(BIN)/pytest -q tests/integration/test_fuzz.py
+	@KEYSTAGE_FUZZ_PHASES=$(FUZZ_PHASES) KEYSTAGE_FUZZ_EXAMPLES=10 KEYSTAGE_FUZZ_PERMISSIONS=read,write,delete $(BIN)/pytest -q tests/integration/test_fuzz.py
 
 chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2

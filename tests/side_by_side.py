@@ -31,7 +31,9 @@ def _run(shares: list[list[str]]) -> list[int]:
     with ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in shares]
         runs = [
-            subprocess.Popen([sys.executable, "-m", "pytest", "-q", *share], stdout=output, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-q", "--durations=6", *share], stdout=output, stderr=subprocess.STDOUT
+            )
             for share, output in zip(shares, outputs, strict=True)
         ]
         codes = []

@@ -1,6 +1,7 @@
 """The served API held against its own document: schemathesis sends what the schemas allow, and what they do not.
 
-`KEYSTAGE_FUZZ_EXAMPLES` is how many requests each operation gets, `KEYSTAGE_FUZZ_PERMISSIONS` with which keys.
+`KEYSTAGE_FUZZ_EXAMPLES` is how many requests each operation gets, `KEYSTAGE_FUZZ_PERMISSIONS` with which keys, and
+`KEYSTAGE_FUZZ_PHASES` of which kinds: `make fuzz` sends all of them, which takes minutes.
 """
 
 import os
@@ -24,6 +25,7 @@ from tests.tenants import new_key
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("KEYSTAGE_FUZZ_EXAMPLES", "2")
+PHASES = os.environ.get("KEYSTAGE_FUZZ_PHASES", "examples,fuzzing")
 PERMISSIONS = os.environ.get("KEYSTAGE_FUZZ_PERMISSIONS", "admin").split(",")
 _READY_SECONDS = 30.0
 
@@ -53,6 +55,7 @@ def test_the_api_does_what_its_document_says(
             "run",
             "--no-color",
             f"--max-examples={EXAMPLES}",
+            f"--phases={PHASES}",
             f"{api_url}/openapi.json",
         ],
         env={
