@@ -41,7 +41,7 @@ ORGANIZATIONS = int(os.environ.get("KEYSTAGE_ROTATION_ORGANIZATIONS", "100"))
 FEW = 60
 USES_A_SECOND = 20
 OLD, NEW, OTHER = (f"k{n}:{base64.urlsafe_b64encode(bytes([n]) * 32).decode()}" for n in (1, 2, 3))
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 600.0
 _LOOK_EVERY_SECONDS = 0.2
 
 
