@@ -21,6 +21,7 @@ from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
 from core.bootstrap import build_cipher
 from core.egress.policy import EgressPolicy
+from core.egress.retry_after import retry_after
 from core.errors import IntegrityError, UnavailableError
 from core.storage.command_log import log_commands
 from core.storage.failures import is_backend_failure
@@ -32,7 +33,7 @@ from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
 from core.webhooks.due_scan import DueScan
 from core.webhooks.endpoint import secret_record
 from core.webhooks.lanes import DueDelivery, Lanes
-from core.webhooks.schedule import next_delay, retry_after
+from core.webhooks.schedule import next_delay
 from core.webhooks.signature import signature_headers
 from workers.sender import Sender
 
@@ -180,7 +181,7 @@ class Dispatcher:
             return DeliveryStatus.BLOCKED, None
         if attempt.status_code == _GONE:
             return DeliveryStatus.FAILED, None
-        floor = retry_after(attempt.retry_after, datetime.now(UTC))
+        floor = retry_after(attempt.retry_after, datetime.now(UTC)) or timedelta()
         jitter = random.uniform(-1, 1)  # noqa: S311 - spreads retries, guards nothing
         delay = next_delay(self._schedule, claimed.tries, jitter, floor)
         return (DeliveryStatus.FAILED, None) if delay is None else (DeliveryStatus.PENDING, delay)

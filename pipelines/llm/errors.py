@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 
+from core.egress.retry_after import retry_after
 from core.errors import StageError
 
 
@@ -45,14 +47,14 @@ class BudgetExhaustedError(StageError):
 _BUSY = frozenset({408, 409, 425})
 
 
-def refused(provider: str, model: str, status: int, retry_after: str | None = None) -> LlmError:
-    """The error for an HTTP status of a provider."""
+def refused(provider: str, model: str, status: int, wait: str | None = None) -> LlmError:
+    """The error for an HTTP status of a provider; `wait` is its Retry-After header."""
     if status == 429:
-        return LlmError(LlmFailure.RATE_LIMITED, f"{provider} allows no more requests now.", _seconds(retry_after))
+        return LlmError(LlmFailure.RATE_LIMITED, f"{provider} allows no more requests now.", _seconds(wait))
     if status in {401, 403}:
         return LlmError(LlmFailure.UNAUTHORIZED, f"{provider} refused the API key: HTTP {status}.")
     if status >= 500 or status in _BUSY:
-        return LlmError(LlmFailure.UNAVAILABLE, f"{provider} does not answer: HTTP {status}.", _seconds(retry_after))
+        return LlmError(LlmFailure.UNAVAILABLE, f"{provider} does not answer: HTTP {status}.", _seconds(wait))
     return LlmError(LlmFailure.REFUSED, f"{provider} refused the request for model {model!r}: HTTP {status}.")
 
 
@@ -75,9 +77,6 @@ def withheld(provider: str, model: str) -> LlmError:
     return LlmError(LlmFailure.REFUSED, f"{provider}'s model {model!r} declined to answer.")
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds. A date is not understood: no provider sends one, and a clock may be wrong."""
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
-        return None
+def _seconds(header: str | None) -> float | None:
+    asked = retry_after(header, datetime.now(UTC))
+    return None if asked is None else asked.total_seconds()

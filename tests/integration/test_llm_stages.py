@@ -256,12 +256,15 @@ def test_busy_providers_are_asked_again_and_retry_after_is_honoured(world: World
     assert len(world.server.asked) == 4
 
 
+@pytest.mark.parametrize(("header", "seconds"), [("3600", 3600), ("Wed, 21 Oct 2099 07:28:00 GMT", 86_400)])
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_provider_that_asks_for_more_patience_than_there_is_is_not_waited_for(world: World, provider: str) -> None:
-    world.server.default = lambda _: Reply(status=429, headers={"Retry-After": "3600"})
+def test_a_provider_that_asks_for_more_patience_than_there_is_is_not_waited_for(
+    world: World, provider: str, header: str, seconds: int
+) -> None:
+    world.server.default = lambda _: Reply(status=429, headers={"Retry-After": header})
     with pytest.raises(LlmError) as limited:
         world.run(limit_one(), enrich(provider=provider))
-    assert (limited.value.code, limited.value.retry_after) == ("llm_rate_limited", 3600)
+    assert (limited.value.code, limited.value.retry_after) == ("llm_rate_limited", seconds)
     assert len(world.server.asked) == 1
 
 
