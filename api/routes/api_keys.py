@@ -1,5 +1,6 @@
 """API keys of the organization's users. None gives more than its maker has, and the last full admin key stays."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from api.call import Call, Reply
@@ -21,7 +22,7 @@ from api.schemas.api_keys import (
     show_key,
 )
 from core.audit.actions import AuditAction
-from core.errors import NotFoundError
+from core.errors import ConflictError, NotFoundError
 from core.ids import Prefix
 from core.tenancy.api_key import ApiKey, KeyGrant, require_environment, text_kind
 from core.tenancy.keys import PresentedKey, mint_key, new_key_id
@@ -66,6 +67,7 @@ def update_key(call: Call) -> Reply:
     require_within(call.known_caller.key, grant)
     require_within_role(user_of(call), grant)
     require_within_plan(grant, call.services.plan_of(call.known_caller.organization).requests_per_minute)
+    _require_still_reached(call, key, grant)
     updated = call.services.keys.update(
         call.organization,
         key,
@@ -103,6 +105,14 @@ def revoke_key(call: Call) -> Reply:
 def key_of(call: Call) -> ApiKey:
     """The active key that the path names. Raises NotFoundError."""
     return call.services.keys.get(call.organization, user_of(call), call.path["key_name"])
+
+
+def _require_still_reached(call: Call, key: ApiKey, grant: KeyGrant) -> None:
+    """Raises ConflictError when the caller would shut itself out: there may be nobody left to let it in again."""
+    asking = call.known_caller.key
+    is_own = (key.user_id, key.name) == (asking.user_id, asking.name)
+    if is_own and not replace(key, grant=grant).takes_calls_from(call.address):
+        raise ConflictError(f"The key that asks would shut itself out: allowed_cidrs must cover {call.address}.")
 
 
 def _new_text(call: Call, grant: KeyGrant, key_id: str | None = None) -> PresentedKey:

@@ -360,6 +360,20 @@ def test_a_key_is_bound_to_addresses_whoever_claims_to_forward(tenant: Tenant) -
         assert _status(tenant, text, source, **headers) == status, (source, forwarded)
 
 
+def test_a_key_cannot_shut_itself_out_by_its_addresses(tenant: Tenant, user: User) -> None:
+    own = _as(tenant, tenant.created(_keys(user), {"name": "own", "permissions": ["admin"]})["key"])
+    path, elsewhere = f"{_keys(user)}/own", {"allowed_cidrs": ["203.0.113.0/24"]}
+    refused = own.call("PATCH", path, elsewhere)
+    assert refused.status_code == 409
+    assert "must cover 127.0.0.1" in refused.get_json()["error"]["message"]
+    assert own.call("PATCH", path, {"allowed_cidrs": ["203.0.113.0/24", "127.0.0.0/8"]}).status_code == 200
+    # nor can a text that it had before
+    newer = own.created(f"{path}/rotate", {"grace_seconds": 60})
+    assert own.call("PATCH", path, elsewhere).status_code == 409
+    assert tenant.call("PATCH", path, elsewhere).status_code == 200
+    assert _as(tenant, newer["key"]).get("/v1/me").status_code == 403
+
+
 def test_whoever_uses_a_key_from_where_it_does_not_work_has_to_wait_and_its_holder_does_not(
     tenant: Tenant, services: Services
 ) -> None:
