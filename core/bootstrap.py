@@ -223,7 +223,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
         secret_use=secret_use,
         resolver=SecretResolver(secrets, cipher, trail, secret_use, clock),
         key_rotation=rotation,
-        removal=OrganizationRemoval(handles, clock, rotation, tenants),
+        removal=OrganizationRemoval(handles, clock, rotation, tenants, jobs, submission),
         limiter=Limiter(to.limits_redis, settings.plans, settings.api_processes),
         auth_failures=auth_failures,
         audit=trail,

@@ -106,8 +106,11 @@ class JobStore:
             {"$set": {"cancel_requested": True}},
         )
 
-    def owing(self, scope: NamespaceScope, *, announcements: bool, limit: int = 1000) -> Sequence[str]:
-        """Ids of the namespace's jobs, deletions apart, that owe a run or a settlement; or also just announcements."""
+    def owing(self, scope: OrganizationScope, *, announcements: bool, limit: int = 1000) -> Sequence[str]:
+        """Ids of the scope's jobs, deletions apart, that owe a run or a settlement; or also just announcements.
+
+        A `limit` of 0 is none.
+        """
         query: dict[str, Any] = {"due_at": {"$gt": _BEGINNING}, "kind": _CANCELLABLE}
         if not announcements:
             query["state"] = {"$nin": [state.value for state in FINAL_STATES]}

@@ -202,6 +202,28 @@ def test_a_cancel_during_the_run_ends_the_job_cancelled_and_uncharged(services: 
     assert_ended_once(services, submitted, JobState.CANCELLED, charge=0)
 
 
+def test_jobs_of_an_organization_that_is_deleted_end_cancelled_and_uncharged(
+    services: Services, submitted: Job
+) -> None:
+    def be_deleted(watched: Watched) -> Decision:
+        services.removal.remove(submitted.scope)
+        assert watched.stop.wait(10), "the heartbeat brings the cancel"
+        return succeed(watched)
+
+    new = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, submitted.spec, HOLD, "req_1")
+    waiting = services.submission.submit(submitted.scope, new)
+    watch = LeaseWatch(services.settings.job_lease_seconds)
+    watch.start()
+    JobDriver(services, watch, {JobKind.RETRIEVER: Work(be_deleted)}).drive(submitted.job_id)
+    watch.shut_down()
+    never = Work(succeed)
+    driver(services, never).drive(waiting.job_id)
+    ended = services.jobs.find_many(submitted.scope, [submitted.job_id, waiting.job_id]).values()
+    assert [job.state for job in ended] == [JobState.CANCELLED] * 2
+    assert never.runs == 0
+    assert services.ledger.balance(submitted.scope) == Balance(posted=10 * HOLD, held=0)
+
+
 def test_a_worker_that_lost_its_lease_writes_nothing_more(services: Services, submitted: Job) -> None:
     def be_overtaken(watched: Watched) -> Decision:
         end_lease(services, submitted)
