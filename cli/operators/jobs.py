@@ -2,7 +2,9 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, show
+from cli.operators.session import json_option, operator_session, print_json, record, show
+from core.audit.actions import AuditAction
+from core.audit.entry import AuditStatus
 from core.errors import NotFoundError
 from core.jobs.job import Job, JobState
 
@@ -57,7 +59,10 @@ def retry(job_id: str) -> None:
         job = services.queue.find(job_id)
         if job is None:
             raise NotFoundError(f"There is no job {job_id}.")
-        print_json({"job_id": services.submission.retry(job).job_id, "retry_of": job_id})
+        record(services, job.scope, AuditAction.TASK_RETRIED, job_id)
+        again = services.submission.retry(job)
+        record(services, job.scope, AuditAction.TASK_RETRIED, job_id, AuditStatus.SUCCESS)
+        print_json({"job_id": again.job_id, "retry_of": job_id})
 
 
 def _row(job: Job) -> dict[str, object]:

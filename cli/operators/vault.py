@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, show
+from cli.operators.session import json_option, operator_session, print_json, record, show
 from config.logging_setup import configure_logging
+from core.audit.actions import AuditAction
+from core.audit.entry import AuditStatus
 from core.bootstrap import Services
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
@@ -77,6 +79,9 @@ def _rotate_data_keys(services: Services, organization_id: str | None, before: d
     total = {"organizations": 0, "begun": 0, "values": 0, "destroyed": 0, "unreadable": 0}
     for organization in _organizations(services, organization_id):
         done = services.key_rotation.rotate(organization.scope, before)
+        if done.begun or done.values:
+            resource = organization.organization_id
+            record(services, organization.scope, AuditAction.DATA_KEY_ROTATED, resource, AuditStatus.SUCCESS)
         total["organizations"] += 1
         for name, count in asdict(done).items():
             total[name] += int(count)

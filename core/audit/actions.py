@@ -47,6 +47,7 @@ class AuditAction(StrEnum):
     RETRIEVER_ACCESSED = "retriever_accessed"
     RETRIEVER_EXECUTED = "retriever_queried"
     TASK_CANCELLED = "task_cancelled"
+    TASK_RETRIED = "task_retried"
     TASK_ACCESSED = "task_accessed"
     WEBHOOK_CREATED = "webhook_created"
     WEBHOOK_UPDATED = "webhook_updated"
@@ -57,6 +58,7 @@ class AuditAction(StrEnum):
     SECRET_UPDATED = "secret_updated"  # noqa: S105 - a name
     SECRET_DELETED = "secret_deleted"  # noqa: S105 - a name
     SECRET_ACCESSED = "secret_accessed"  # noqa: S105 - a name
+    DATA_KEY_ROTATED = "data_key_rotated"
     CREDITS_GRANTED = "credits_granted"
     AUDIT_SETTINGS_UPDATED = "audit_settings_updated"
     AUDIT_EXPORTED = "audit_exported"

@@ -12,12 +12,16 @@ from pymongo.database import Database
 
 from cli.operators.audit import audit
 from cli.operators.credits import credits
+from cli.operators.jobs import jobs
 from cli.operators.organizations import org
 from config.settings import Settings
 from core.audit.checkpoint import Signer
 from core.audit.pages import LogFilter
 from core.bootstrap import Services, build_services
+from core.ids import Prefix, random_id
+from core.jobs.job import JobKind, NewJob
 from core.storage.mongo import Document
+from core.storage.scope import NamespaceScope
 from core.tenancy.tenant import Organization
 from tests.audit_log import configured, record
 from workers.sweeper import Sweeper
@@ -113,6 +117,11 @@ def test_what_the_operator_does_is_in_the_organizations_log(services: Services) 
     run(org, "key", *named, "--email", "c@example.com", "--name", "spare")
     run(credits, "grant", *named, "--credits", "5", "--reference", "gift")
     scope = services.organizations.find(made["organization_id"]).scope
+    job = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, {"retriever_id": "ret_1"}, 0, "req_1")
+    services.submission.submit(NamespaceScope(scope.internal_id, made["namespace_id"]), job)
+    services.submission.cancel(scope, job.job_id)
+    services.handles.organization(scope)["jobs"].update_one({"_id": job.job_id}, {"$set": {"state": "cancelled"}})
+    run(jobs, "retry", job.job_id)
     entries = services.audit.page(scope, LogFilter(), skip=0, limit=100).entries
     assert {entry.actor_type for entry in entries} == {"operator"}
     assert [(entry.action, entry.status) for entry in reversed(entries)] == [
@@ -125,5 +134,7 @@ def test_what_the_operator_does_is_in_the_organizations_log(services: Services) 
         ("api_key_created", "success"),
         ("credits_granted", "attempted"),
         ("credits_granted", "success"),
+        ("task_retried", "attempted"),
+        ("task_retried", "success"),
     ]
     assert made["api_key"] not in str(entries)

@@ -197,6 +197,7 @@ def test_both_rotations_of_many_organizations_in_use(services: Services, capsys:
     assert done["kek"]["unreadable"] == done["data_keys"]["unreadable"] == 0
     assert_old_key_opens_nothing(services, scopes)
     assert_rotated_once(services, scopes)
+    assert ("data_key_rotated", "success") in audited(services, scopes[0].organization)
     assert services.key_rotation.states() == [{"kek_id": "environment:k2", "state": "active", "keys": ORGANIZATIONS}]
 
 
