@@ -8,7 +8,14 @@ from pydantic import AwareDatetime, Field, SecretStr, StringConstraints
 
 from api.schemas.fields import Answer, Body, Identifier, View
 from core.vault.access import AccessPattern
-from core.vault.secret import Secret, SecretLimits, SecretVersion
+from core.vault.secret import (
+    MAX_VALUE_BYTES,
+    MIN_VALUE_CHARACTERS,
+    NAME_PATTERN,
+    Secret,
+    SecretLimits,
+    SecretVersion,
+)
 from core.vault.used_by import SecretUsers
 
 _MAX_HOSTS = 50
@@ -19,14 +26,19 @@ _When = Annotated[AwareDatetime, Field(strict=False)]
 _Host = Annotated[str, StringConstraints(min_length=1, max_length=253, to_lower=True)]
 _Hosts = Annotated[list[_Host], Field(max_length=_MAX_HOSTS)]
 _Namespaces = Annotated[list[Identifier], Field(max_length=_MAX_NAMESPACES)]
+# both are checked in the core, which has the words for what is wrong
+_Name = Annotated[str, Field(json_schema_extra={"pattern": NAME_PATTERN})]
+_Value = Annotated[
+    SecretStr, Field(json_schema_extra={"minLength": MIN_VALUE_CHARACTERS, "maxLength": MAX_VALUE_BYTES})
+]
 
 
 class SecretBody(Body):
     """POST /v1/organizations/secrets"""
 
-    secret_name: str
+    secret_name: _Name
     """A lower-case letter, then up to 99 lower-case letters, digits and underscores."""
-    secret_value: SecretStr
+    secret_value: _Value
     """8 characters to 64 KiB. It is never shown again."""
     expires_at: _When | None = None
     """From then on it cannot be used."""
@@ -41,7 +53,7 @@ class SecretBody(Body):
 class SecretValueBody(Body):
     """PUT /v1/organizations/secrets/{secret_name}"""
 
-    secret_value: SecretStr
+    secret_value: _Value
     """8 characters to 64 KiB. It is never shown again."""
 
 
