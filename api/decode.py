@@ -1,4 +1,4 @@
-"""The one JSON decoder for what strangers send: strict, bounded, and never the cause of a 500."""
+"""The one decoder for what strangers send, bodies and queries: strict, bounded, and never the cause of a 500."""
 
 import json
 import math
@@ -49,6 +49,13 @@ def decode_body(
         raise InvalidRequestError("The body must be a JSON object.")
     _check(value, limits)
     return value
+
+
+def decode_query(parameters: Mapping[str, str]) -> dict[str, str]:
+    """A query's parameters. Raises ValidationFailedError, with its name, for one that no store may see."""
+    for name, text in parameters.items():
+        _check_text(text, (name,), USUAL.text_bytes)
+    return dict(parameters)
 
 
 def _require_json(content_type: str | None, content_encoding: str | None) -> None:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from api.admission import Admission, Gate, require_agreement
 from api.call import Call, Reply
 from api.cors import CorsPolicy
-from api.decode import decode_body
+from api.decode import decode_body, decode_query
 from api.errors import error_reply
 from api.idempotency import answer_once
 from api.perform import note_denial
@@ -84,7 +84,7 @@ class Dispatcher:
                 caller=admission.caller,
                 namespace=admission.namespace,
                 path=path,
-                query=request.args.to_dict(),
+                query=decode_query(request.args.to_dict()),
                 headers=dict(request.headers.items()),
                 body=decoded,
                 address=admission.address,

@@ -13,6 +13,7 @@ from core.limits.policy import RateClass
 from core.tenancy.api_key import Caller
 from core.tenancy.permissions import Permission
 from core.tenancy.tenant import Organization
+from core.vault.secret import NAME_PATTERN
 
 AccountType = Literal["build", "scale", "enterprise", "free", "pro", "team"]
 _ACCOUNT_TYPES: dict[str, AccountType] = {
@@ -26,7 +27,7 @@ _ACCOUNT_TYPES: dict[str, AccountType] = {
 """The published plans; a plan of the operator's own is shown as `enterprise`."""
 
 _PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
-_SecretName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
+_SecretName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 class RateLimitsBody(Body):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.decode import MAX_DEPTH, USUAL, BodyLimits, decode_body
+from api.decode import MAX_DEPTH, USUAL, BodyLimits, decode_body, decode_query
 from core.errors import InvalidRequestError, UnsupportedMediaError, ValidationFailedError
 
 JSON = "application/json"
@@ -103,6 +103,14 @@ def test_what_a_store_would_misread_is_named_by_its_place(body: bytes, location:
     with pytest.raises(ValidationFailedError) as caught:
         decode_body(JSON, None, body)
     assert caught.value.problems[0].location == location
+
+
+def test_a_query_is_read_as_it_is_but_for_what_no_store_may_see() -> None:
+    assert decode_query({"a": "1", "b": ""}) == {"a": "1", "b": ""}
+    for text in ("x\x00y", "\ud800", "x" * (256 * 1024 + 1)):
+        with pytest.raises(ValidationFailedError) as refused:
+            decode_query({"a": "1", "b": text})
+        assert [problem.location for problem in refused.value.problems] == [("b",)]
 
 
 def test_a_key_may_not_come_twice_at_any_depth() -> None:
