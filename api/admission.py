@@ -127,6 +127,7 @@ class Gate:
         verdict = self._services.limiter.admit(
             _subject(caller),
             route.rate,
+            route=route.limited_as,
             # not the request's own id, which the caller chooses
             lease_id=random_id(Prefix.REQUEST) if route.rate in _LEASED else None,
             lease_seconds=lease_seconds,

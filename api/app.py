@@ -5,7 +5,7 @@ from flask import Response as FlaskResponse
 from werkzeug.exceptions import HTTPException
 
 from api.dispatch import Dispatcher
-from api.registry import add_routes, require_registered
+from api.registry import add_routes, require_limits_of_routes, require_registered
 from config.logging_setup import configure_logging
 from config.settings import load_settings
 from core.bootstrap import Services, build_services
@@ -19,12 +19,13 @@ def create_app() -> Flask:
 
 
 def build_app(services: Services) -> Flask:
-    """The application over given services. Raises ValueError when a rule is not in the registry."""
+    """The application over given services. Raises ValueError for a rule or a limited route that is not registered."""
     app = Flask("keystage", static_folder=None)
     app.url_map.merge_slashes = False
     dispatcher = Dispatcher(services)
     add_routes(app, dispatcher)
     require_registered(app)
+    require_limits_of_routes(services.settings.plans)
 
     def refuse(error: HTTPException) -> FlaskResponse:
         return dispatcher.refuse(error)

@@ -1,5 +1,6 @@
 """Every route of the API, in one place. An app with any other rule is refused."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from flask import Flask
@@ -23,6 +24,7 @@ from api.routes import (
     users,
     webhooks,
 )
+from config.plans import PlanLimits
 
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
@@ -64,6 +66,14 @@ def require_registered(app: Flask) -> None:
     strangers = [rule.rule for rule in app.url_map.iter_rules() if (rule.rule, rule.endpoint) not in declared]
     if strangers:
         raise ValueError(f"rules without a Route: {', '.join(sorted(strangers))}")
+
+
+def require_limits_of_routes(plans: Mapping[str, PlanLimits]) -> None:
+    """Raises ValueError when a plan limits a route that there is not: the limit would silently hold nowhere."""
+    known = {route.limited_as for route in ROUTES if route.permission}
+    for name, plan in plans.items():
+        if strangers := sorted(plan.routes.keys() - known):
+            raise ValueError(f"plan {name!r} limits routes that do not exist or need no key: {', '.join(strangers)}")
 
 
 def _view(dispatcher: Dispatcher, route: Route):  # type: ignore[no-untyped-def]  # Flask's own view type is a union

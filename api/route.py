@@ -76,6 +76,11 @@ class Route:
     """the media types of its successful answers"""
 
     @property
+    def limited_as(self) -> str:
+        """What a plan calls it that limits it: a route that older clients find at a second place is counted as one."""
+        return self.name.removesuffix("_by_get").removesuffix("_201")
+
+    @property
     def operation_needed(self) -> Operation:
         """What a scope must allow."""
         if self.operation or self.permission is None:

@@ -1,7 +1,7 @@
 """What each plan allows, as published, and how an operator's own figures are laid over it. Counts nothing itself."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +34,8 @@ class PlanLimits(BaseModel):
     """Requests a minute of the whole organization that start batches and other work."""
     organization_requests_per_second: int = Field(gt=0)
     """Requests a second of the whole organization, over all keys and routes."""
+    routes: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    """Requests a minute of the whole organization on single routes, by their names in /openapi.json."""
 
 
 def _plan(per_minute: int, per_second: int, burst: int, concurrent: int) -> PlanLimits:

@@ -32,16 +32,16 @@ class Limiter:
         subject: Subject,
         rate_class: RateClass,
         *,
-        special: Policy | None = None,
+        route: str | None = None,
         lease_id: str | None = None,
         lease_seconds: float = 60.0,
     ) -> Verdict:
-        """Count one request, or refuse it and count nothing. With `lease_id` it also takes a place until `release`.
+        """Count one request of a route, or refuse it and count nothing.
 
-        `special` is a route's own limit, counted for the organization under the policy's name.
+        With `lease_id` it also takes a place until `release`.
         """
         plan = plan_of(self._plans, subject.plan)
-        asks = _asks(plan, subject, rate_class, special)
+        asks = [*_asks_of_key(plan, subject), *_asks_of_organization(plan, subject, rate_class, route)]
         lease = (
             LeaseAsk(lease_key(subject.internal_id), lease_id, concurrency_policy(plan), lease_seconds)
             if lease_id
@@ -61,12 +61,14 @@ class Limiter:
         self._shared.release(key, lease.lease_id)
 
 
-def _asks(plan: PlanLimits, subject: Subject, rate_class: RateClass, special: Policy | None) -> list[Ask]:
-    own, shared = key_policies(plan, subject), organization_policies(plan, subject, rate_class)
-    asks = [Ask(key_rate_key(subject.internal_id, subject.key_id, policy.name), policy) for policy in own]
-    for policy in (*shared, *([special] if special else [])):
-        asks.append(Ask(organization_rate_key(subject.internal_id, policy.name), policy))
-    return asks
+def _asks_of_key(plan: PlanLimits, subject: Subject) -> list[Ask]:
+    policies = key_policies(plan, subject)
+    return [Ask(key_rate_key(subject.internal_id, subject.key_id, policy.name), policy) for policy in policies]
+
+
+def _asks_of_organization(plan: PlanLimits, subject: Subject, rate_class: RateClass, route: str | None) -> list[Ask]:
+    policies = organization_policies(plan, subject, rate_class, route)
+    return [Ask(organization_rate_key(subject.internal_id, policy.name), policy) for policy in policies]
 
 
 def _verdict(decision: Decision, policies: list[Policy], subject: Subject, lease: LeaseAsk | None) -> Verdict:

@@ -38,8 +38,10 @@ def key_policies(plan: PlanLimits, subject: Subject) -> tuple[Policy, ...]:
     )
 
 
-def organization_policies(plan: PlanLimits, subject: Subject, rate_class: RateClass) -> tuple[Policy, ...]:
-    """What all keys of an organization may do together."""
+def organization_policies(
+    plan: PlanLimits, subject: Subject, rate_class: RateClass, route: str | None = None
+) -> tuple[Policy, ...]:
+    """What all keys of an organization may do together, on the one route too where its plan limits that."""
     published = {
         RateClass.METADATA: plan.metadata,
         RateClass.DATA: plan.data,
@@ -49,9 +51,11 @@ def organization_policies(plan: PlanLimits, subject: Subject, rate_class: RateCl
     }
     # set by a customer's admin, perhaps under a larger plan
     per_minute = min(subject.class_overrides.get(rate_class, published[rate_class]), published[rate_class])
+    special = (_per_minute(f"route-{route}", plan.routes[route], plan.burst),) if route in plan.routes else ()
     return (
         _per_minute(f"organization-{rate_class.value}", per_minute, plan.burst),
         Policy("organization-second", plan.organization_requests_per_second, 1, plan.burst),
+        *special,
     )
 
 

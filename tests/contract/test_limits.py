@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -48,7 +49,7 @@ def a_subject(plan: str = "tested") -> Subject:
     return Subject(random_id(Prefix.INTERNAL), "k1", plan)
 
 
-def a_limiter(redis: Redis, **limits: int) -> Limiter:
+def a_limiter(redis: Redis, **limits: Any) -> Limiter:
     """A limiter whose plan `tested` allows nearly everything but for what is given."""
     return Limiter(redis, {**published_plans(), "tested": WIDE.model_copy(update=limits)}, 1)
 
@@ -177,13 +178,18 @@ def test_each_limit_refuses_by_its_own_name(
     assert verdicts[-1].policy.name == policy
 
 
-def test_a_routes_own_policy_counts_for_the_organization(redis: Redis, subject: Subject) -> None:
-    limiter, special = a_limiter(redis), Policy("web-search", 10, 60, 2)
+def test_a_routes_own_limit_counts_for_the_organization_and_for_no_other_route(redis: Redis, subject: Subject) -> None:
+    limiter = a_limiter(redis, routes={"retrievers.execute": 2})
     other = Subject(subject.internal_id, "k2", "tested")
-    verdicts = [limiter.admit(caller, RateClass.SEARCH, special=special) for caller in (subject, other, subject)]
+    verdicts = [
+        limiter.admit(caller, RateClass.SEARCH, route="retrievers.execute") for caller in (subject, other, subject)
+    ]
+    assert [type(verdict) for verdict in verdicts] == [Admitted, Admitted, Refused]
     assert isinstance(verdicts[2], Refused)
-    assert (verdicts[2].policy, verdicts[2].retry_after_seconds) == (special, 6)
-    assert isinstance(limiter.admit(subject, RateClass.SEARCH), Admitted)
+    assert verdicts[2].policy == Policy("route-retrievers.execute", 2, 60, 2)
+    assert 29 <= verdicts[2].retry_after_seconds <= 30
+    assert isinstance(limiter.admit(subject, RateClass.SEARCH, route="retrievers.explain"), Admitted)
+    assert isinstance(limiter.admit(a_subject(), RateClass.SEARCH, route="retrievers.execute"), Admitted)
 
 
 def test_what_is_left_counts_down_and_says_when_there_is_more(rates: RedisRates) -> None:
@@ -205,18 +211,17 @@ def test_a_request_may_cost_more_than_one(rates: RedisRates) -> None:
 
 
 def test_a_refusal_by_the_organization_leaves_the_keys_count_untouched(redis: Redis, subject: Subject) -> None:
-    limiter = a_limiter(redis, data=1, **SLOW)
+    limiter = a_limiter(redis, data=1, routes={"slow": 9}, **SLOW)
     for rate_class in RateClass:
         assert isinstance(limiter.admit(subject, rate_class), Admitted)
     other = Subject(subject.internal_id, "k2", "tested")
     before = redis.get(organization_rate_key(subject.internal_id, "organization-second"))
-    refused = limiter.admit(other, RateClass.DATA, special=Policy("s", 9, 60, 9), lease_id="l", lease_seconds=60)
+    refused = limiter.admit(other, RateClass.DATA, route="slow", lease_id="l", lease_seconds=60)
     assert isinstance(refused, Refused)
     assert refused.policy.name == "organization-data"
     untouched = [key_rate_key(other.internal_id, "k2", name) for name in ("key-minute", "key-second")]
-    assert (
-        redis.exists(*untouched, organization_rate_key(subject.internal_id, "s"), lease_key(subject.internal_id)) == 0
-    )
+    route_key = organization_rate_key(subject.internal_id, "route-slow")
+    assert redis.exists(*untouched, route_key, lease_key(subject.internal_id)) == 0
     assert redis.get(organization_rate_key(subject.internal_id, "organization-second")) == before
 
 
@@ -267,15 +272,15 @@ def test_waiting_as_long_as_the_slowest_limit_says_satisfies_all(redis: Redis, r
 
 
 def test_whoever_waits_as_retry_after_says_is_admitted(redis: Redis, subject: Subject) -> None:
-    limiter, special = a_limiter(redis), Policy("quick", 2, 1, 1)
-    limiter.admit(subject, RateClass.DATA, special=special)
-    refused = limiter.admit(subject, RateClass.DATA, special=special)
+    limiter = a_limiter(redis, requests_per_second=2, burst=1)
+    limiter.admit(subject, RateClass.DATA)
+    refused = limiter.admit(subject, RateClass.DATA)
     assert isinstance(refused, Refused)
     assert refused.retry_after_seconds == 1
     until = redis_us(redis) + refused.retry_after_seconds * 1_000_000
     while redis_us(redis) < until:
         pass
-    assert isinstance(limiter.admit(subject, RateClass.DATA, special=special), Admitted)
+    assert isinstance(limiter.admit(subject, RateClass.DATA), Admitted)
 
 
 # Work under way ---------------------------------------------------------------------------------------
@@ -367,8 +372,8 @@ def test_leases_from_before_the_clock_was_set_back_hold_no_place(redis: Redis, r
 
 
 def test_every_key_names_its_organization_and_vanishes_when_idle(redis: Redis, subject: Subject) -> None:
-    limiter, special = a_limiter(redis, data=60, **SLOW), Policy("s", 1, 10, 1)
-    verdict = limiter.admit(subject, RateClass.DATA, special=special, lease_id="l", lease_seconds=30)
+    limiter = a_limiter(redis, data=60, routes={"slow": 6}, **SLOW)
+    verdict = limiter.admit(subject, RateClass.DATA, route="slow", lease_id="l", lease_seconds=30)
     assert isinstance(verdict, Admitted)
     ends = {key.decode(): redis.pttl(key) for key in redis.scan_iter(f"ks:{subject.internal_id}:*")}
     assert set(ends) == {
@@ -376,7 +381,7 @@ def test_every_key_names_its_organization_and_vanishes_when_idle(redis: Redis, s
         key_rate_key(subject.internal_id, "k1", "key-second"),
         organization_rate_key(subject.internal_id, "organization-data"),
         organization_rate_key(subject.internal_id, "organization-second"),
-        organization_rate_key(subject.internal_id, "s"),
+        organization_rate_key(subject.internal_id, "route-slow"),
         lease_key(subject.internal_id),
     }
     assert all(0 < left <= 60_000 for left in ends.values())
@@ -384,11 +389,11 @@ def test_every_key_names_its_organization_and_vanishes_when_idle(redis: Redis, s
 
 
 def test_a_decision_and_a_release_are_one_call_each(redis: Redis, subject: Subject) -> None:
-    limiter, special = a_limiter(redis), Policy("s", 100, 60, 100)
+    limiter = a_limiter(redis, routes={"slow": 100})
     limiter.admit(subject, RateClass.SEARCH)
 
     def decide() -> None:
-        verdict = limiter.admit(subject, RateClass.SEARCH, special=special, lease_id="l", lease_seconds=60)
+        verdict = limiter.admit(subject, RateClass.SEARCH, route="slow", lease_id="l", lease_seconds=60)
         assert isinstance(verdict, Admitted)
         assert verdict.lease
         limiter.release(verdict.lease)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +16,7 @@ from pymongo import monitoring
 from redis import Redis
 
 from api.app import build_app
+from config.plans import published_plans
 from core.bootstrap import build_services
 from core.jobs.job import Decision, JobState
 from core.jobs.waiting import tell_waiting
@@ -81,6 +83,19 @@ def test_of_many_simultaneous_requests_exactly_what_the_plan_allows_is_admitted(
 
 def _known(answer: httpx.Response) -> set[str]:
     return {name for name in OLD | NEW if name in answer.headers}
+
+
+def test_a_route_that_the_plan_limits_is_refused_by_that_limits_name_wherever_it_is_found(house: Site) -> None:
+    plans = {"free": published_plans()["free"].model_copy(update={"routes": {"buckets.list": 2}})}
+    settings = house.services.settings.model_copy(update={"plans": published_plans() | plans})
+    with closing(build_services(settings)) as services:
+        client, headers = build_app(services).test_client(), house.account("free").headers
+        answers = [client.post("/v1/buckets/list", json={}, headers=headers) for _ in range(2)]
+        refused = client.get("/v1/buckets", headers=headers)
+        assert [answer.status_code for answer in (*answers, refused)] == [200, 200, 429]
+        details = refused.get_json()["error"]["details"]
+        assert (details["policy"], details["limit"], details["window"]) == ("route-buckets.list", 2, "1m")
+        assert client.get("/v1/collections", headers=headers).status_code == 200
 
 
 def test_more_keys_of_one_organization_do_not_mean_more_of_everything(house: Site) -> None:

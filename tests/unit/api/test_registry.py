@@ -2,8 +2,9 @@
 
 import pytest
 
-from api.registry import ROUTES
+from api.registry import ROUTES, require_limits_of_routes
 from api.route import NamespaceMode, Route
+from config.plans import PlanLimits, published_plans
 
 CREATES_OR_STARTS = {
     "users.create",
@@ -29,6 +30,25 @@ CREATES_OR_STARTS = {
 
 def test_an_idempotency_key_is_honoured_wherever_something_is_created_or_started() -> None:
     assert {route.name for route in ROUTES if route.idempotent} == CREATES_OR_STARTS
+
+
+def test_a_plan_limits_only_routes_that_there_are() -> None:
+    def plans(route: str) -> dict[str, PlanLimits]:
+        return {"free": published_plans()["free"].model_copy(update={"routes": {route: 1}})}
+
+    for route in ROUTES:
+        if route.permission:
+            require_limits_of_routes(plans(route.limited_as))
+    for stranger in ("retrievers.exceute", "health.check", "buckets.list_by_get"):
+        with pytest.raises(ValueError, match=f"'free' limits routes that do not exist.*: {stranger}"):
+            require_limits_of_routes(plans(stranger))
+
+
+def test_a_route_at_two_places_is_limited_as_one() -> None:
+    twins = {route.name: route.limited_as for route in ROUTES if route.limited_as != route.name}
+    assert twins["webhooks.create_201"] == "webhooks.create"
+    assert twins["buckets.list_by_get"] == "buckets.list"
+    assert set(twins.values()) <= {route.name for route in ROUTES}
 
 
 PUBLIC = {

@@ -55,6 +55,13 @@ def test_no_organization_limit_takes_from_one_key_what_its_plan_gives(rate_class
         assert per_second.quota >= plan.requests_per_second
 
 
+def test_a_plan_may_limit_a_single_route() -> None:
+    plan = FREE.model_copy(update={"routes": {"retrievers.execute": 10}})
+    *_, own = organization_policies(plan, subject(), RateClass.SEARCH, "retrievers.execute")
+    assert own == Policy("route-retrievers.execute", 10, 60, 10)
+    assert len(organization_policies(plan, subject(), RateClass.SEARCH, "retrievers.get")) == 2
+
+
 def test_a_plan_without_an_entry_is_enterprise() -> None:
     assert plan_of(PLANS, "bespoke") == PLANS["enterprise"]
     assert plan_of(PLANS, "free") == FREE
