@@ -76,6 +76,12 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
             ("schema",),
             "pattern cannot be used",
         ),
+        (
+            "llm_enrich",
+            {"prompt": "x", "schema": {"type": "object", "patternProperties": {"(a+)+$": {}, "type": {}}}},
+            ("schema",),
+            "patternProperties cannot be used",
+        ),
         ("llm_enrich", {"prompt": "x", "when": "{{ DOC.a"}, ("when",), "cannot be read"),
         ("llm_enrich", {"prompt": "x", "when": {"field": "a", "operator": "~"}}, ("when",), "operator"),
         ("llm_enrich", {"prompt": "x", "multimodal_inputs": ["a"]}, ("multimodal_inputs",), "not available"),
@@ -108,6 +114,12 @@ def test_wrong_values_are_named_with_their_place(
     assert problem.location == ("stages", 0, "parameters", *place)
     assert message in problem.message
     assert "literal" not in problem.message.lower()
+
+
+def test_a_schema_may_call_its_properties_like_keywords() -> None:
+    properties = {"pattern": {"enum": ["a"]}, "$ref": {"const": {"$id": 1}}, "properties": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["pattern"]}
+    assert read("llm_enrich", prompt="x", schema=schema).output_schema == schema
 
 
 def test_templates_and_references_stay_when_placeholders_are_filled_in() -> None:
