@@ -69,6 +69,10 @@ def test_nothing_is_held_where_the_organization_pays_itself() -> None:
         ("gpt-4o", ModelClass.STANDARD),
         ("claude-3-sonnet", ModelClass.STANDARD),
         ("anything", ModelClass.STANDARD),
+        ("gemini-1.5-pro", ModelClass.STANDARD),
+        ("models/gemini-ultra", ModelClass.LARGE),
+        ("o1-mini", ModelClass.SMALL),
+        ("mistral-large-latest", ModelClass.LARGE),
         ("claude-3-opus", ModelClass.LARGE),
     ],
 )
