@@ -43,6 +43,7 @@ def test_the_hold_grows_with_documents_and_tokens() -> None:
         ("summarize", {}),
         ("summarize", {"group_by": "a"}),
         ("query_expand", {"feature_search_config": {"searches": SEARCHES}}),
+        ("query_expand", {"feature_search_config": "{{INPUT.final_top_k}}"}),
         ("llm_enrich", {"prompt": "x", "max_tokens": "{{INPUT.n}}"}),
         ("llm_enrich", {"prompt": "x", "provider": "{{INPUT.p}}"}),
     ],
