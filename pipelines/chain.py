@@ -54,6 +54,7 @@ def run_stages(
     statistics: dict[str, dict[str, Any]] = {}
     for stage in stages:
         check_cancelled()
+        context.llm.begin_stage()
         started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
         output = _run_or_skip(stage, inputs, documents, context)
         documents = output.documents

@@ -60,7 +60,11 @@ class Llm:
         self._usage = Usage()
         self._lock = threading.Lock()
         self.stopping = threading.Event()
-        """set when the execution ends early: no call is tried again then"""
+        """set when the stage at hand ends early: none of its calls is tried again then"""
+
+    def begin_stage(self) -> None:
+        """The stage before may have failed and been skipped: what stops its calls does not stop those of the next."""
+        self.stopping = threading.Event()
 
     @property
     def usage(self) -> Usage:
@@ -86,11 +90,11 @@ class Llm:
         if settings is None:
             raise StageError(f"The provider {choice.provider!r} is not available.")
         key = self._key(choice, urlsplit(settings.base_url).hostname or "")
-        provider = self._pool.get(choice.provider, settings.base_url)
+        provider, stopping = self._pool.get(choice.provider, settings.base_url), self.stopping
 
         def ask_once(asked: LlmRequest) -> Completion:
             with self._reservation(asked, key) as paid:
-                answer = ask(provider, asked, key.value, self._settings.timeout_seconds, self.stopping)
+                answer = ask(provider, asked, key.value, self._settings.timeout_seconds, stopping)
                 paid(answer.usage)
                 return answer
 

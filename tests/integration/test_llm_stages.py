@@ -360,6 +360,14 @@ def test_a_refused_key_ends_the_stage_whatever_on_error_says(world: World) -> No
     assert refused.value.code == "llm_unauthorized"
 
 
+def test_a_stage_that_was_skipped_takes_no_patience_from_the_next(world: World) -> None:
+    world.server.replies = [Reply(status=400), Reply(status=429, headers={"Retry-After": "0"}), Reply(status=503)]
+    result = world.run(limit_one(), {**enrich(output_field="first"), "on_error": "skip"}, enrich())
+    [document] = result.documents
+    assert ("first" in document, document["summary"]) == (False, "an answer")
+    assert len(world.server.asked) == 4
+
+
 def test_a_template_sees_the_document_and_the_inputs_and_no_secret(world: World) -> None:
     world.run(
         enrich(prompt="{{ INPUT.ask }}: {{ DOC.text|upper }} ({{ STAGE.name }})", system_prompt="Be {{ INPUT.how }}."),
