@@ -202,6 +202,24 @@ def test_a_named_secret_that_fails_never_falls_back_to_the_platforms_key(world: 
     assert world.server.asked == []
 
 
+def test_a_key_that_comes_back_reaches_no_later_stage(world: World) -> None:
+    key = VAULT["openai"]
+    world.server.default = lambda asked: Reply(f"You sent {asked.auth} and {asked.prompt}")
+    turn = {"stage_id": "json_transform", "parameters": {"template": '{"turned": {{ DOC.summary|reverse|tojson }}}'}}
+    result = world.run(
+        limit_one(),
+        enrich(api_key="{{secrets.mine}}"),
+        enrich(prompt="{{ DOC.summary }}", output_field="again"),
+        turn,
+        secrets={"mine": key},
+    )
+    assert world.server.asked[1].auth == {"authorization": f"Bearer {PLATFORM['openai']}"}
+    assert key not in world.server.asked[1].prompt
+    [document] = result.documents
+    assert "sent" in document["turned"][::-1]
+    assert key not in document["turned"][::-1]
+
+
 def test_without_any_key_the_stage_says_so(world: World) -> None:
     with pytest.raises(LlmError, match="no API key for openai"):
         world.run(enrich(), platform=False)
