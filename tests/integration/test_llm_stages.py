@@ -25,7 +25,8 @@ from pipelines.chain import ChainResult, run_stages
 from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.llm.access import Llm
-from pipelines.llm.errors import LlmError
+from pipelines.llm.errors import LlmError, LlmFailure
+from pipelines.llm.provider import LlmRequest
 from pipelines.llm.providers import LlmSettings, ProviderPool, ProviderSettings
 from pipelines.remote import CallCancelledError
 from pipelines.stage import StageContext
@@ -51,6 +52,33 @@ SCHEMA = {
     "properties": {"topic": {"type": "string"}, "score": {"type": "integer"}},
     "required": ["topic"],
 }
+_CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]
+_BLOCKS = [{"type": "text", "text": "ok"}]
+_CANDIDATES = [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}]
+ODD_ANSWERS = [
+    json.dumps(
+        {
+            "choices": _CHOICES,
+            "content": _BLOCKS,
+            "stop_reason": "end_turn",
+            "candidates": _CANDIDATES,
+            "usage": {"prompt_tokens": count, "completion_tokens": 1, "input_tokens": count, "output_tokens": 1},
+            "usageMetadata": {"promptTokenCount": count, "candidatesTokenCount": 1},
+        }
+    ).encode()
+    for count in (-1_000_000, "many", [1], 1.5)
+] + [
+    json.dumps(
+        {
+            "choices": [{**_CHOICES[0], "message": {"role": "assistant", "content": [{"text": "ok"}]}}],
+            "content": [{"type": "text", "text": ["ok"]}],
+            "stop_reason": "end_turn",
+            "candidates": [{"content": {"role": "model", "parts": [{"text": ["ok"]}]}, "finishReason": ["STOP"]}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "input_tokens": 1, "output_tokens": 1},
+        }
+    ).encode()
+]
+"""Answers in the shape of all three protocols, with one thing in them that none of them knows."""
 TEXTS = ("Keys are rotated in the vault.", "Bread is baked in an oven.", "Doorbells wake the workers.")
 
 
@@ -309,6 +337,17 @@ def test_failures_have_codes_and_never_repeat_what_the_provider_wrote(
     assert failed.value.code == code
     assert len(world.server.asked) == calls
     assert VAULT[provider] not in failed.value.message + repr(failed.value) + str(failed.value.__cause__)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(
+    "raw", [b"", b"1", b'{"choices": 1, "content": 1, "candidates": 1}', b"[" * 100_000, *ODD_ANSWERS]
+)
+def test_an_answer_that_only_looks_like_the_protocol_is_none(world: World, provider: str, raw: bytes) -> None:
+    world.server.default = lambda _: Reply(raw=raw)
+    with pytest.raises(LlmError) as failed:
+        world.pool.get(provider, world.server.base_url(provider)).complete(LlmRequest("m", "p", 10), VAULT[provider])
+    assert failed.value.failure is LlmFailure.UNAVAILABLE
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
