@@ -201,7 +201,7 @@ def test_each_provider_gets_exactly_the_key_that_is_meant(
             stage = enrich(provider=provider, **parameters)
             if case == "organization's default":
                 stored = parse_stages([stage])[0].to_stored()
-                stage = dict(with_default_credentials([stored], {provider: "mine"})[0])
+                stage = dict(with_default_credentials([stored], {provider: "mine"}, {})[0])
             result = world.run(stage, secrets=secrets)
             assert [document["summary"] for document in result.documents] == ["short"] * 3
             for asked in server.asked:
