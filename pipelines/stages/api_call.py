@@ -112,7 +112,7 @@ class _Request:
 
 
 def _credential(auth: Auth, secrets: ResolvedSecrets, host: str) -> str:
-    value = secrets.meant_by(auth.secret_ref).for_host(host)
+    value = secrets.meant_by(auth.secret).for_host(host)
     if auth.type == "bearer":
         return f"Bearer {value}"
     if auth.type == "basic":

@@ -97,6 +97,7 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
         ("api_call", {**CALL, "max_response_size": 10**8}, ("max_response_size",), "less than or equal to"),
         ("api_call", {**CALL, "auth": {"type": "bearer"}}, ("auth",), "name the secret"),
         ("api_call", {**CALL, "auth": {"type": "bearer", "value": "sk-Literal"}}, ("auth", "value"), "in the vault"),
+        ("api_call", {**CALL, "auth": {"type": "bearer", "value": "a1b2c3d4e5"}}, ("auth", "value"), "in the vault"),
         ("api_call", {**CALL, "headers": {"Host": "x"}}, ("headers",), "no header that can be set"),
         ("api_call", {**CALL, "headers": {"X-A": "{{ secrets.a }} b"}}, ("headers",), "'secrets' does not exist"),
         ("api_call", {**CALL, "body": {"a": ["{{ secrets.a }}"]}}, ("body",), "'secrets' does not exist"),
