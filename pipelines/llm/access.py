@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from core.credits.prices import llm_price
 from core.errors import StageError
+from core.plain_values import plain_text
 from core.vault.references import reference_of
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
@@ -96,7 +97,7 @@ class Llm:
             with self._reservation(asked, key) as paid:
                 answer = ask(provider, asked, key.value, self._settings.timeout_seconds, stopping)
                 paid(answer.usage)
-                return answer
+                return replace(answer, text=plain_text(answer.text))
 
         return structured(ask_once, replace(request, model=choice.model))
 

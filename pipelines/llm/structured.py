@@ -7,6 +7,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from core.errors import StageError
+from core.plain_values import plain
 from pipelines.llm.errors import LlmError, LlmFailure
 from pipelines.llm.provider import Completion, LlmRequest
 
@@ -36,7 +38,9 @@ def structured(ask: Callable[[LlmRequest], Completion], request: LlmRequest) -> 
 
 def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
     try:
-        value = json.loads(_unfenced(text))
+        value = plain(json.loads(_unfenced(text), parse_constant=_refuse))
+    except StageError as error:
+        return None, f"{error.message}."
     except (ValueError, RecursionError):
         return None, "it is not JSON."
     first = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
@@ -44,6 +48,10 @@ def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
         return value, None
     place = ".".join(str(part) for part in first.absolute_path) or "the whole"
     return None, f"{place} breaks the schema's rule {first.validator!r}."
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _unfenced(text: str) -> str:

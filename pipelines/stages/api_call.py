@@ -17,6 +17,7 @@ import httpx2
 from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.transport import outbound_client
 from core.errors import EgressDeniedError, PayloadTooLargeError, StageError, UnavailableError
+from core.plain_values import plain
 from core.retrievers.parameters_apply import ApiCall, Auth
 from core.templating.template import template
 from core.vault.references import reference_of
@@ -70,7 +71,7 @@ class _Request:
         if auth.type != "none":
             value = _credential(auth, self._secrets, host)
             if auth.type == "api_key" and auth.location == "query":
-                url = url.copy_merge_params({auth.key: value})
+                url = _with_query(url, auth.key, value)
             else:
                 name = auth.key if auth.type in ("api_key", "custom_header") else "Authorization"
                 headers[name] = _sendable(name, value)
@@ -121,6 +122,14 @@ def _credential(auth: Auth, secrets: ResolvedSecrets, host: str) -> str:
     return value
 
 
+def _with_query(url: httpx2.URL, name: str, value: str) -> httpx2.URL:
+    try:
+        return url.copy_merge_params({name: value})
+    except httpx2.InvalidURL:
+        # it is too long; the client's own error may repeat it
+        raise ApiCallError(f"The value of the query parameter {name!r} cannot be sent.") from None
+
+
 def _sendable(name: str, value: str) -> str:
     if not _HEADER_VALUE.fullmatch(value):
         # the value is not repeated: it may be a secret
@@ -147,15 +156,27 @@ def _answer(client: httpx2.Client, request: Outgoing, parameters: ApiCall) -> An
 
 def _value(answer: Answer, path: str | None) -> Any:
     try:
-        value = json.loads(answer.body) if answer.body else None
+        value = json.loads(answer.body, parse_constant=_refuse) if answer.body else None
     except (ValueError, RecursionError):
         if path or "json" in answer.content_type.lower():
             raise ApiCallError("The service did not answer with JSON.") from None
         return answer.body.decode("utf-8", "replace")
+    found = _at(value, path)
+    try:
+        return plain(found)
+    except StageError as error:
+        raise ApiCallError(f"The service's answer cannot be kept: {error.message}.") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _at(value: Any, path: str | None) -> Any:
     for name in path.split(".") if path else []:
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
             value = value[int(name)]
         else:
             raise ApiCallError("The service's answer has nothing at response_path.")
