@@ -8,6 +8,7 @@ from core.errors import StageError
 MOST_DEPTH = 64
 """Levels of one value: a document around it has a few more, and a database takes a hundred."""
 _INT64 = 2**63
+_REFERENCE = frozenset({"$ref", "$id"})
 
 
 def plain_text(text: str) -> str:
@@ -33,4 +34,6 @@ def plain(value: Any, depth: int = 0) -> Any:
         return [plain(part, depth + 1) for part in value]
     if any("\x00" in name for name in value):
         raise StageError("a field's name has the character U+0000")
+    if value.keys() >= _REFERENCE:
+        raise StageError("an object has $ref and $id, which a database reads as a reference of its own")
     return {plain_text(name): plain(part, depth + 1) for name, part in value.items()}

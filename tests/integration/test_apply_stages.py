@@ -168,6 +168,7 @@ def test_a_redirect_to_an_inner_address_is_an_error() -> None:
         (as_json([1, 2, 3]), {"response_path": "²"}, "nothing at response_path"),
         (as_json({"a": 10**30}), {}, "cannot be kept: a number has more than 64 bits"),
         (as_json({"a\0b": 1}), {}, "cannot be kept: a field's name has the character"),
+        (as_json([{"$ref": "a", "$id": 1}]), {}, "an object has .ref and .id"),
         (as_json(nested(70)), {}, "cannot be kept: it is nested deeper"),
         (as_json(float("nan")), {}, "did not answer with JSON"),
         (plain(200, "Content-Type: application/json\r\n", b"{not"), {}, "did not answer with JSON"),
