@@ -109,7 +109,9 @@ def _secret_of(call: Call) -> Secret:
 
 
 def _shown(call: Call, secret: Secret) -> SecretView:
-    users = call.services.secret_usage.of(call.organization, secret.name)
+    # a key that is bound to an environment does not learn what there is in the others
+    bound = call.known_caller.key.grant.environment
+    users = call.services.secret_usage.of(call.organization, secret.name, bound)
     return show_secret(secret, call.services.secrets.versions(secret), users)
 
 

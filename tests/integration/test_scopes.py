@@ -115,6 +115,23 @@ def bound(new_tenant: Callable[..., Tenant]) -> tuple[Tenant, Tenant]:
     return tenant, _with(tenant, environment=Environment.DEV)
 
 
+def test_a_bound_key_does_not_learn_what_uses_a_secret_elsewhere(bound: tuple[Tenant, Tenant]) -> None:
+    tenant, dev = bound
+    tenant.created("/v1/organizations/secrets", {"secret_name": "k", "secret_value": "a value of eight"})
+    stage = {"stage_id": "llm_enrich", "parameters": {"prompt": "x", "api_key": "{{secrets.k}}"}}
+    made = {
+        name: tenant.created("/v1/retrievers", {"retriever_name": "r", "stages": [stage]}, X_Namespace=name)
+        for name in ("dev", "prod")
+    }
+    ids = {name: retriever["retriever_id"] for name, retriever in made.items()}
+    everywhere, there = (
+        each.get("/v1/organizations/secrets/k", X_Namespace="").get_json()["used_by"]["retrievers"]
+        for each in (tenant, dev)
+    )
+    assert {one for found in everywhere.values() for one in found} == set(ids.values())
+    assert list(there.values()) == [[ids["dev"]]]
+
+
 def test_a_bound_key_does_not_learn_which_other_namespaces_there_are(bound: tuple[Tenant, Tenant]) -> None:
     _, dev = bound
     assert dev.get("/v1/buckets", X_Namespace="dev").status_code == 200
