@@ -23,9 +23,14 @@ from core.templating.template import template
 from core.vault.references import reference_of
 from core.vault.resolved import ResolvedSecrets
 from pipelines.per_document import Manner, as_stage_error, per_document
+from pipelines.room import MEBIBYTE, Room
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
 from pipelines.template_values import holds, values_for, with_field
 
+_MOST_BODY = MEBIBYTE
+"""Characters that the templates of one body may come to."""
+_MOST_VALUES = 1_000_000
+"""Values in one answer: each takes up to a hundred times the memory of its one byte."""
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
@@ -47,7 +52,10 @@ def api_call(stage: StageInput[ApiCall], context: StageContext) -> StageOutput:
             request = _Request(stage, context, document).outgoing()
             pace.wait()
             answer = _answer(client, request, parameters)
-            return with_field(document, parameters.output_field, _value(answer, parameters.response_path))
+            value = _value(answer, parameters.response_path)
+            # of a large answer only what stands at the path is kept
+            context.room.take(len(json.dumps(value)) if parameters.response_path else len(answer.body))
+            return with_field(document, parameters.output_field, value)
 
         at_once = context.llm.most_concurrent
         manner = Manner(at_once, parameters.on_error, context.check_cancelled, context.llm.stopping)
@@ -61,6 +69,7 @@ class _Request:
         self._parameters = stage.parameters
         self._secrets = context.secrets
         self._values = values_for(stage, context, document)
+        self._room = Room(_MOST_BODY)
 
     def outgoing(self) -> Outgoing:
         """The request, secrets and all. Raises StageError, SecretUnusableError."""
@@ -106,7 +115,9 @@ class _Request:
 
     def _rendered(self, value: Any) -> Any:
         if isinstance(value, str):
-            return template(value).render(self._values)
+            rendered = template(value).render(self._values)
+            self._room.take(len(rendered))
+            return rendered
         if isinstance(value, Mapping):
             return {name: self._rendered(part) for name, part in value.items()}
         return [self._rendered(part) for part in value] if isinstance(value, list) else value
@@ -155,6 +166,8 @@ def _answer(client: httpx2.Client, request: Outgoing, parameters: ApiCall) -> An
 
 
 def _value(answer: Answer, path: str | None) -> Any:
+    if answer.body.lstrip()[:1] in (b"[", b"{") and max(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ApiCallError(f"The service answered with more than {_MOST_VALUES} values.")
     try:
         value = json.loads(answer.body, parse_constant=_refuse) if answer.body else None
     except (ValueError, RecursionError):

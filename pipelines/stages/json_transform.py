@@ -29,6 +29,7 @@ def json_transform(stage: StageInput[JsonTransform], context: StageContext) -> S
 
 def _transformed(document: Document, stage: StageInput[JsonTransform], context: StageContext) -> Document:
     text = template(stage.parameters.template).render(values_for(stage, context, document))
+    context.room.take(len(text))
     try:
         value: Any = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -214,6 +214,30 @@ def test_json_transform_replaces_documents_and_keeps_their_ids() -> None:
     assert output.documents[2] == {"document_id": "doc_2", "collection_id": "col_1", "title": "Text 2", "big": True}
 
 
+def test_all_documents_together_have_a_limit_too() -> None:
+    documents = [{"document_id": f"doc_{number}", "text": ""} for number in range(70)]
+    output = run("json_transform", {"template": '{"a": "{{ \'x\' * 1000000 }}"}'}, documents)
+    # 64 MiB are 67 texts of this length
+    assert output.facts == {"failed_documents": 3}
+    with pytest.raises(StageError, match="more than there is room") as exhausted:
+        run("rag_prepare", {"document_template": "{{ 'x' * 1000000 }}"}, documents)
+    assert exhausted.value.code == "too_much_data"
+
+
+def test_an_answer_and_a_body_of_many_small_parts_are_refused() -> None:
+    many = b"[" + b"1," * 1_000_001 + b"1]"
+    with receiver(plain(200, "Content-Type: application/json\r\n", many)) as endpoint:
+        with pytest.raises(StageError, match="more than 1000000 values"):
+            run("api_call", call(endpoint), DOCUMENTS[:1])
+        asked = len(endpoint.requests)
+        with pytest.raises(StageError, match="more than there is room"):
+            run("api_call", call(endpoint, method="POST", body=["{{ 'x' * 600000 }}"] * 2), DOCUMENTS[:1])
+        assert len(endpoint.requests) == asked == 1
+    with receiver(as_json({"items": ["x" * 1_000_000], "name": "kept"})) as endpoint:
+        found = run("api_call", call(endpoint, response_path="name"), DOCUMENTS[:1] * 70)
+    assert {document["api_response"] for document in found.documents} == {"kept"}
+
+
 def test_halves_of_characters_are_mended_wherever_they_come_from() -> None:
     text = r"{{ '\ud83d\ude00' }} \ud83d\ude00 \ud800."
     [made] = run("json_transform", {"template": f'{{"a": "{text}"}}'}, DOCUMENTS[:1]).documents
