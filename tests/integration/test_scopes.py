@@ -106,6 +106,16 @@ def test_a_scope_on_a_namespace_reaches_what_is_in_it_and_nothing_of_the_organiz
     assert inside.call("PATCH", "/v1/namespaces/second", {}, X_Namespace="").status_code == 403
 
 
+def test_a_default_credential_is_a_secret_that_the_key_may_read(tenant: Tenant) -> None:
+    organization = Scope(ResourceType.ORGANIZATION, "*")
+    blind = _with(tenant, organization)
+    seeing = _with(tenant, organization, Scope(ResourceType.SECRET, "mine", READ))
+    for caller, name, status in ((blind, "mine", 403), (seeing, "other", 403), (seeing, "mine", 200)):
+        body = {"default_llm_credentials": {"openai": name}}
+        assert caller.call("PATCH", "/v1/organizations", body).status_code == status, name
+    assert blind.call("PATCH", "/v1/organizations", {"default_llm_credentials": None}).status_code == 200
+
+
 @pytest.fixture
 def bound(new_tenant: Callable[..., Tenant]) -> tuple[Tenant, Tenant]:
     """A tenant with a namespace `dev` and one `prod`, and the same called with a key that is bound to dev."""
