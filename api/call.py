@@ -14,7 +14,7 @@ from core.ids import IdSource, random_id
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection
 from core.tenancy.api_key import Caller
-from core.tenancy.permissions import Named, Operation, ResourceType, scopes_permit
+from core.tenancy.permissions import IN_NAMESPACE, Named, Operation, ResourceType, scopes_permit
 from core.tenancy.tenant import Namespace
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -100,7 +100,7 @@ class Call:
         """
         scopes = self.known_caller.key.grant.scopes
         targets = [Named(type, names)]
-        if self.namespace:
+        if self.namespace and type in IN_NAMESPACE:
             targets.append(Named(ResourceType.NAMESPACE, (self.namespace.namespace_id, self.namespace.name)))
         if scopes and not scopes_permit(scopes, Operation.READ_DATA, targets):
             raise PermissionDeniedError(f"This API key's scopes do not let it read every {type} that is named here.")

@@ -12,6 +12,7 @@ from core.errors import SecretUnusableError, StageError, StageUnavailableError
 from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
 from core.retrievers.stages import StageSpec
 from core.storage.vectors.filters import AnyOf
+from core.vault.redaction import Redactor
 from core.vault.references import references_in
 from core.vault.resolved import ResolvedSecrets
 from pipelines.llm.errors import BudgetExhaustedError
@@ -51,12 +52,15 @@ def run_stages(
     _refuse_what_cannot_run(stages, context.secrets)
     context = replace(context, check_cancelled=check_cancelled)
     documents = _first_documents(stages[0], context, limit)
+    redactor = Redactor(context.secrets.values)
     statistics: dict[str, dict[str, Any]] = {}
     for stage in stages:
         check_cancelled()
+        context.llm.begin_stage()
         started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
         output = _run_or_skip(stage, inputs, documents, context)
-        documents = output.documents
+        # before the next stage can turn a value that came back into something that nobody recognises, or send it on
+        documents = redactor.json(output.documents)
         outgoing = len(documents or [])
         statistics[stage.stage_name] = {
             "input_count": incoming,

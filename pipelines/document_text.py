@@ -16,7 +16,9 @@ _BOOKKEEPING = frozenset(
 def text_of(document: Document, own: str | None, stage: StageInput[Any], context: StageContext) -> str:
     """The document by the stage's own template, or its text, or all of its fields as JSON."""
     if own is not None:
-        return template(own).render(values_for(stage, context, document))
+        rendered = template(own).render(values_for(stage, context, document))
+        context.room.take(len(rendered))
+        return rendered
     text = document.get("text")
     if isinstance(text, str) and text:
         return text

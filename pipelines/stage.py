@@ -10,6 +10,7 @@ from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.embedders.embedder import Embedder
 from pipelines.llm.access import Llm
 from pipelines.llm.providers import LlmSettings, ProviderPool
+from pipelines.room import Room
 
 Document: TypeAlias = dict[str, Any]
 """document_id, collection_id, score, text, and the fields that its object brought."""
@@ -39,6 +40,8 @@ class StageContext:
     llm: Llm = field(default_factory=_no_models, repr=False)
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     """where a stage may call out to"""
+    room: Room = field(default_factory=Room, repr=False)
+    """what all stages of the execution may put into documents"""
     check_cancelled: Callable[[], None] = field(default=_go_on, repr=False)
     """raises when the execution was cancelled; asked from the chain's own thread only"""
 

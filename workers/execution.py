@@ -28,7 +28,7 @@ class RetrieverExecutor:
         job = watched.lease.job
         spec = job.spec
         price = execution_price([stage["config"]["stage_id"] for stage in spec["stages"]])
-        stages = self._with_defaults(job, spec["stages"])
+        stages = self._with_defaults(job, spec["stages"], spec["inputs"])
         with job_secrets(self._services, job, stages) as secrets:
             chain = secrets.clean(
                 self._runner.run_chain(
@@ -64,12 +64,14 @@ class RetrieverExecutor:
             error=_EXHAUSTED if chain.exhausted else None,
         )
 
-    def _with_defaults(self, job: Job, stages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    def _with_defaults(
+        self, job: Job, stages: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
         """The stages, those that name no key with the organization's own for their provider."""
         if not asks_with_default_key(stages):
             return stages
         organization = self._services.organizations.get(job.scope.organization)
-        return with_default_credentials(stages, organization.default_llm_credentials)
+        return with_default_credentials(stages, organization.default_llm_credentials, inputs)
 
 
 _EXHAUSTED = JobError("budget_exhausted", "The credits held for this execution ended before its stages did.")

@@ -13,7 +13,7 @@ from api.schemas.organizations import (
 )
 from core.audit.actions import AuditAction
 from core.errors import FieldProblem, ValidationFailedError
-from core.tenancy.permissions import Permission
+from core.tenancy.permissions import Permission, ResourceType
 
 
 def get_organization(call: Call) -> Reply:
@@ -33,6 +33,8 @@ def update_organization(call: Call) -> Reply:
             if value > (highest := getattr(plan, name)):
                 message = f"must not exceed the plan's {highest} requests a minute"
                 raise ValidationFailedError([FieldProblem(("rate_limit_overrides", name), message)])
+    for secret_name in (body.default_llm_credentials or {}).values():
+        call.require_readable(ResourceType.SECRET, secret_name)
     after = services.organizations.update(call.organization, body.changes())
     services.tenants.changed(call.organization)
     balance = services.ledger.balance(call.organization)

@@ -73,8 +73,8 @@ def change_secret(call: Call) -> Reply:
     body = call.parse(SecretChanges)
     before = _secret_of(call)
     named = body.allowed_namespaces
-    limits = body.applied_to(before.limits, None if named is None else _namespace_ids(call, named))
-    after = call.services.secrets.limit(call.organization, before.name, limits)
+    ids = None if named is None else _namespace_ids(call, named)
+    after = call.services.secrets.limit(call.organization, before.name, lambda limits: body.applied_to(limits, ids))
     old, new = _shown(call, before), _shown(call, after)
     return Reply(new, changes=call.changed(old, new))
 
@@ -109,7 +109,9 @@ def _secret_of(call: Call) -> Secret:
 
 
 def _shown(call: Call, secret: Secret) -> SecretView:
-    users = call.services.secret_usage.of(call.organization, secret.name)
+    # a key that is bound to an environment does not learn what there is in the others
+    bound = call.known_caller.key.grant.environment
+    users = call.services.secret_usage.of(call.organization, secret.name, bound)
     return show_secret(secret, call.services.secrets.versions(secret), users)
 
 

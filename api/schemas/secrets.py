@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, StringConstraints
 
-from api.schemas.fields import Answer, Body, Identifier, View
+from api.schemas.fields import Answer, Body, Identifier, View, to_utc
 from core.vault.access import AccessPattern
 from core.vault.secret import (
     MAX_VALUE_BYTES,
@@ -22,7 +22,7 @@ _MAX_HOSTS = 50
 _MAX_NAMESPACES = 100
 
 
-_When = Annotated[AwareDatetime, Field(strict=False)]
+_When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(to_utc)]
 _Host = Annotated[str, StringConstraints(min_length=1, max_length=253, to_lower=True)]
 _Hosts = Annotated[list[_Host], Field(max_length=_MAX_HOSTS)]
 _Namespaces = Annotated[list[Identifier], Field(max_length=_MAX_NAMESPACES)]

@@ -85,7 +85,9 @@ def _documents_after(stage_id: str, parameters: Mapping[str, Any], documents: in
         case "feature_search":
             return min(_number(parameters, 25, "final_top_k"), MOST_DOCUMENTS if documents is None else documents)
         case "query_expand":
-            return _number(parameters.get("feature_search_config") or {}, 25, "final_top_k")
+            search = parameters.get("feature_search_config")
+            # the whole search may be a placeholder
+            return _number(search, 25, "final_top_k") if isinstance(search, Mapping) else MOST_DOCUMENTS
         case "attribute_filter":
             return MOST_DOCUMENTS if documents is None else documents
         case "limit":

@@ -16,6 +16,9 @@ from core.vault.references import reference_of
 
 _LARGEST_SCHEMA = 32 * 1024
 _FIELD = re.compile(r"[A-Za-z][\w-]*(\.[A-Za-z][\w-]*){0,7}", re.ASCII)
+_REFUSED_KEYWORDS = frozenset({"$ref", "$dynamicRef", "$id", "$schema", "pattern", "patternProperties"})
+_KEYWORDS_OF_NAMES = frozenset({"properties", "dependentSchemas", "$defs", "definitions"})
+_KEYWORDS_OF_DATA = frozenset({"enum", "const", "default", "examples", "required", "dependentRequired"})
 _KEPT_FIELDS = frozenset({"document_id", "collection_id", "namespace_id"})
 
 
@@ -80,18 +83,20 @@ def _is_schema(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _check_keywords(value: Any) -> None:
+def _check_keywords(schema: Any) -> None:
     """No schema makes us fetch another or run a pattern that it brings."""
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            if name in ("$ref", "$dynamicRef", "$id", "$schema", "pattern", "patternProperties") and not (
-                isinstance(part, Mapping) and "type" in part
-            ):
-                raise ValueError(f"{name} cannot be used in a schema here")
+    if isinstance(schema, list):
+        for part in schema:
             _check_keywords(part)
-    elif isinstance(value, list):
-        for part in value:
-            _check_keywords(part)
+    elif isinstance(schema, Mapping):
+        for keyword, part in schema.items():
+            if keyword in _REFUSED_KEYWORDS:
+                raise ValueError(f"{keyword} cannot be used in a schema here")
+            if keyword in _KEYWORDS_OF_NAMES and isinstance(part, Mapping):
+                # what stands first in it are a customer's names, which may be those of keywords
+                _check_keywords(list(part.values()))
+            elif keyword not in _KEYWORDS_OF_DATA:
+                _check_keywords(part)
 
 
 def _is_field(value: str) -> str:

@@ -10,6 +10,7 @@ from core.retrievers.parameter_types import (
     OnError,
     OutputField,
     Parameters,
+    SecretReference,
     TemplateText,
 )
 from core.templating.sandbox import TemplateRefusedError
@@ -108,9 +109,9 @@ class Auth(Parameters):
     """How `api_call` proves who it is. The secret itself lives in the vault."""
 
     type: Literal["none", "api_key", "bearer", "basic", "custom_header"] = "none"
-    secret_ref: Annotated[str, AfterValidator(_is_secret_name)] | None = Field(
-        None, validation_alias=AliasChoices("secret_ref", "value")
-    )
+    secret_ref: Annotated[str, AfterValidator(_is_secret_name)] | None = None
+    value: SecretReference | None = None
+    """the same as a whole reference: a bare word here may well be the credential itself"""
     key: Annotated[str, AfterValidator(lambda name: _header_name(name))] = Field(
         "X-API-Key", validation_alias=AliasChoices("key", "header_name", "name")
     )
@@ -118,9 +119,14 @@ class Auth(Parameters):
     username: str | None = Field(None, max_length=200, pattern=r"^[^:\x00-\x1f\x7f]*$")
     """for basic; without it the secret is `user:password`"""
 
+    @property
+    def secret(self) -> str | None:
+        """What names the secret."""
+        return self.secret_ref or self.value
+
     @model_validator(mode="after")
     def _needs_a_secret(self) -> Self:
-        if self.type != "none" and self.secret_ref is None:
+        if self.type != "none" and self.secret is None:
             raise ValueError("secret_ref: name the secret of the vault that holds the credential")
         return self
 

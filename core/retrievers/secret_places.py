@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.errors import FieldProblem
+from core.errors import FieldProblem, StageError
+from core.retrievers.templates import render
 from core.vault.references import misplaced_references, references_anywhere, references_in
 
 LLM_STAGES = frozenset({"llm_enrich", "llm_filter", "summarize", "query_expand"})
@@ -17,18 +18,27 @@ def secret_names(stages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def with_default_credentials(
-    stages: Sequence[Mapping[str, Any]], credentials: Mapping[str, str]
+    stages: Sequence[Mapping[str, Any]], credentials: Mapping[str, str], inputs: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """The stages, in which an LLM stage that names no key names the organization's secret for its provider."""
-    return [_with_default(stage, credentials) for stage in stages]
+    """The stages, in which an LLM stage that names no key names the organization's secret for its provider.
+
+    `inputs` are the execution's: they may say which provider a stage asks.
+    """
+    return [_with_default(stage, credentials, inputs) for stage in stages]
 
 
-def _with_default(stage: Mapping[str, Any], credentials: Mapping[str, str]) -> Mapping[str, Any]:
+def _with_default(
+    stage: Mapping[str, Any], credentials: Mapping[str, str], inputs: Mapping[str, Any]
+) -> Mapping[str, Any]:
     config = stage["config"]
     parameters = config["parameters"]
     if config["stage_id"] not in LLM_STAGES or parameters.get("api_key") is not None:
         return stage
-    provider = parameters.get("provider") or _DEFAULT_PROVIDER
+    try:
+        provider = render(parameters.get("provider") or _DEFAULT_PROVIDER, inputs)
+    except StageError:
+        # without the input the stage fails as well, and says so
+        return stage
     name = credentials.get(provider) if isinstance(provider, str) else None
     if name is None:
         return stage

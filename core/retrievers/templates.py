@@ -9,7 +9,8 @@ from core.errors import StageError
 
 MOST_CHARACTERS = 256 * 1024
 """What placeholders inside texts may come to in one stage."""
-_PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
+"""Spaces are taken off afterwards: a pattern for them would try each way to share out a long row of spaces."""
 _INPUT = re.compile(r"(?:input|inputs)\.([A-Za-z_]\w*(?:\.\w+)*)", re.IGNORECASE)
 
 
@@ -46,10 +47,10 @@ class _Filling:
         if not isinstance(value, str):
             return value
         whole = _PLACEHOLDER.fullmatch(value.strip())
-        return _look_up(whole.group(1), self._inputs) if whole else _PLACEHOLDER.sub(self._text_for, value)
+        return _look_up(whole.group(1).strip(), self._inputs) if whole else _PLACEHOLDER.sub(self._text_for, value)
 
     def _text_for(self, placeholder: re.Match[str]) -> str:
-        text = _as_text(_look_up(placeholder.group(1), self._inputs))
+        text = _as_text(_look_up(placeholder.group(1).strip(), self._inputs))
         self._characters += len(text)
         if self._characters > MOST_CHARACTERS:
             raise StageError(f"The inputs fill a stage's parameters with more than {MOST_CHARACTERS} characters")
@@ -64,7 +65,7 @@ def _expressions(value: object) -> Iterator[str]:
         for part in value:
             yield from _expressions(part)
     elif isinstance(value, str):
-        yield from _PLACEHOLDER.findall(value)
+        yield from map(str.strip, _PLACEHOLDER.findall(value))
 
 
 def _look_up(expression: str, inputs: Mapping[str, Any]) -> Any:

@@ -73,6 +73,17 @@ def concatenated(*values: Any) -> str:
     return "".join(_affordable([as_text(value) for value in values], 0))
 
 
+def sliced(value: Any, start: Any, stop: Any, step: Any) -> Any:
+    """`value[start:stop:step]` of a text or a list."""
+    part = slice(start, stop, step)
+    if isinstance(value, str | list | tuple | range):
+        size = len(range(*part.indices(len(value))))
+        if isinstance(value, str):
+            current_budget().use_characters(size)
+        current_budget().step(1 if isinstance(value, str) else size)
+    return value[part]
+
+
 def _affordable(parts: list[str], between: int) -> list[str]:
     current_budget().use_characters(sum(map(len, parts)) + between * len(parts))
     return parts

@@ -4,6 +4,7 @@ A template is checked against a closed list when it is read, and rewritten so th
 the budget. Nothing in it is an object with methods: attributes are looked up in mappings only.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Final
@@ -15,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from core.templating.budget import MOST_BITS, TemplateBudgetError, current_budget
-from core.templating.filters import FILTERS, TESTS, as_text, concatenated, each
+from core.templating.filters import FILTERS, TESTS, as_text, concatenated, each, sliced
 
 NAMES: Final = frozenset({"INPUT", "inputs", "input", "DOC", "doc", "CONTEXT", "context", "STAGE", "stage"})
 """What a template can name besides its own variables. There is no `secrets`."""
@@ -28,7 +29,7 @@ _METHODS = frozenset({"items", "keys", "values", "get"})
 """Written as methods of a mapping, run as the filters of the same name."""
 _LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 _JINJAS_OWN = frozenset({"self", "super", "caller", "varargs", "kwargs"})
-_EACH, _MADE, _JOINED = "each!", "made!", "joined!"
+_EACH, _MADE, _JOINED, _SLICED = "each!", "made!", "joined!", "sliced!"
 """Filters of the rewriting; no template can write these names."""
 
 _ALLOWED: Final = frozenset(
@@ -58,7 +59,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.globals = {"range": _range}
         self.filters = {name: _metered(code) for name, code in FILTERS.items()}
-        self.filters |= {_EACH: each, _MADE: lambda value: current_budget().made(value), _JOINED: concatenated}
+        self.filters |= {_EACH: each, _MADE: lambda value: current_budget().made(value)}
+        self.filters |= {_JOINED: concatenated, _SLICED: sliced}
         self.tests = {name: _metered(code) for name, code in TESTS.items()}
         self.policies.clear()
 
@@ -68,14 +70,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`obj[argument]`. Only plain values are looked into; the attributes of Python objects do not exist here."""
-        budget = current_budget()
-        budget.step()
+        current_budget().step()
         if isinstance(obj, LoopContext):
             return getattr(obj, argument) if argument in _LOOP else self.undefined(obj=obj, name=str(argument))
         if isinstance(obj, Mapping) and isinstance(argument, str | int | float):
             return obj[argument] if argument in obj else self.undefined(f"{str(argument)[:80]!r} is not defined")
-        if isinstance(obj, str | list | tuple) and isinstance(argument, slice):
-            return budget.made(obj[argument])
         if isinstance(obj, str | list | tuple) and isinstance(argument, int) and -len(obj) <= argument < len(obj):
             return obj[argument]
         if isinstance(obj, Undefined):
@@ -139,6 +138,9 @@ def _check_node(node: nodes.Node) -> None:
             raise TemplateRefusedError("a loop cannot be recursive")
         case nodes.Const(value=int(value)) if value.bit_length() > MOST_BITS:
             raise TemplateRefusedError("this template has a number that is too large")
+        case nodes.Const(value=float(value)) if not math.isfinite(value):
+            # Jinja writes it as a name that does not exist
+            raise TemplateRefusedError("this template has a number that is too large")
         case nodes.Call():
             _check_call(node)
         case nodes.Getattr(attr=name) | nodes.Name(name=name) if name.startswith("_"):
@@ -160,7 +162,7 @@ def _check_call(node: nodes.Call) -> None:
 
 
 class _Metering(NodeTransformer):
-    """Sends loops, lists, mappings, `~` and methods through filters that use the budget."""
+    """Sends loops, lists, mappings, slices, `~` and methods through filters that use the budget."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - Jinja's naming
         self.generic_visit(node)
@@ -170,6 +172,14 @@ class _Metering(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _through(_JOINED, *node.nodes)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        # Jinja asks the sandbox for an item and not for a slice
+        bounds = (node.arg.start, node.arg.stop, node.arg.step)
+        return _through(_SLICED, node.node, *(bound or nodes.Const(None) for bound in bounds))
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import TemplateError, meta
 
 from core.errors import StageError
+from core.plain_values import plain_text
 from core.templating.budget import Budget, Limits, spending
 from core.templating.sandbox import NAMES, Sandbox, TemplateRefusedError, parse
 
@@ -56,7 +57,7 @@ class Template:
             raise StageError(f"A template failed: {str(error.message)[:200]}") from None
         except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise StageError(f"A template failed: {type(error).__name__}") from None
-        return "".join(pieces)
+        return plain_text("".join(pieces))
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether the rendered text says yes: anything but nothing, false, none, null and 0."""

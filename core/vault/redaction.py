@@ -1,7 +1,9 @@
 """Takes known values out of text and nested JSON, in the forms in which they come back. Pure; knows no secret by name.
 
 Exact matches only: the value itself, its base64 wherever it starts in the encoded bytes, its URL-encoded, its
-JSON-escaped and its repr forms. One compiled alternation, so the cost hardly grows with the number of values.
+JSON-escaped and its repr forms. Which characters are escaped, and how, differs from one writer to the next, so each
+character that anybody escapes is looked for in each of its ways. One compiled alternation, so the cost hardly grows
+with the number of values.
 """
 
 import base64
@@ -14,6 +16,10 @@ from urllib.parse import quote, quote_plus
 MASK = "[redacted]"
 
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
+_NEVER_ESCAPED = re.compile(r"[A-Za-z0-9._-]")
+_PIECES = re.compile(r"\\+|[^\\]", re.DOTALL)
+_LONGEST_ESCAPED = 4096
+"""Characters of a value beyond which only the usual writers' forms are looked for: a pattern takes time to make."""
 _NUMERIC = re.compile(r"[-+.0-9eE]+")
 _BITS_OF_PREFIX = {0: 0, 1: 2, 2: 3}
 """Base64 characters that also depend on the 0, 1 or 2 bytes before a value in the same group of three."""
@@ -23,10 +29,12 @@ class Redactor:
     """Masks the values of one execution."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        forms = {form for value in values if value for form in _forms(value)}
+        known = [value for value in values if value]
+        forms = {form for value in known for form in _forms(value)}
         # the longest first: an alternation takes the first that fits
         ordered = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        patterns = [_however_escaped(value) for value in known if len(value) <= _LONGEST_ESCAPED]
+        self._pattern = re.compile("|".join([*patterns, *map(re.escape, ordered)])) if ordered else None
         self._numeric = any(_NUMERIC.fullmatch(form) for form in forms)
 
     def text(self, text: str) -> str:
@@ -69,6 +77,50 @@ def _forms(value: str) -> Iterator[str]:
     yield from _repr_forms(value)
     yield from _url_forms(value)
     yield from _base64_forms(value.encode("utf-8", "surrogatepass"))
+
+
+def _however_escaped(value: str) -> str:
+    """A pattern for the value, in which each character may be escaped as in JSON, in a URL, in HTML, or not at all.
+
+    Backslashes are the same wherever they come from, so there is one place for each row of them, and bounded: no text
+    is tried in more than a few ways.
+    """
+    pattern, after_a_row = [], False
+    for piece in _PIECES.findall(value):
+        is_row = piece.startswith("\\")
+        pattern.append(_row(len(piece)) if is_row else _escapes(piece, after_a_row))
+        after_a_row = is_row
+    return "".join(pattern)
+
+
+def _row(times: int) -> str:
+    """So many backslashes, and those that escape them or what comes next."""
+    most = (times + 1) * _MOST_BACKSLASHES
+    return rf"(?:\\{{{times},{most}}}|(?i:%5c|&#92;|&#x5c;){{{times}}})"
+
+
+def _escapes(character: str, after_a_row: bool) -> str:
+    if _NEVER_ESCAPED.fullmatch(character):
+        return re.escape(character)
+    before, escape = ("", "") if after_a_row else (rf"\\{{0,{_MOST_BACKSLASHES}}}", rf"\\{{1,{_MOST_BACKSLASHES}}}")
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    numbers = [f"u{units[at : at + 4]}" for at in range(0, len(units), 4)]
+    ways = [
+        "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")),
+        escape + rf"\\{{1,{_MOST_BACKSLASHES}}}".join(numbers),
+        f"&#{ord(character)};",
+        f"&#x{ord(character):x};",
+        *(escape + letter for letter in _LETTERS.get(character, "")),
+        *_MORE_WAYS.get(character, ()),
+    ]
+    return f"(?:{before}{re.escape(character)}|(?i:{'|'.join(ways)}))"
+
+
+_MOST_BACKSLASHES = 8
+"""Before one character: it is doubled by each JSON text that stands in another one."""
+_LETTERS = {"\n": "n", "\r": "r", "\t": "t"}
+_MORE_WAYS = {" ": (r"\+",), "&": ("&amp;",), "<": ("&lt;",), ">": ("&gt;",), '"': ("&quot;",), "'": ("&apos;",)}
+"""Ways that single characters have besides."""
 
 
 def _json_forms(value: str) -> Iterator[str]:

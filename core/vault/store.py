@@ -127,12 +127,23 @@ class SecretStore:
 
         return self._add_version(scope, name, earlier, created_by)
 
-    def limit(self, scope: OrganizationScope, name: str, limits: SecretLimits) -> Secret:
-        """Replace what is said about the use of a secret. Raises NotFoundError, ValidationFailedError."""
-        _refuse(host_problems(limits.allowed_hosts))
-        changes = {**limits_document(limits), "updated_at": now()}
-        if not self._secrets(scope).update_one({"name": name}, {"$set": changes}):
-            raise _absent()
+    def limit(self, scope: OrganizationScope, name: str, change: Callable[[SecretLimits], SecretLimits]) -> Secret:
+        """Replace what is said about the use of a secret by what `change` makes of it.
+
+        Two at once change it one after the other, so that none takes back what the other has forbidden. Raises
+        NotFoundError, ValidationFailedError.
+        """
+
+        def write(data: OrganizationData) -> None:
+            found = data["secrets"].find_one({"name": name})
+            if found is None:
+                raise _absent()
+            limits = change(secret_from_document(found).limits)
+            _refuse(host_problems(limits.allowed_hosts))
+            changes = {**limits_document(limits), "updated_at": now()}
+            data["secrets"].update_one({"_id": found["_id"]}, {"$set": changes})
+
+        self._handles.organization(scope).all_or_nothing(write)
         return self.get(scope, name)
 
     def delete(self, scope: OrganizationScope, name: str) -> None:

@@ -10,6 +10,7 @@ from core.retrievers.store import RetrieverStore
 from core.storage.scope import OrganizationScope
 from core.tenancy.namespace_store import NamespaceStore
 from core.tenancy.organization_store import OrganizationStore
+from core.tenancy.tenant import Environment
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class SecretUsage:
         self._namespaces = namespaces
         self._retrievers = retrievers
 
-    def of(self, scope: OrganizationScope, secret_name: str) -> SecretUsers:
-        """Who uses the secret with this name."""
+    def of(self, scope: OrganizationScope, secret_name: str, environment: Environment | None = None) -> SecretUsers:
+        """Who uses the secret with this name; of the namespaces of one environment if that is named."""
         found = {
             namespace.namespace_id: self._retrievers.using_secret(namespace.scope, secret_name)
-            for namespace in self._namespaces.list(scope)
+            for namespace in self._namespaces.list(scope, environment=environment)
         }
         defaults = self._organizations.get(scope).default_llm_credentials
         return SecretUsers(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from core.credits.prices import llm_price
 from core.errors import StageError
+from core.plain_values import plain_text
 from core.vault.references import reference_of
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
@@ -60,7 +61,11 @@ class Llm:
         self._usage = Usage()
         self._lock = threading.Lock()
         self.stopping = threading.Event()
-        """set when the execution ends early: no call is tried again then"""
+        """set when the stage at hand ends early: none of its calls is tried again then"""
+
+    def begin_stage(self) -> None:
+        """The stage before may have failed and been skipped: what stops its calls does not stop those of the next."""
+        self.stopping = threading.Event()
 
     @property
     def usage(self) -> Usage:
@@ -86,13 +91,13 @@ class Llm:
         if settings is None:
             raise StageError(f"The provider {choice.provider!r} is not available.")
         key = self._key(choice, urlsplit(settings.base_url).hostname or "")
-        provider = self._pool.get(choice.provider, settings.base_url)
+        provider, stopping = self._pool.get(choice.provider, settings.base_url), self.stopping
 
         def ask_once(asked: LlmRequest) -> Completion:
             with self._reservation(asked, key) as paid:
-                answer = ask(provider, asked, key.value, self._settings.timeout_seconds, self.stopping)
+                answer = ask(provider, asked, key.value, self._settings.timeout_seconds, stopping)
                 paid(answer.usage)
-                return answer
+                return replace(answer, text=plain_text(answer.text))
 
         return structured(ask_once, replace(request, model=choice.model))
 

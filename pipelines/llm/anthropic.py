@@ -25,15 +25,15 @@ class Anthropic:
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """Ask once. Raises LlmError."""
         client = anthropic.Anthropic(api_key=key, base_url=self._base_url, http_client=self._http, max_retries=0)
+        arguments = _arguments(request)
         try:
-            answer = client.messages.create(**_arguments(request))
+            with reading(_NAME):
+                return _completion(request, client.messages.create(**arguments))
         except anthropic.APIStatusError as error:
             retry_after = error.response.headers.get("Retry-After")
             raise refused(_NAME, request.model, error.status_code, retry_after) from None
         except (anthropic.AnthropicError, ValueError) as error:
             raise unreachable(_NAME, error) from None
-        with reading(_NAME):
-            return _completion(request, answer)
 
     def close(self) -> None:
         """Close the kept connections."""

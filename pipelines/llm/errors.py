@@ -65,10 +65,13 @@ def unreachable(provider: str, error: Exception) -> LlmError:
 
 @contextmanager
 def reading(provider: str) -> Iterator[None]:
-    """Turns what goes wrong while an answer is taken apart into an LlmError: it only looked like the protocol."""
+    """Turns what goes wrong while an answer is read and taken apart into an LlmError: it only looked like the protocol.
+
+    The providers' own clients are no more careful with it than that.
+    """
     try:
         yield
-    except (AttributeError, LookupError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError, RecursionError) as error:
         raise unreachable(provider, error) from None
 
 

@@ -30,18 +30,19 @@ class Google:
 
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """Ask once. Raises LlmError."""
+        configuration = _configuration(request, key)
         try:
-            answer = self._client.models.generate_content(
-                model=request.model, contents=request.prompt, config=_configuration(request, key)
-            )
+            with reading(_NAME):
+                answer = self._client.models.generate_content(
+                    model=request.model, contents=request.prompt, config=configuration
+                )
+                return _completion(request, answer)
         except errors.APIError as error:
             headers = getattr(error.response, "headers", None) or {}
             raise refused(_NAME, request.model, error.code, headers.get("Retry-After")) from None
         except (httpx2.HTTPError, ValueError) as error:
             # this client has no error of its own for a line that broke: it lets those of its HTTP client through
             raise unreachable(_NAME, error) from None
-        with reading(_NAME):
-            return _completion(request, answer)
 
     def close(self) -> None:
         """Close the kept connections."""

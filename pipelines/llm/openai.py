@@ -24,15 +24,15 @@ class OpenAi:
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """Ask once. Raises LlmError."""
         client = openai.OpenAI(api_key=key, base_url=self._base_url, http_client=self._http, max_retries=0)
+        arguments = _arguments(request)
         try:
-            answer = client.chat.completions.create(**_arguments(request))
+            with reading(_NAME):
+                return _completion(request, client.chat.completions.create(**arguments))
         except openai.APIStatusError as error:
             retry_after = error.response.headers.get("Retry-After")
             raise refused(_NAME, request.model, error.status_code, retry_after) from None
         except (openai.OpenAIError, ValueError) as error:
             raise unreachable(_NAME, error) from None
-        with reading(_NAME):
-            return _completion(request, answer)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -62,5 +62,5 @@ def _completion(request: LlmRequest, answer: Any) -> Completion:
     if choice.finish_reason == "content_filter" or choice.message.refusal:
         raise withheld(_NAME, request.model)
     used = answer.usage
-    usage = Usage(1, used.prompt_tokens, used.completion_tokens) if used else Usage(1)
+    usage = Usage(1, used.prompt_tokens or 0, used.completion_tokens or 0) if used else Usage(1)
     return Completion(choice.message.content or "", usage, answer.model or request.model)

@@ -13,6 +13,12 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for what is no count: it is charged by, and a provider may write anything there."""
+        for count in (self.calls, self.input_tokens, self.output_tokens):
+            if type(count) is not int or count < 0:
+                raise TypeError("no count of tokens")
+
     @property
     def tokens(self) -> int:
         """Read and written."""
@@ -26,7 +32,11 @@ class Usage:
         )
 
     def __sub__(self, other: "Usage") -> "Usage":
-        return self + Usage(-other.calls, -other.input_tokens, -other.output_tokens)
+        return Usage(
+            self.calls - other.calls,
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,11 @@ class Completion:
     """as the provider names it"""
     value: Any = None
     """the answer as JSON, when a schema was asked for"""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError when a provider wrote something else than text."""
+        if not isinstance(self.text, str):
+            raise TypeError("no text")
 
 
 class Provider(Protocol):

@@ -1,17 +1,18 @@
 """Answers that must fit a JSON schema: read, checked, and once sent back for repair. It asks nobody by itself."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from core.errors import StageError
+from core.plain_values import plain
 from pipelines.llm.errors import LlmError, LlmFailure
 from pipelines.llm.provider import Completion, LlmRequest
 
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+_FENCE = "```"
 _LONGEST_REPAIR = 8_000
 """Characters of a wrong answer that are shown to the model again."""
 
@@ -36,9 +37,10 @@ def structured(ask: Callable[[LlmRequest], Completion], request: LlmRequest) -> 
 
 
 def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
-    fenced = _FENCE.match(text)
     try:
-        value = json.loads(fenced.group(1) if fenced else text)
+        value = plain(json.loads(_unfenced(text), parse_constant=_refuse))
+    except StageError as error:
+        return None, f"{error.message}."
     except (ValueError, RecursionError):
         return None, "it is not JSON."
     first = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
@@ -46,3 +48,16 @@ def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
         return value, None
     place = ".".join(str(part) for part in first.absolute_path) or "the whole"
     return None, f"{place} breaks the schema's rule {first.validator!r}."
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _unfenced(text: str) -> str:
+    """The text without the fence that models like to put around JSON. Models also write spaces without end, which a
+    pattern with several places for them would take longer than a lifetime to refuse."""
+    bare = text.strip()
+    if len(bare) < 2 * len(_FENCE) or not (bare.startswith(_FENCE) and bare.endswith(_FENCE)):
+        return bare
+    return bare.removeprefix(_FENCE).removesuffix(_FENCE).removeprefix("json").strip()

@@ -17,14 +17,20 @@ import httpx2
 from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.transport import outbound_client
 from core.errors import EgressDeniedError, PayloadTooLargeError, StageError, UnavailableError
+from core.plain_values import plain
 from core.retrievers.parameters_apply import ApiCall, Auth
 from core.templating.template import template
 from core.vault.references import reference_of
 from core.vault.resolved import ResolvedSecrets
 from pipelines.per_document import Manner, as_stage_error, per_document
+from pipelines.room import MEBIBYTE, Room
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
 from pipelines.template_values import holds, values_for, with_field
 
+_MOST_BODY = MEBIBYTE
+"""Characters that the templates of one body may come to."""
+_MOST_VALUES = 1_000_000
+"""Values in one answer: each takes up to a hundred times the memory of its one byte."""
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
@@ -46,7 +52,10 @@ def api_call(stage: StageInput[ApiCall], context: StageContext) -> StageOutput:
             request = _Request(stage, context, document).outgoing()
             pace.wait()
             answer = _answer(client, request, parameters)
-            return with_field(document, parameters.output_field, _value(answer, parameters.response_path))
+            value = _value(answer, parameters.response_path)
+            # of a large answer only what stands at the path is kept
+            context.room.take(len(json.dumps(value)) if parameters.response_path else len(answer.body))
+            return with_field(document, parameters.output_field, value)
 
         at_once = context.llm.most_concurrent
         manner = Manner(at_once, parameters.on_error, context.check_cancelled, context.llm.stopping)
@@ -60,6 +69,7 @@ class _Request:
         self._parameters = stage.parameters
         self._secrets = context.secrets
         self._values = values_for(stage, context, document)
+        self._room = Room(_MOST_BODY)
 
     def outgoing(self) -> Outgoing:
         """The request, secrets and all. Raises StageError, SecretUnusableError."""
@@ -70,7 +80,7 @@ class _Request:
         if auth.type != "none":
             value = _credential(auth, self._secrets, host)
             if auth.type == "api_key" and auth.location == "query":
-                url = url.copy_merge_params({auth.key: value})
+                url = _with_query(url, auth.key, value)
             else:
                 name = auth.key if auth.type in ("api_key", "custom_header") else "Authorization"
                 headers[name] = _sendable(name, value)
@@ -105,20 +115,30 @@ class _Request:
 
     def _rendered(self, value: Any) -> Any:
         if isinstance(value, str):
-            return template(value).render(self._values)
+            rendered = template(value).render(self._values)
+            self._room.take(len(rendered))
+            return rendered
         if isinstance(value, Mapping):
             return {name: self._rendered(part) for name, part in value.items()}
         return [self._rendered(part) for part in value] if isinstance(value, list) else value
 
 
 def _credential(auth: Auth, secrets: ResolvedSecrets, host: str) -> str:
-    value = secrets.meant_by(auth.secret_ref).for_host(host)
+    value = secrets.meant_by(auth.secret).for_host(host)
     if auth.type == "bearer":
         return f"Bearer {value}"
     if auth.type == "basic":
         pair = value if auth.username is None else f"{auth.username}:{value}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
     return value
+
+
+def _with_query(url: httpx2.URL, name: str, value: str) -> httpx2.URL:
+    try:
+        return url.copy_merge_params({name: value})
+    except httpx2.InvalidURL:
+        # it is too long; the client's own error may repeat it
+        raise ApiCallError(f"The value of the query parameter {name!r} cannot be sent.") from None
 
 
 def _sendable(name: str, value: str) -> str:
@@ -146,16 +166,30 @@ def _answer(client: httpx2.Client, request: Outgoing, parameters: ApiCall) -> An
 
 
 def _value(answer: Answer, path: str | None) -> Any:
+    if answer.body.lstrip()[:1] in (b"[", b"{") and max(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ApiCallError(f"The service answered with more than {_MOST_VALUES} values.")
     try:
-        value = json.loads(answer.body) if answer.body else None
+        value = json.loads(answer.body, parse_constant=_refuse) if answer.body else None
     except (ValueError, RecursionError):
         if path or "json" in answer.content_type.lower():
             raise ApiCallError("The service did not answer with JSON.") from None
         return answer.body.decode("utf-8", "replace")
+    found = _at(value, path)
+    try:
+        return plain(found)
+    except StageError as error:
+        raise ApiCallError(f"The service's answer cannot be kept: {error.message}.") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _at(value: Any, path: str | None) -> Any:
     for name in path.split(".") if path else []:
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
             value = value[int(name)]
         else:
             raise ApiCallError("The service's answer has nothing at response_path.")

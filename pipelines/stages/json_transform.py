@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from core.errors import StageError
+from core.plain_values import plain
 from core.retrievers.parameters_apply import JsonTransform
 from core.templating.template import template
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
@@ -28,12 +29,17 @@ def json_transform(stage: StageInput[JsonTransform], context: StageContext) -> S
 
 def _transformed(document: Document, stage: StageInput[JsonTransform], context: StageContext) -> Document:
     text = template(stage.parameters.template).render(values_for(stage, context, document))
+    context.room.take(len(text))
     try:
         value: Any = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise StageError("json_transform: the template did not render JSON.") from None
     if not isinstance(value, dict):
         raise StageError("json_transform: the template must render a JSON object.")
+    try:
+        value = plain(value)
+    except StageError as error:
+        raise StageError(f"json_transform: {error.message}.") from None
     # later stages and clients find a document by its ids, whatever else the template left out
     ids = {name: document[name] for name in ("document_id", "collection_id") if name in document}
     return {**ids, **value}

@@ -4,7 +4,7 @@ import base64
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -173,11 +173,11 @@ def test_without_its_record_a_use_does_not_happen(vault: Vault, monkeypatch: pyt
 
 def expired(vault: Vault) -> None:
     moment = database_clock(vault.database).now()
-    vault.secrets.limit(vault.scope, "openai", SecretLimits(expires_at=moment - timedelta(seconds=1)))
+    vault.secrets.limit(vault.scope, "openai", lambda _: SecretLimits(expires_at=moment - timedelta(seconds=1)))
 
 
 def elsewhere(vault: Vault) -> None:
-    vault.secrets.limit(vault.scope, "openai", SecretLimits(allowed_namespaces=("ns_other",)))
+    vault.secrets.limit(vault.scope, "openai", lambda _: SecretLimits(allowed_namespaces=("ns_other",)))
 
 
 def unreadable(vault: Vault) -> None:
@@ -188,7 +188,10 @@ def unreadable(vault: Vault) -> None:
 
 REFUSALS: list[tuple[str, Callable[[Vault], object]]] = [
     ("secret_missing", lambda vault: vault.secrets.delete(vault.scope, "openai")),
-    ("secret_disabled", lambda vault: vault.secrets.limit(vault.scope, "openai", SecretLimits(disabled=True))),
+    (
+        "secret_disabled",
+        lambda vault: vault.secrets.limit(vault.scope, "openai", lambda _: SecretLimits(disabled=True)),
+    ),
     ("secret_expired", expired),
     ("secret_wrong_namespace", elsewhere),
     ("secret_unreadable", unreadable),
@@ -233,6 +236,21 @@ def test_a_rotated_value_is_used_from_the_next_job_on(vault: Vault) -> None:
     assert vault.value() == "the new value"
 
 
+def test_of_two_changes_at_once_neither_takes_back_what_the_other_forbids(vault: Vault) -> None:
+    vault.create()
+    tries: list[SecretLimits] = []
+
+    def bind(limits: SecretLimits) -> SecretLimits:
+        tries.append(limits)
+        if len(tries) == 1:
+            vault.secrets.limit(vault.scope, "openai", lambda standing: replace(standing, disabled=True))
+        return replace(limits, allowed_hosts=("api.openai.com",))
+
+    changed = vault.secrets.limit(vault.scope, "openai", bind)
+    assert changed.limits == SecretLimits(disabled=True, allowed_hosts=("api.openai.com",))
+    assert len(tries) == 2
+
+
 # Access patterns -------------------------------------------------------------------------------------
 
 
@@ -240,7 +258,7 @@ def test_uses_are_counted_by_caller_host_and_outcome_without_a_write_each(vault:
     secret_id = vault.create()
     for _ in range(3):
         vault.value()
-    vault.secrets.limit(vault.scope, "openai", SecretLimits(disabled=True))
+    vault.secrets.limit(vault.scope, "openai", lambda _: SecretLimits(disabled=True))
     with pytest.raises(SecretUnusableError):
         vault.value()
     assert vault.database["secret_access"].count_documents({}) == 0

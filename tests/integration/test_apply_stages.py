@@ -49,6 +49,11 @@ def as_json(value: Any, status: int = 200) -> Answer:
     return plain(status, "Content-Type: application/json\r\n", json.dumps(value).encode())
 
 
+def nested(levels: int) -> Any:
+    """A list in a list in a list."""
+    return [nested(levels - 1)] if levels else 1
+
+
 def call(endpoint: TestReceiver, **more: Any) -> dict[str, Any]:
     """An `api_call` of this service that fails loudly."""
     return {"url": endpoint.url, "allowed_domains": ["127.0.0.1"], "on_error": "raise", **more}
@@ -160,6 +165,12 @@ def test_a_redirect_to_an_inner_address_is_an_error() -> None:
     [
         (as_json({"error": "s3cret-value"}, 500), {}, "HTTP 500"),
         (as_json({"a": 1}), {"response_path": "b"}, "nothing at response_path"),
+        (as_json([1, 2, 3]), {"response_path": "²"}, "nothing at response_path"),
+        (as_json({"a": 10**30}), {}, "cannot be kept: a number has more than 64 bits"),
+        (as_json({"a\0b": 1}), {}, "cannot be kept: a field's name has the character"),
+        (as_json([{"$ref": "a", "$id": 1}]), {}, "an object has .ref and .id"),
+        (as_json(nested(70)), {}, "cannot be kept: it is nested deeper"),
+        (as_json(float("nan")), {}, "did not answer with JSON"),
         (plain(200, "Content-Type: application/json\r\n", b"{not"), {}, "did not answer with JSON"),
         (plain(200, body=b"x" * 100), {"max_response_size": 10}, "more than 10 bytes"),
         (silent, {"timeout": 0.3}, "within 0.3 seconds"),
@@ -188,13 +199,61 @@ def test_a_secret_that_cannot_stand_in_a_header_is_not_shown() -> None:
     assert "break" not in refused.value.message
 
 
+def test_a_secret_that_makes_a_url_too_long_is_not_shown() -> None:
+    long = ResolvedSecrets({"token": ResolvedSecret("token", "s3cret-value/" * 5000)})
+    auth = {"type": "api_key", "secret_ref": "token", "location": "query"}
+    with receiver(as_json(1)) as endpoint, pytest.raises(StageError, match="cannot be sent") as refused:
+        run("api_call", call(endpoint, auth=auth), DOCUMENTS[:1], long)
+    assert "s3cret" not in refused.value.message
+    assert endpoint.requests == []
+
+
 def test_json_transform_replaces_documents_and_keeps_their_ids() -> None:
     template = '{"title": {{ DOC.text[:6]|tojson }}, "big": {{ DOC.n > 1 }}}'
     output = run("json_transform", {"template": template})
     assert output.documents[2] == {"document_id": "doc_2", "collection_id": "col_1", "title": "Text 2", "big": True}
 
 
-@pytest.mark.parametrize("template", ["not json", "[1]", '{"a": NaN}', "{{ DOC.missing }}", "{{ 'x' * 10**9 }}"])
+def test_all_documents_together_have_a_limit_too() -> None:
+    documents = [{"document_id": f"doc_{number}", "text": ""} for number in range(70)]
+    output = run("json_transform", {"template": '{"a": "{{ \'x\' * 1000000 }}"}'}, documents)
+    # 64 MiB are 67 texts of this length
+    assert output.facts == {"failed_documents": 3}
+    with pytest.raises(StageError, match="more than there is room") as exhausted:
+        run("rag_prepare", {"document_template": "{{ 'x' * 1000000 }}"}, documents)
+    assert exhausted.value.code == "too_much_data"
+
+
+def test_an_answer_and_a_body_of_many_small_parts_are_refused() -> None:
+    many = b"[" + b"1," * 1_000_001 + b"1]"
+    with receiver(plain(200, "Content-Type: application/json\r\n", many)) as endpoint:
+        with pytest.raises(StageError, match="more than 1000000 values"):
+            run("api_call", call(endpoint), DOCUMENTS[:1])
+        asked = len(endpoint.requests)
+        with pytest.raises(StageError, match="more than there is room"):
+            run("api_call", call(endpoint, method="POST", body=["{{ 'x' * 600000 }}"] * 2), DOCUMENTS[:1])
+        assert len(endpoint.requests) == asked == 1
+    with receiver(as_json({"items": ["x" * 1_000_000], "name": "kept"})) as endpoint:
+        found = run("api_call", call(endpoint, response_path="name"), DOCUMENTS[:1] * 70)
+    assert {document["api_response"] for document in found.documents} == {"kept"}
+
+
+def test_halves_of_characters_are_mended_wherever_they_come_from() -> None:
+    text = r"{{ '\ud83d\ude00' }} \ud83d\ude00 \ud800."
+    [made] = run("json_transform", {"template": f'{{"a": "{text}"}}'}, DOCUMENTS[:1]).documents
+    assert made["a"] == "\U0001f600 \U0001f600 \ufffd."
+    with receiver(
+        plain(200, "Content-Type: application/json\r\n", rb'{"\ud800a": ["\ud83d\ude00\udc00"]}')
+    ) as endpoint:
+        [called] = run("api_call", call(endpoint, method="POST", body=text), DOCUMENTS[:1]).documents
+    assert called["api_response"] == {"\ufffda": ["\U0001f600\ufffd"]}
+    assert endpoint.requests[0].body.startswith("\U0001f600".encode())
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["not json", "[1]", '{"a": 99999999999999999999}', '{"a": NaN}', "{{ DOC.missing }}", "{{ 'x' * 10**9 }}"],
+)
 def test_a_document_that_cannot_be_transformed_stays_or_fails_the_stage(template: str) -> None:
     output = run("json_transform", {"template": template})
     assert (output.documents, output.facts) == (DOCUMENTS, {"failed_documents": 3})

@@ -25,7 +25,8 @@ from pipelines.chain import ChainResult, run_stages
 from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.llm.access import Llm
-from pipelines.llm.errors import LlmError
+from pipelines.llm.errors import LlmError, LlmFailure
+from pipelines.llm.provider import LlmRequest
 from pipelines.llm.providers import LlmSettings, ProviderPool, ProviderSettings
 from pipelines.remote import CallCancelledError
 from pipelines.stage import StageContext
@@ -51,6 +52,33 @@ SCHEMA = {
     "properties": {"topic": {"type": "string"}, "score": {"type": "integer"}},
     "required": ["topic"],
 }
+_CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]
+_BLOCKS = [{"type": "text", "text": "ok"}]
+_CANDIDATES = [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}]
+ODD_ANSWERS = [
+    json.dumps(
+        {
+            "choices": _CHOICES,
+            "content": _BLOCKS,
+            "stop_reason": "end_turn",
+            "candidates": _CANDIDATES,
+            "usage": {"prompt_tokens": count, "completion_tokens": 1, "input_tokens": count, "output_tokens": 1},
+            "usageMetadata": {"promptTokenCount": count, "candidatesTokenCount": 1},
+        }
+    ).encode()
+    for count in (-1_000_000, "many", [1], 1.5)
+] + [
+    json.dumps(
+        {
+            "choices": [{**_CHOICES[0], "message": {"role": "assistant", "content": [{"text": "ok"}]}}],
+            "content": [{"type": "text", "text": ["ok"]}],
+            "stop_reason": "end_turn",
+            "candidates": [{"content": {"role": "model", "parts": [{"text": ["ok"]}]}, "finishReason": ["STOP"]}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "input_tokens": 1, "output_tokens": 1},
+        }
+    ).encode()
+]
+"""Answers in the shape of all three protocols, with one thing in them that none of them knows."""
 TEXTS = ("Keys are rotated in the vault.", "Bread is baked in an oven.", "Doorbells wake the workers.")
 
 
@@ -173,7 +201,7 @@ def test_each_provider_gets_exactly_the_key_that_is_meant(
             stage = enrich(provider=provider, **parameters)
             if case == "organization's default":
                 stored = parse_stages([stage])[0].to_stored()
-                stage = dict(with_default_credentials([stored], {provider: "mine"})[0])
+                stage = dict(with_default_credentials([stored], {provider: "mine"}, {})[0])
             result = world.run(stage, secrets=secrets)
             assert [document["summary"] for document in result.documents] == ["short"] * 3
             for asked in server.asked:
@@ -200,6 +228,24 @@ def test_a_named_secret_that_fails_never_falls_back_to_the_platforms_key(world: 
         world.run(enrich(provider=provider, api_key="{{secrets.mine}}", on_error="skip"), secrets={"mine": elsewhere})
     assert elsewhere_only.value.code == "secret_host_mismatch"
     assert world.server.asked == []
+
+
+def test_a_key_that_comes_back_reaches_no_later_stage(world: World) -> None:
+    key = VAULT["openai"]
+    world.server.default = lambda asked: Reply(f"You sent {asked.auth} and {asked.prompt}")
+    turn = {"stage_id": "json_transform", "parameters": {"template": '{"turned": {{ DOC.summary|reverse|tojson }}}'}}
+    result = world.run(
+        limit_one(),
+        enrich(api_key="{{secrets.mine}}"),
+        enrich(prompt="{{ DOC.summary }}", output_field="again"),
+        turn,
+        secrets={"mine": key},
+    )
+    assert world.server.asked[1].auth == {"authorization": f"Bearer {PLATFORM['openai']}"}
+    assert key not in world.server.asked[1].prompt
+    [document] = result.documents
+    assert "sent" in document["turned"][::-1]
+    assert key not in document["turned"][::-1]
 
 
 def test_without_any_key_the_stage_says_so(world: World) -> None:
@@ -294,6 +340,17 @@ def test_failures_have_codes_and_never_repeat_what_the_provider_wrote(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(
+    "raw", [b"", b"1", b'{"choices": 1, "content": 1, "candidates": 1}', b"[" * 100_000, *ODD_ANSWERS]
+)
+def test_an_answer_that_only_looks_like_the_protocol_is_none(world: World, provider: str, raw: bytes) -> None:
+    world.server.default = lambda _: Reply(raw=raw)
+    with pytest.raises(LlmError) as failed:
+        world.pool.get(provider, world.server.base_url(provider)).complete(LlmRequest("m", "p", 10), VAULT[provider])
+    assert failed.value.failure is LlmFailure.UNAVAILABLE
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_one_deadline_covers_a_provider_that_hangs(world: World, provider: str) -> None:
     over = threading.Event()
 
@@ -358,6 +415,14 @@ def test_a_refused_key_ends_the_stage_whatever_on_error_says(world: World) -> No
     with pytest.raises(LlmError) as refused:
         world.run(enrich(on_error="skip"))
     assert refused.value.code == "llm_unauthorized"
+
+
+def test_a_stage_that_was_skipped_takes_no_patience_from_the_next(world: World) -> None:
+    world.server.replies = [Reply(status=400), Reply(status=429, headers={"Retry-After": "0"}), Reply(status=503)]
+    result = world.run(limit_one(), {**enrich(output_field="first"), "on_error": "skip"}, enrich())
+    [document] = result.documents
+    assert ("first" in document, document["summary"]) == (False, "an answer")
+    assert len(world.server.asked) == 4
 
 
 def test_a_template_sees_the_document_and_the_inputs_and_no_secret(world: World) -> None:

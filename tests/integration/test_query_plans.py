@@ -295,7 +295,7 @@ def _use_vault(services: Services, scope: NamespaceScope) -> None:
     services.secrets.create(scope, "sec_1", "k", "some value", SecretLimits())
     services.secrets.update(scope, "k", "another value")
     services.secrets.roll_back(scope, "k", 1)
-    secret = services.secrets.limit(scope, "k", SecretLimits())
+    secret = services.secrets.limit(scope, "k", lambda _: SecretLimits())
     services.secrets.versions(secret)
     services.secrets.names(scope)
     services.secrets.existing(scope, ["k"])

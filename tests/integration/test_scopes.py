@@ -106,6 +106,16 @@ def test_a_scope_on_a_namespace_reaches_what_is_in_it_and_nothing_of_the_organiz
     assert inside.call("PATCH", "/v1/namespaces/second", {}, X_Namespace="").status_code == 403
 
 
+def test_a_default_credential_is_a_secret_that_the_key_may_read(tenant: Tenant) -> None:
+    organization = Scope(ResourceType.ORGANIZATION, "*")
+    blind = _with(tenant, organization)
+    seeing = _with(tenant, organization, Scope(ResourceType.SECRET, "mine", READ))
+    for caller, name, status in ((blind, "mine", 403), (seeing, "other", 403), (seeing, "mine", 200)):
+        body = {"default_llm_credentials": {"openai": name}}
+        assert caller.call("PATCH", "/v1/organizations", body).status_code == status, name
+    assert blind.call("PATCH", "/v1/organizations", {"default_llm_credentials": None}).status_code == 200
+
+
 @pytest.fixture
 def bound(new_tenant: Callable[..., Tenant]) -> tuple[Tenant, Tenant]:
     """A tenant with a namespace `dev` and one `prod`, and the same called with a key that is bound to dev."""
@@ -113,6 +123,23 @@ def bound(new_tenant: Callable[..., Tenant]) -> tuple[Tenant, Tenant]:
     for name in ("dev", "prod"):
         tenant.created("/v1/namespaces", {"namespace_name": name, "environment": name})
     return tenant, _with(tenant, environment=Environment.DEV)
+
+
+def test_a_bound_key_does_not_learn_what_uses_a_secret_elsewhere(bound: tuple[Tenant, Tenant]) -> None:
+    tenant, dev = bound
+    tenant.created("/v1/organizations/secrets", {"secret_name": "k", "secret_value": "a value of eight"})
+    stage = {"stage_id": "llm_enrich", "parameters": {"prompt": "x", "api_key": "{{secrets.k}}"}}
+    made = {
+        name: tenant.created("/v1/retrievers", {"retriever_name": "r", "stages": [stage]}, X_Namespace=name)
+        for name in ("dev", "prod")
+    }
+    ids = {name: retriever["retriever_id"] for name, retriever in made.items()}
+    everywhere, there = (
+        each.get("/v1/organizations/secrets/k", X_Namespace="").get_json()["used_by"]["retrievers"]
+        for each in (tenant, dev)
+    )
+    assert {one for found in everywhere.values() for one in found} == set(ids.values())
+    assert list(there.values()) == [[ids["dev"]]]
 
 
 def test_a_bound_key_does_not_learn_which_other_namespaces_there_are(bound: tuple[Tenant, Tenant]) -> None:

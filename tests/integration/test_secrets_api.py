@@ -13,6 +13,7 @@ from core.vault.resolver import UsedBy
 from core.vault.secret import SecretLimits
 from tests.integration.conftest import Tenant
 from tests.security_page import CREATE_SECRET, LLM_STAGE
+from tests.tenants import new_key
 
 SECRETS = "/v1/organizations/secrets"
 VALUE = "sk-proj-of-the-customer"
@@ -91,6 +92,7 @@ def test_a_repeated_create_answers_again_and_stores_no_value_for_it(tenant: Tena
         ({"allowed_hosts": ["https://api.openai.com"]}, "allowed_hosts"),
         ({"allowed_namespaces": ["ns_of_somebody"]}, "allowed_namespaces"),
         ({"expires_at": "tomorrow"}, "expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-01:00"}, "expires_at"),
     ],
 )
 def test_what_may_not_be_stored_is_named_and_its_value_is_not_repeated(
@@ -165,6 +167,20 @@ def test_a_key_bound_to_one_secret_sees_and_names_no_other(new_tenant: Callable[
     assert tenant.get(f"{SECRETS}/other").status_code == 403
     assert retriever(tenant, stage_with("{{secrets.other}}")).status_code == 403
     assert retriever(tenant, stage_with("{{secrets.mine}}")).status_code == 200
+
+
+def test_a_scope_on_a_namespace_does_not_reach_the_organizations_secrets(tenant: Tenant) -> None:
+    create(tenant)
+    everything_in_it = Scope(ResourceType.NAMESPACE, tenant.scope.namespace_id)
+    one_secret = Scope(ResourceType.SECRET, "openai_api_key", frozenset({Operation.READ_DATA}))
+    for number, (scopes, status) in enumerate([((everything_in_it,), 403), ((everything_in_it, one_secret), 200)]):
+        text = new_key(tenant.services, tenant.scope, Permission.WRITE, scopes=scopes).text
+        answer = tenant.post(
+            "/v1/retrievers",
+            {"retriever_name": f"scoped {number}", "stages": [LLM_STAGE]},
+            Authorization=f"Bearer {text}",
+        )
+        assert answer.status_code == status
 
 
 def stage_with(reference: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def test_the_hold_grows_with_documents_and_tokens() -> None:
         ("summarize", {}),
         ("summarize", {"group_by": "a"}),
         ("query_expand", {"feature_search_config": {"searches": SEARCHES}}),
+        ("query_expand", {"feature_search_config": "{{INPUT.final_top_k}}"}),
         ("llm_enrich", {"prompt": "x", "max_tokens": "{{INPUT.n}}"}),
         ("llm_enrich", {"prompt": "x", "provider": "{{INPUT.p}}"}),
     ],
@@ -69,6 +70,10 @@ def test_nothing_is_held_where_the_organization_pays_itself() -> None:
         ("gpt-4o", ModelClass.STANDARD),
         ("claude-3-sonnet", ModelClass.STANDARD),
         ("anything", ModelClass.STANDARD),
+        ("gemini-1.5-pro", ModelClass.STANDARD),
+        ("models/gemini-ultra", ModelClass.LARGE),
+        ("o1-mini", ModelClass.SMALL),
+        ("mistral-large-latest", ModelClass.LARGE),
         ("claude-3-opus", ModelClass.LARGE),
     ],
 )

@@ -76,6 +76,12 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
             ("schema",),
             "pattern cannot be used",
         ),
+        (
+            "llm_enrich",
+            {"prompt": "x", "schema": {"type": "object", "patternProperties": {"(a+)+$": {}, "type": {}}}},
+            ("schema",),
+            "patternProperties cannot be used",
+        ),
         ("llm_enrich", {"prompt": "x", "when": "{{ DOC.a"}, ("when",), "cannot be read"),
         ("llm_enrich", {"prompt": "x", "when": {"field": "a", "operator": "~"}}, ("when",), "operator"),
         ("llm_enrich", {"prompt": "x", "multimodal_inputs": ["a"]}, ("multimodal_inputs",), "not available"),
@@ -91,6 +97,7 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
         ("api_call", {**CALL, "max_response_size": 10**8}, ("max_response_size",), "less than or equal to"),
         ("api_call", {**CALL, "auth": {"type": "bearer"}}, ("auth",), "name the secret"),
         ("api_call", {**CALL, "auth": {"type": "bearer", "value": "sk-Literal"}}, ("auth", "value"), "in the vault"),
+        ("api_call", {**CALL, "auth": {"type": "bearer", "value": "a1b2c3d4e5"}}, ("auth", "value"), "in the vault"),
         ("api_call", {**CALL, "headers": {"Host": "x"}}, ("headers",), "no header that can be set"),
         ("api_call", {**CALL, "headers": {"X-A": "{{ secrets.a }} b"}}, ("headers",), "'secrets' does not exist"),
         ("api_call", {**CALL, "body": {"a": ["{{ secrets.a }}"]}}, ("body",), "'secrets' does not exist"),
@@ -108,6 +115,12 @@ def test_wrong_values_are_named_with_their_place(
     assert problem.location == ("stages", 0, "parameters", *place)
     assert message in problem.message
     assert "literal" not in problem.message.lower()
+
+
+def test_a_schema_may_call_its_properties_like_keywords() -> None:
+    properties = {"pattern": {"enum": ["a"]}, "$ref": {"const": {"$id": 1}}, "properties": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["pattern"]}
+    assert read("llm_enrich", prompt="x", schema=schema).output_schema == schema
 
 
 def test_templates_and_references_stay_when_placeholders_are_filled_in() -> None:

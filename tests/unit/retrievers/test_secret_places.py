@@ -53,8 +53,15 @@ def test_a_stage_without_a_key_names_the_organizations_own_for_its_provider() ->
         stored("llm_enrich", provider="openai", api_key="{{secrets.own}}"),
         stored("feature_search", provider="openai"),
     ]
-    filled = with_default_credentials(stages, {"openai": "shared"})
+    filled = with_default_credentials(stages, {"openai": "shared"}, {})
     keys = [stage["config"]["parameters"].get("api_key") for stage in filled]
     assert keys == ["{{secrets.shared}}", "{{secrets.shared}}", None, "{{secrets.own}}", None]
     assert "api_key" not in stages[0]["config"]["parameters"]  # type: ignore[index]
     assert secret_names(filled) == ["own", "shared"]
+
+
+def test_a_provider_that_an_input_names_has_the_organizations_own_key_too() -> None:
+    stages = [stored("llm_enrich", provider="{{INPUT.who}}"), stored("llm_enrich", provider="{{INPUT.absent}}")]
+    filled = with_default_credentials(stages, {"openai": "shared"}, {"who": "openai"})
+    assert [stage["config"]["parameters"].get("api_key") for stage in filled] == ["{{secrets.shared}}", None]
+    assert secret_names(with_default_credentials(stages, {"openai": "shared"}, {"who": "google"})) == []

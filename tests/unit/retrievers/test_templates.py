@@ -65,6 +65,14 @@ def test_only_text_can_be_a_template() -> None:
     assert not is_templated(["{{INPUT.b}}"])
 
 
+def test_a_row_of_spaces_of_any_length_is_looked_through_once() -> None:
+    # a pattern that shares the spaces out in every way would not end before this suite's own timeout
+    spaces = " " * 200_000
+    assert not is_templated("{{" + spaces)
+    assert unknown_placeholders("{{" + spaces + "a}") == []
+    assert render("{{" + spaces + "INPUT.query" + spaces + "}}", INPUTS) == "keys"
+
+
 @pytest.mark.parametrize(
     "value", ["{{INPUT.long}} " * 30, ["a {{INPUT.long}}"] * 30, {"a": {"b": "{{INPUT.long}}," * 30}}]
 )

@@ -30,6 +30,10 @@ VALUES: dict[str, Any] = {
         ("{% for t in DOC.tags if t == 'b' %}{{ t }}{% else %}none{% endfor %}", "b"),
         ("{{ DOC.missing|default('-') }} {{ DOC.get('x', 7) }}", "- 7"),
         ("{{ 'yes' if INPUT.n > 2 and DOC.missing is not defined else 'no' }}", "yes"),
+        (
+            "{{ DOC.text[1:-1:2] }} {{ DOC.text[::-1] }} {{ DOC.tags[1:] }} {{ range(9)[2:4]|list }}",
+            'bd fedcba ["b"] [2, 3]',
+        ),
         ("{{ DOC.text[:3]|upper ~ '!' }} {{ DOC.text|truncate(2) }}", "ABC! ab…"),
         ("{{ DOC.tags|join(' + ') }} {{ DOC.tags|length }} {{ DOC.tags|first }}", "a + b 2 a"),
         ("{% set x = INPUT.n * 2 + 1 %}{{ x }} {{ x // 2 }} {{ 7 % 4 }} {{ 2 ** 10 }}", "7 3 3 1024"),

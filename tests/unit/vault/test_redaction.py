@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.vault.redaction import MASK, Redactor
 
-VALUE = 'sk-proj-"Ünïcode"/+ a\\b'
+VALUE = 'sk-proj-"Ünïcode"/+ a\\b!(it\'s)<a&b=c~*'
 
 values = st.text(st.characters(codec="utf-8"), min_size=8, max_size=60)
 around = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -26,6 +26,15 @@ def base64_core(value: str, before: bytes) -> str:
     return whole[start : (len(before) + len(raw)) * 8 // 6]
 
 
+def escaped(value: str, ways: dict[str, str]) -> str:
+    """The value with some characters in another way."""
+    return "".join(ways.get(character, character) for character in value)
+
+
+JAVASCRIPT = {"Ü": "%C3%9C", "ï": "%C3%AF", '"': "%22", "/": "%2F", "+": "%2B", " ": "%20", "\\": "%5C"}
+DOTNET = {'"': r"\u0022", "Ü": r"\u00DC", "ï": r"\u00EF", "+": r"\u002B", "\\": r"\\", "'": r"\u0027"}
+GO = {'"': r"\"", "\\": r"\\", "&": r"\u0026", "<": r"\u003c", "=": r"\u003d"}
+HTML = {'"': "&#34;", "'": "&#x27;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 FORMS = {
     "plain": VALUE,
     "json": json.dumps(VALUE)[1:-1],
@@ -39,6 +48,11 @@ FORMS = {
     "base64, urlsafe": base64.urlsafe_b64encode(VALUE.encode()).decode(),
     "repr": repr(VALUE)[1:-1],
     "repr of bytes": repr(VALUE.encode())[2:-1],
+    "url, as JavaScript": escaped(VALUE, JAVASCRIPT),
+    "json, as .NET": escaped(VALUE, DOTNET),
+    "json in json, as .NET": json.dumps(escaped(VALUE, DOTNET))[1:-1],
+    "json, as Go": escaped(VALUE, GO),
+    "html": escaped(VALUE, HTML),
     "basic authorization": base64.b64encode(b"user:" + VALUE.encode()).decode(),
 }
 
@@ -54,6 +68,14 @@ def test_a_form_of_the_value_is_masked(form: str) -> None:
 
 def test_lower_case_escapes_of_a_url_are_masked() -> None:
     assert Redactor(["a/b+c=d&e"]).text("key=a%2fb%2bc%3dd%26e;") == f"key={MASK};"
+
+
+@pytest.mark.parametrize("value", ["\\" * 40 + "x", '"\\' * 20 + "x", "\\u0041" * 8, "+ " * 20, "&amp;" * 8])
+def test_a_value_that_is_all_escapes_is_looked_for_once(value: str) -> None:
+    # what matches nearly, over and over, must not be tried in every way
+    for near in (value[:-1], value.replace("x", "y"), "\\" * 5000, "%5C" * 5000):
+        Redactor([value]).text(near * 4)
+    assert value not in Redactor([value]).text(f"{value} {json.dumps(value)}")
 
 
 @given(value=values, before=around, after=around)

@@ -1,0 +1,39 @@
+"""Values from outside that become part of a document: what no store or wire can hold is mended, or refused. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import StageError
+
+MOST_DEPTH = 64
+"""Levels of one value: a document around it has a few more, and a database takes a hundred."""
+_INT64 = 2**63
+_REFERENCE = frozenset({"$ref", "$id"})
+
+
+def plain_text(text: str) -> str:
+    """The text with halves of surrogate pairs put together, and a mark in place of those that stand alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A JSON value with such texts. Raises StageError for what cannot be kept, without repeating it."""
+    if isinstance(value, str):
+        return plain_text(value)
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise StageError("a number has more than 64 bits")
+    if not isinstance(value, Mapping | list):
+        return value
+    if depth == MOST_DEPTH:
+        raise StageError(f"it is nested deeper than {MOST_DEPTH} levels")
+    if isinstance(value, list):
+        return [plain(part, depth + 1) for part in value]
+    if any("\x00" in name for name in value):
+        raise StageError("a field's name has the character U+0000")
+    if value.keys() >= _REFERENCE:
+        raise StageError("an object has $ref and $id, which a database reads as a reference of its own")
+    return {plain_text(name): plain(part, depth + 1) for name, part in value.items()}
