@@ -5,9 +5,9 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Query, View, to_utc
+from api.schemas.fields import Answer, Body, Moment, Query, View
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment
@@ -42,7 +42,6 @@ _Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], Field(max_le
 _Cidrs = Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=50)]
 _Permissions = Annotated[list[Annotated[Permission, Field(strict=False)]], Field(min_length=1, max_length=4)]
 _PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
-_When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(to_utc)]
 
 
 class ScopeBody(Body):
@@ -77,7 +76,7 @@ class KeyBody(Body):
     """Addresses that may use the key."""
     rate_limit_override: _PerMinute | None = None
     """Requests a minute; at most the plan's."""
-    expires_at: _When | None = None
+    expires_at: Moment | None = None
 
 
 class KeyChanges(Body):
@@ -90,7 +89,7 @@ class KeyChanges(Body):
     allowed_origins: _Origins | None = None
     allowed_cidrs: _Cidrs | None = None
     rate_limit_override: _PerMinute | None = None
-    expires_at: _When | None = None
+    expires_at: Moment | None = None
     status: Literal["active", "revoked", "expired"] | None = None
     """`revoked` ends the key; a revoked key never works again."""
 

@@ -1,33 +1,19 @@
 """The audit log on the wire. Whose chain an entry belongs to, and its seals, are not shown."""
 
-import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from api.schemas.fields import Answer, Body, Identifier, Query, to_utc
+from api.schemas.fields import Answer, Body, Identifier, Moment, Query
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.pages import MAX_LIMIT, MAX_SKIP, LogFilter
 from core.audit.trail import AuditSettings
 from core.tenancy.tenant import Namespace
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MAX_EXPORT = 10_000
 """Events of one export."""
-
-
-def _written_out(value: object) -> object:
-    # pydantic would take a number for seconds since 1970
-    if isinstance(value, str) and not _DATE.match(value):
-        raise PydanticCustomError("value_error", "must be a time such as 2026-01-31T12:00:00Z")
-    return value
-
-
-Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(to_utc)]
-"""A time of RFC 3339; in UTC when it names no zone."""
 
 
 class LogQuery(Query):

@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from core.ids import Prefix
 
 MAX_FREE_BYTES = 256 * 1024
 """Free-form data of one record, as JSON: a MongoDB document holds 16 MiB."""
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f/]")
 
 
@@ -68,14 +70,22 @@ def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
-def to_utc(moment: datetime) -> datetime:
-    """The same moment in UTC; one that names no zone is in UTC already."""
+def _written_out(value: object) -> object:
+    # pydantic would take a number for seconds since 1970
+    if not isinstance(value, str) or not _DATE.match(value):
+        raise PydanticCustomError("value_error", "must be a time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+def _to_utc(moment: datetime) -> datetime:
     try:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
         raise ValueError("must be a time from the year 1 to the year 9999 in UTC") from None
 
 
+Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_to_utc)]
+"""A time of RFC 3339; in UTC when it names no zone."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float

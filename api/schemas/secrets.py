@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 
-from api.schemas.fields import Answer, Body, Identifier, View, to_utc
+from api.schemas.fields import Answer, Body, Identifier, Moment, View
 from core.vault.access import AccessPattern
 from core.vault.secret import (
     MAX_VALUE_BYTES,
@@ -22,7 +22,6 @@ _MAX_HOSTS = 50
 _MAX_NAMESPACES = 100
 
 
-_When = Annotated[AwareDatetime, Field(strict=False), AfterValidator(to_utc)]
 _Host = Annotated[str, StringConstraints(min_length=1, max_length=253, to_lower=True)]
 _Hosts = Annotated[list[_Host], Field(max_length=_MAX_HOSTS)]
 _Namespaces = Annotated[list[Identifier], Field(max_length=_MAX_NAMESPACES)]
@@ -40,7 +39,7 @@ class SecretBody(Body):
     """A lower-case letter, then up to 99 lower-case letters, digits and underscores."""
     secret_value: _Value
     """8 characters to 64 KiB. It is never shown again."""
-    expires_at: _When | None = None
+    expires_at: Moment | None = None
     """From then on it cannot be used."""
     disabled: bool = False
     """Whether its use is refused for now."""
@@ -60,7 +59,7 @@ class SecretValueBody(Body):
 class SecretChanges(Body):
     """PATCH /v1/organizations/secrets/{secret_name}: what is left out stays."""
 
-    expires_at: _When | None = None
+    expires_at: Moment | None = None
     """Null takes the end away."""
     disabled: bool | None = None
     """Whether its use is refused for now."""

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from api.schemas.audit import Moment
-from api.schemas.fields import Answer, Query, View
+from api.schemas.fields import Answer, Moment, Query, View
 from core.credits.entry import Balance
 from core.credits.prices import CREDIT_USD, pending_credits, usd, whole_credits
 from core.credits.totals import Charges, Period, Sum, month_of, sum_by

@@ -1,5 +1,7 @@
 """Loaded by schemathesis: what it cannot know about the requests it makes up."""
 
+import json
+import os
 import re
 import uuid
 from typing import Any
@@ -14,8 +16,7 @@ _HIGH = 60_000
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
-    """Use each valid Idempotency-Key once, as a second request with it is refused; and spare the run's own users and
-    limits."""
+    """Use each valid Idempotency-Key once, as a second request with it is refused; and spare what the run needs."""
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if case.meta and case.meta.generation.mode.is_positive and isinstance(key, str):
         case.headers["Idempotency-Key"] = f"{key[:200]}{uuid.uuid4().hex}"
@@ -29,3 +30,16 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         body["rate_limit_overrides"] = {
             name: _HIGH if isinstance(limit, int) and limit > 0 else limit for name, limit in overrides.items()
         }
+    if case.method.upper() == "DELETE" and case.path_parameters:
+        _delete_what_is_doomed(case)
+
+
+def _delete_what_is_doomed(case: schemathesis.Case[Any]) -> None:
+    """Delete another record than those that the other requests name: after one DELETE they would all be 404."""
+    name = list(re.findall(r"{(\w+)}", case.operation.path))[-1]
+    doomed = json.loads(os.environ["KEYSTAGE_FUZZ_DOOMED"]).get(case.path_parameters[name])
+    if doomed is not None:
+        case.path_parameters[name] = doomed
+        if name == "namespace_id" and case.headers:
+            # it names the namespace that stays, and the two must not disagree
+            case.headers.pop("X-Namespace", None)

@@ -1,6 +1,7 @@
 """Records of one tenant that requests can name, and how schemathesis is told of them."""
 
 import json
+from collections.abc import Mapping
 
 from core.clock import now
 from core.ids import Prefix, random_id
@@ -13,12 +14,11 @@ _PROBABILITY = 0.9
 """How often a parameter gets the value that exists; otherwise it gets whatever its schema allows."""
 
 
-def known_records(tenant: Tenant) -> str:
-    """Values for parameters and body fields, as a part of schemathesis's configuration."""
-    known = {
+def known_records(tenant: Tenant) -> dict[str, str]:
+    """Values for parameters and body fields."""
+    return {
         "header.X-Namespace": tenant.scope.namespace_id,
-        # one that may be lost: the header's must stay
-        "path.namespace_id": tenant.created("/v1/namespaces", {"namespace_name": "spare"})["namespace_id"],
+        "path.namespace_id": tenant.scope.namespace_id,
         **_ingested(tenant),
         **_searched(tenant),
         **_told(tenant),
@@ -29,6 +29,29 @@ def known_records(tenant: Tenant) -> str:
         "body.feature_extractor.version": "v1",
         "body.channels[*].configs.url": "https://example.com/hook",
     }
+
+
+def doomed_records(tenant: Tenant, known: Mapping[str, str]) -> dict[str, str]:
+    """What a DELETE names instead of a known record: another of its kind, which no other request needs."""
+    users = "/v1/organizations/users"
+    tenant.created(users, {"email": "doomed@example.com", "user_name": "Doomed"})
+    tenant.created(f"{users}/{known['path.user_email']}/api-keys", {"name": "doomed"})
+    tenant.created("/v1/organizations/secrets", {"secret_name": "doomed_secret", "secret_value": "a doomed value"})
+    blob = {"property": "content", "type": "text", "data": "Not for long."}
+    doomed_object = tenant.created(f"/v1/buckets/{known['path.bucket_id']}/objects", {"blobs": [blob]})
+    doomed_webhook = tenant.created("/v1/organizations/webhooks", {**WEBHOOK, "webhook_name": "doomed"})
+    return {
+        known["path.namespace_id"]: tenant.created("/v1/namespaces", {"namespace_name": "doomed"})["namespace_id"],
+        known["path.object_id"]: doomed_object["object_id"],
+        known["path.webhook_id"]: doomed_webhook["webhook_id"],
+        known["path.user_email"]: "doomed@example.com",
+        known["path.key_name"]: "doomed",
+        known["path.secret_name"]: "doomed_secret",
+    }
+
+
+def configuration(known: Mapping[str, str]) -> str:
+    """The known records as a part of schemathesis's configuration."""
     names = {parameter: f"value_{number}" for number, parameter in enumerate(known)}
     values = [f"{names[parameter]} = {{ values = [{json.dumps(value)}] }}" for parameter, value in known.items()]
     bound = [

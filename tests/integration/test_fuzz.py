@@ -4,6 +4,7 @@
 `KEYSTAGE_FUZZ_PHASES` of which kinds: `make fuzz` sends all of them, which takes minutes.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -19,8 +20,8 @@ from config.settings import Settings
 from core.bootstrap import Services
 from core.tenancy.permissions import Permission
 from tests.integration.conftest import Tenant
-from tests.integration.fuzz_records import known_records
-from tests.servers import free_port
+from tests.integration.fuzz_records import configuration, doomed_records, known_records
+from tests.servers import free_port, redis_server
 from tests.tenants import new_key
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,13 @@ EXAMPLES = os.environ.get("KEYSTAGE_FUZZ_EXAMPLES", "2")
 PHASES = os.environ.get("KEYSTAGE_FUZZ_PHASES", "examples,fuzzing")
 PERMISSIONS = os.environ.get("KEYSTAGE_FUZZ_PERMISSIONS", "admin").split(",")
 _READY_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of this module's own: its many failed authentications would keep other tests out."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.url
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,8 @@ def test_the_api_does_what_its_document_says(
     tenant = new_tenant()
     key = new_key(tenant.services, tenant.scope.organization, Permission(permission)).text
     config = tmp_path / "schemathesis.toml"
-    config.write_text((ROOT / "tests/integration/fuzz.toml").read_text() + known_records(tenant))
+    known = known_records(tenant)
+    config.write_text((ROOT / "tests/integration/fuzz.toml").read_text() + configuration(known))
     run = subprocess.run(
         [
             str(Path(sys.executable).parent / "schemathesis"),
@@ -61,6 +70,7 @@ def test_the_api_does_what_its_document_says(
         env={
             **os.environ,
             "KEYSTAGE_FUZZ_KEY": key,
+            "KEYSTAGE_FUZZ_DOOMED": json.dumps(doomed_records(tenant, known)),
             "PYTHONPATH": str(ROOT),
             "SCHEMATHESIS_HOOKS": "tests.integration.fuzz_hooks",
         },

@@ -92,6 +92,7 @@ def test_a_repeated_create_answers_again_and_stores_no_value_for_it(tenant: Tena
         ({"allowed_hosts": ["https://api.openai.com"]}, "allowed_hosts"),
         ({"allowed_namespaces": ["ns_of_somebody"]}, "allowed_namespaces"),
         ({"expires_at": "tomorrow"}, "expires_at"),
+        ({"expires_at": 0}, "expires_at"),
         ({"expires_at": "9999-12-31T23:59:59-01:00"}, "expires_at"),
     ],
 )
