@@ -52,10 +52,15 @@ class JobStore:
 
     def get(self, scope: OrganizationScope, job_id: str) -> Job:
         """One job of the organization, or of the namespace when `scope` names one. Raises NotFoundError."""
-        found = self._jobs(scope).find_one({"_id": job_id})
-        if found is None:
+        job = self.find(scope, job_id)
+        if job is None:
             raise NotFoundError("The task was not found.")
-        return job_from_document(found)
+        return job
+
+    def find(self, scope: OrganizationScope, job_id: str) -> Job | None:
+        """The same, or None when it was never recorded there."""
+        found = self._jobs(scope).find_one({"_id": job_id})
+        return job_from_document(found) if found else None
 
     def list(
         self,
