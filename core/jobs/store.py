@@ -1,7 +1,7 @@
 """Jobs as a tenant sees them: create, get, list, ask to stop. It never claims or ends one."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -22,11 +22,10 @@ from core.jobs.job import (
 )
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
-from core.storage.paging import Page, PageRequest, read_page
+from core.storage.paging import BEGINNING, Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
 
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _CANCELLABLE = {"$ne": JobKind.NAMESPACE_DELETION.value}
 
 
@@ -116,7 +115,7 @@ class JobStore:
 
         A `limit` of 0 is none.
         """
-        query: dict[str, Any] = {"due_at": {"$gt": _BEGINNING}, "kind": _CANCELLABLE}
+        query: dict[str, Any] = {"due_at": {"$gt": BEGINNING}, "kind": _CANCELLABLE}
         if not announcements:
             query["state"] = {"$nin": [state.value for state in FINAL_STATES]}
         # what is owed at all is little, whatever the namespace holds
