@@ -1,4 +1,4 @@
-"""Health and metrics: for load balancers, Prometheus and people. Shows no tenant's anything."""
+"""Health and metrics: for load balancers, Prometheus and people. Shows nothing of any tenant."""
 
 import ipaddress
 import time

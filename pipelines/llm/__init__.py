@@ -1,1 +1,1 @@
-"""Language models: one file a provider's client, and whose key is used at what price."""
+"""Language models: one file per provider, and whose key is used at what price."""
