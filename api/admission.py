@@ -15,8 +15,8 @@ from config.logging_setup import bind_unit_of_work
 from core.bootstrap import Services
 from core.errors import InvalidRequestError, NotFoundError, UnauthenticatedError
 from core.ids import Prefix, random_id
-from core.limits.limiter import Subject
 from core.limits.policy import Admitted, RateClass, Refused, Unavailable
+from core.limits.subject import Subject
 from core.storage.selection import Selection
 from core.tenancy.api_key import ApiKey, Caller, require_environment
 from core.tenancy.authentication import require_origin

@@ -1,7 +1,6 @@
 """Builds the WSGI application. It holds no route and no rule of its own."""
 
 from flask import Flask
-from flask import Response as FlaskResponse
 from werkzeug.exceptions import HTTPException
 
 from api.dispatch import Dispatcher
@@ -26,9 +25,5 @@ def build_app(services: Services) -> Flask:
     add_routes(app, dispatcher)
     require_registered(app)
     require_limits_of_routes(services.settings.plans)
-
-    def refuse(error: HTTPException) -> FlaskResponse:
-        return dispatcher.refuse(error)
-
-    app.register_error_handler(HTTPException, refuse)
+    app.register_error_handler(HTTPException, dispatcher.refuse)
     return app

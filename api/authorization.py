@@ -90,7 +90,7 @@ def _means(scope: Scope, type: ResourceType, given: str) -> bool:
 
 
 def _visible(scopes: tuple[Scope, ...], operation: Operation, resource: Resource) -> Selection | None:
-    """What a list may show to a key that may not see all of it; None for what is no list, or for nothing at all."""
+    """What a list may show to a key that may not see all of it; None when the route is no list, or may show nothing."""
     if not is_list(resource, operation):
         return None
     patterns = [

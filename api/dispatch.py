@@ -16,7 +16,7 @@ from api.errors import error_reply
 from api.idempotency import answer_once
 from api.perform import note_denial
 from api.route import Route
-from api.wire import encode
+from api.wire import content_of
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
 from core.bootstrap import Services
 from core.ids import Prefix, random_id
@@ -24,7 +24,6 @@ from core.ids import Prefix, random_id
 log = structlog.get_logger(__name__)
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _BOUND = ("request_id", "organization_id", "namespace_id", "key_id")
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -93,8 +92,7 @@ class Dispatcher:
             return answer_once(route, call, request.path, request.query_string.decode("latin-1"), body)
 
     def _response(self, reply: Reply, request_id: str, admission: Admission) -> Response:
-        body = reply.body
-        content = b"" if body is None else body if isinstance(body, bytes) else encode(body)
+        content = content_of(reply.body)
         response = Response(content, reply.status, content_type="application/json" if content else None)
         headers: Mapping[str, str] = {
             **_SECURITY_HEADERS,
@@ -129,7 +127,7 @@ def _request_id() -> str:
 
 def _read_body(route: Route) -> bytes:
     """The body, when the route's method has one. Raises RequestEntityTooLarge above the route's cap."""
-    if route.method not in _BODY_METHODS:
+    if not route.takes_body:
         return b""
     # one more than allowed: of a body that names no length, what is beyond the cap would be cut off without a word
     request.max_content_length = route.max_body_bytes + 1

@@ -7,7 +7,7 @@ from api.call import Call, Reply
 from api.errors import error_reply
 from api.perform import perform
 from api.route import Route
-from api.wire import encode
+from api.wire import content_of
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
 from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_digest
 from core.ids import SeededIds
@@ -70,5 +70,4 @@ def _settle(route: Route, call: Call, key: str, reply: Reply) -> None:
 
 def _saved(reply: Reply) -> SavedResponse:
     body = reply.replay if reply.replay is not None else reply.body
-    content = b"" if body is None else body if isinstance(body, bytes) else encode(body)
-    return SavedResponse(reply.status, content, reply.headers)
+    return SavedResponse(reply.status, content_of(body), reply.headers)

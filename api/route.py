@@ -81,6 +81,11 @@ class Route:
         return self.name.removesuffix("_by_get").removesuffix("_201")
 
     @property
+    def takes_body(self) -> bool:
+        """Whether requests of its method carry a body."""
+        return self.method in {"POST", "PUT", "PATCH"}
+
+    @property
     def operation_needed(self) -> Operation:
         """What a scope must allow."""
         if self.operation or self.permission is None:

@@ -7,6 +7,13 @@ import orjson
 from pydantic import BaseModel
 
 
+def content_of(body: BaseModel | bytes | None) -> bytes:
+    """The bytes of an answer; none when it has no body."""
+    if body is None or isinstance(body, bytes):
+        return body or b""
+    return encode(body)
+
+
 def encode(body: BaseModel | Mapping[str, Any]) -> bytes:
     """A response body as bytes. Of a model only the fields that were set are sent."""
     # orjson writes the values, and not pydantic, so that a time looks the same wherever it stands

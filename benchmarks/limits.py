@@ -14,9 +14,10 @@ from redis import Redis
 
 from config.plans import published_plans
 from core.limits.decision import Ask
-from core.limits.limiter import Limiter, Subject
+from core.limits.limiter import Limiter
 from core.limits.policy import Admitted, Policy, RateClass
 from core.limits.redis_rates import RedisRates
+from core.limits.subject import Subject
 from core.storage.redis import connect_redis, key_rate_key
 from tests.servers import redis_server
 

@@ -1,0 +1,1 @@
+"""OPERATORS: the `keystage` command, and the embedded stack that it can start."""

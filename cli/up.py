@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -85,7 +86,7 @@ def _run(plan: Plan, layout: DataDirectory, stopping: threading.Event) -> None:
     supervisor = Supervisor(layout, plan.services, WorkerWatch(plan.database.worker_stalls))
     try:
         if supervisor.start(stopping):
-            line = plan.addresses.as_json()
+            line = asdict(plan.addresses)
             write_json(layout.ready, line)
             click.echo(json.dumps(line))
             supervisor.watch(stopping)

@@ -16,9 +16,6 @@ import structlog
 from config.redaction import redact, within_line
 from config.settings import Settings
 
-UNIT_OF_WORK = ("request_id", "organization_id", "namespace_id", "key_id", "job_id")
-"""What a line may say about whose work it belongs to. The internal id is not among it."""
-
 _NOISY = (
     "pymongo", "kombu", "celery.bootsteps", "granian", "urllib3",
     # these tell of each request's address and headers, where customers' credentials stand
@@ -92,7 +89,7 @@ def _log_what_nobody_catches() -> None:
 
 
 def bind_unit_of_work(ids: Mapping[str, str | None]) -> None:
-    """Put the ids of the request or job at hand on each following log line of this thread: some of UNIT_OF_WORK."""
+    """Put the ids of the request or job at hand on each following log line of this thread: some of `UNIT_OF_WORK`."""
     structlog.contextvars.bind_contextvars(**{name: value for name, value in ids.items() if value})
 
 

@@ -17,9 +17,9 @@ LONGEST_LINE = 32_000
 """Characters of a whole line."""
 _DEEPEST = 6
 _MOST_ITEMS = 100
-_KEPT_IN_A_LONG_LINE = (
-    "event", "level", "timestamp", "process", "request_id", "organization_id", "namespace_id", "key_id", "job_id",
-)  # fmt: skip
+UNIT_OF_WORK = ("request_id", "organization_id", "namespace_id", "key_id", "job_id")
+"""What a line may say about whose work it belongs to. The internal id is not among it."""
+_KEPT_IN_A_LONG_LINE = ("event", "level", "timestamp", "process", *UNIT_OF_WORK)
 
 _SHAPES = re.compile(
     r"""

@@ -1,4 +1,4 @@
-"""The files that make each connection private and proven: one group of flat settings a server. Opens no connection."""
+"""The files that make each connection private and proven: one group of flat settings per server. It opens none."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -13,6 +13,8 @@ HEARTBEAT_SECONDS = 5.0
 """How often a process writes its heartbeat."""
 MAX_AGE = timedelta(seconds=15)
 """An older heartbeat counts as none (design decision 13)."""
+ROLES = ("worker", "dispatcher", "sweeper")
+"""The processes that write heartbeats."""
 _KEPT = timedelta(days=1)
 """MongoDB forgets older heartbeats."""
 STALL = timedelta(seconds=10)

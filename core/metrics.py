@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from core.health import Heartbeat, Heartbeats
+from core.health import ROLES, Heartbeat, Heartbeats
 from core.limits.policy import Refused, Verdict
 from core.storage.failures import is_backend_failure
 
@@ -53,7 +53,7 @@ class _Processes(Collector):
         ended = CounterMetricFamily("keystage_jobs_ended", "Jobs by how they ended.", labels=["process", "state"])
         tried = CounterMetricFamily("keystage_attempts", "Webhook attempts by result.", labels=["process", "result"])
         beats = self._beats()
-        for role in ("worker", "dispatcher", "sweeper"):
+        for role in ROLES:
             alive.add_metric([role], sum(beat.role == role for beat in beats))
         for beat in beats:
             for state, count in beat.facts.get("ended", {}).items():

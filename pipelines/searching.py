@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.errors import StageError
-from core.retrievers.parameters import FeatureSearch, Search
+from core.retrievers.parameters_search import FeatureSearch, Search
 from core.storage.vectors.bm25 import query_vector
 from core.storage.vectors.filters import All, AnyOf
 from core.storage.vectors.store import DenseVector, Hit, SparseVector, VectorSearch

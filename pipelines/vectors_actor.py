@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.storage.vectors.filters import EVERYTHING, Filter
+from core.storage.vectors.filters import Filter
 from core.storage.vectors.store import Hit, Point, VectorSearch
 from pipelines.remote import result_of
 
@@ -54,10 +54,6 @@ class VectorsProxy:
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """As the owner's."""
         self._call("delete", namespace_id, filter)
-
-    def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
-        """As the owner's."""
-        return int(self._call("count", namespace_id, filter))
 
     def drop(self, namespace_id: str) -> bool:
         """As the owner's."""

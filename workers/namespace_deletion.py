@@ -29,7 +29,7 @@ class NamespaceDeletionExecutor:
         self._settle = timedelta(seconds=services.settings.namespace_settle_seconds)
 
     def run(self, watched: Watched) -> Decision | HandBack:
-        """One pass. The deletion is done when a pass finds nothing, begun when every late writer was over."""
+        """One pass. The deletion is done when a pass that began after the last late writer finds nothing."""
         job = watched.lease.job
         deletion = self._services.namespaces.deletion_of(job.scope, job.scope.namespace_id)
         if deletion is None:

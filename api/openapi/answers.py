@@ -11,8 +11,6 @@ from api.route import JSON, Route
 from api.schemas.errors import ErrorView
 from api.schemas.tasks import TaskView
 
-_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
-
 
 def _header(description: str, kind: str = "string", **more: Any) -> dict[str, Any]:
     return {"description": description, "schema": {"type": kind}, **more}
@@ -52,7 +50,7 @@ def answers_of(route: Route, schemas: Schemas) -> dict[str, Any]:
     given = {str(status): _success(route, status, model, schemas) for status, model in route.answers.items()}
     failing = failures(
         keyed=route.permission is not None,
-        takes_body=route.method in _BODY_METHODS,
+        takes_body=route.takes_body,
         names_a_resource="<" in route.rule,
     )
     failed = {str(status): _reference("responses", _name(status)) for status in failing}

@@ -1,1 +1,1 @@
-"""Handlers, a noun a file, each with its table of routes."""
+"""Handlers, one file per noun, each with its table of routes."""

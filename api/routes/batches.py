@@ -5,6 +5,7 @@ from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import BUCKET, Route
 from api.routes.buckets import bucket_of
+from api.routes.collections import require_collections
 from api.schemas.paging import PagingQuery
 from api.schemas.tasks import MAX_BATCH_PAIRS, BatchBody, BatchList, BatchView, TaskView, show_batch, show_task
 from core.audit.actions import AuditAction
@@ -14,7 +15,7 @@ from core.errors import ConflictError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.limits.policy import RateClass
-from core.tenancy.permissions import Operation, Permission, ResourceType
+from core.tenancy.permissions import Operation, Permission
 
 _NAMED = 10
 """Missing ids that an error names."""
@@ -45,32 +46,24 @@ def create_batch(call: Call) -> Reply:
 
 def _collection_ids(call: Call, bucket_id: str, wanted: list[str]) -> list[str]:
     collections = call.services.collections
-    if not wanted:
-        found = collections.of_bucket(call.scope, bucket_id)
-        if not found:
-            raise refuse("collection_ids", "no collection reads from this bucket: create one first")
-        for collection in found:
-            call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
-        return [collection.collection_id for collection in found]
-    named, missing = collections.resolve(call.scope, wanted)
-    for name in missing:
-        # what is missing must not tell what is there
-        call.require_readable(ResourceType.COLLECTION, name)
-    if missing:
-        raise refuse("collection_ids", f"not in this namespace: {', '.join(missing[:_NAMED])}")
-    for collection in named:
-        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
-    strangers = [collection.collection_name for collection in named if bucket_id not in collection.bucket_ids]
+    if wanted:
+        found, missing = collections.resolve(call.scope, wanted)
+    elif found := collections.of_bucket(call.scope, bucket_id):
+        missing = ()
+    else:
+        raise refuse("collection_ids", "no collection reads from this bucket: create one first")
+    require_collections(call, "collection_ids", found, missing)
+    strangers = [collection.collection_name for collection in found if bucket_id not in collection.bucket_ids]
     if strangers:
         raise refuse("collection_ids", f"do not read from this bucket: {', '.join(strangers[:_NAMED])}")
-    return [collection.collection_id for collection in named]
+    return [collection.collection_id for collection in found]
 
 
 def submit_batch(call: Call) -> Reply:
     """Start the batch's one job. Raises ConflictError, naming the task, when somebody did so before."""
     batch = _batch_of(call)
     operation_id = call.new_id(Prefix.OPERATION)
-    standing = call.services.jobs.find_many(call.scope, [batch.task_id]).get(batch.task_id)
+    standing = call.services.jobs.find(call.scope, batch.task_id)
     # the same operation again is a request that crashed after its job was recorded
     if standing and standing.spec["operation_id"] != operation_id:
         raise ConflictError("The batch was submitted already.", task_id=batch.task_id)
@@ -96,7 +89,7 @@ def submit_batch(call: Call) -> Reply:
 def get_batch(call: Call) -> Reply:
     """One batch."""
     batch = _batch_of(call)
-    return Reply(_show(call, batch, call.services.jobs.find_many(call.scope, [batch.task_id]).get(batch.task_id)))
+    return Reply(_show(call, batch, call.services.jobs.find(call.scope, batch.task_id)))
 
 
 def list_batches(call: Call) -> Reply:

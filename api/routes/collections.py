@@ -27,6 +27,9 @@ from core.limits.policy import RateClass
 from core.tenancy.permissions import Permission, ResourceType
 from core.vault.references import references_anywhere
 
+_NAMED = 10
+"""Missing collections that an error names."""
+
 
 def create_collection(call: Call) -> Reply:
     """A new collection over buckets of this namespace."""
@@ -103,6 +106,18 @@ def list_documents(call: Call) -> Reply:
 def collection_of(call: Call) -> Collection:
     """The collection that the path names. Raises NotFoundError."""
     return call.services.collections.get(call.scope, call.path["collection_id"])
+
+
+def require_collections(call: Call, field: str, found: Sequence[Collection], missing: Sequence[str]) -> None:
+    """Raises PermissionDeniedError for a collection of a body that the key may not read, and ValidationFailedError
+    about `field` when some are `missing`."""
+    for name in missing:
+        # what is missing must not tell what is there
+        call.require_readable(ResourceType.COLLECTION, name)
+    if missing:
+        raise refuse(field, f"not in this namespace: {', '.join(missing[:_NAMED])}")
+    for collection in found:
+        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
 
 
 _COLLECTION = "/v1/collections/<collection_id>"

@@ -1,4 +1,4 @@
-"""Health and metrics: for load balancers, Prometheus and people. Shows no tenant's anything."""
+"""Health and metrics: for load balancers, Prometheus and people. Shows nothing of any tenant."""
 
 import ipaddress
 import time
@@ -18,7 +18,7 @@ from api.schemas.health import (
     TimedAnswerView,
 )
 from core.errors import PermissionDeniedError
-from core.health import MAX_AGE, Heartbeats
+from core.health import MAX_AGE, ROLES
 from core.storage.failures import is_backend_failure
 from core.storage.probe import blobs_answer, mongo_answers, redis_answers
 from core.tenancy.permissions import Permission
@@ -40,8 +40,8 @@ def deep_health(call: Call) -> Reply:
     for name, answers in _checks(call).items():
         started = time.monotonic()
         timed[name] = TimedAnswerView(ok=answers(), ms=round((time.monotonic() - started) * 1000, 1))
-    beats = _heartbeats(call).fresh()
-    missing = sorted(_ROLES - {beat.role for beat in beats})
+    beats = call.services.heartbeats.fresh()
+    missing = sorted(set(ROLES) - {beat.role for beat in beats})
     data = {name: answer.ok for name, answer in timed.items()}
     well = not missing and all(data.values())
     return Reply(
@@ -71,7 +71,7 @@ def readiness(call: Call) -> Reply:
 
 def beat(call: Call) -> Reply:
     """Whether the sweeper lives, which rings again for whatever is due."""
-    last = _heartbeats(call).last("sweeper")
+    last = call.services.heartbeats.last("sweeper")
     age = (call.services.clock.now() - last.at).total_seconds() if last else None
     running = age is not None and age <= MAX_AGE.total_seconds()
     return Reply(BeatView(beat_running=running, last_heartbeat=last.at if last else None, age_seconds=age))
@@ -110,18 +110,13 @@ def _checks(call: Call) -> dict[str, Callable[[], bool]]:
 def _some_worker_says(call: Call, fact: str) -> bool:
     """Whether it answered some living worker (design decision 13)."""
     try:
-        return any(worker.facts[fact] for worker in _heartbeats(call).fresh("worker"))
+        return any(worker.facts[fact] for worker in call.services.heartbeats.fresh("worker"))
     except Exception as error:
         if not is_backend_failure(error):
             raise
         return False
 
 
-def _heartbeats(call: Call) -> Heartbeats:
-    return call.services.heartbeats
-
-
-_ROLES = {"worker", "dispatcher", "sweeper"}
 _NONE = NamespaceMode.NONE
 
 ROUTES = (

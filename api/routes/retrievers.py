@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
-from api.call import Call, Reply, refuse
+from api.call import Call, Reply
 from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import RETRIEVER, RETRIEVERS, Route
+from api.routes.collections import require_collections
 from api.schemas.paging import PagingQuery
 from api.schemas.retrievers import (
     ExecuteBody,
@@ -32,9 +33,6 @@ from core.retrievers.secret_places import misplaced_secrets, secret_names
 from core.retrievers.stages import ignored_parameters, parse_stages
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
-_NAMED = 10
-"""Missing collections that an error names."""
-
 
 def create_retriever(call: Call) -> Reply:
     """A new retriever. Its stages' parameters are checked now, so that executing it cannot fail on them."""
@@ -47,13 +45,7 @@ def create_retriever(call: Call) -> Reply:
     if not collections:
         # none named: it searches all of them
         call.require_readable(ResourceType.COLLECTION)
-    for name in missing:
-        # what is missing must not tell what is there
-        call.require_readable(ResourceType.COLLECTION, name)
-    if missing:
-        raise refuse("collection_identifiers", f"not in this namespace: {', '.join(missing[:_NAMED])}")
-    for collection in collections:
-        call.require_readable(ResourceType.COLLECTION, collection.collection_id, collection.collection_name)
+    require_collections(call, "collection_identifiers", collections, missing)
     stored = [stage.to_stored() for stage in stages]
     _require_secrets(call, secret_names(stored))
     retriever = call.services.retrievers.create(

@@ -1,1 +1,1 @@
-"""The wire, a noun a file: what a body may hold, and how a record is shown."""
+"""The wire, one file per noun: what a body may hold, and how a record is shown."""

@@ -72,9 +72,8 @@ class ProcessView(View):
 
 
 class DeepHealthView(HealthView):
-    """Health with times, processes, and what waits."""
+    """Health with times, processes, and what waits. It is DEGRADED, too, when a process is missing."""
 
-    """DEGRADED when a part or a process is missing."""
     services: DeepBackendsView
     """Each part, timed."""
     processes: list[ProcessView]

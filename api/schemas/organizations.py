@@ -1,29 +1,23 @@
 """The organization and its credits on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, Email, FreeForm, ShortText, View
 from config.plans import PlanLimits
 from core.credits.entry import Balance
-from core.credits.prices import MILLI, whole_credits
+from core.credits.prices import pending_credits, whole_credits
 from core.limits.policy import RateClass
+from core.limits.subject import class_limit
 from core.tenancy.api_key import Caller
 from core.tenancy.permissions import Permission
 from core.tenancy.tenant import Organization
 from core.vault.secret import NAME_PATTERN
 
 AccountType = Literal["build", "scale", "enterprise", "free", "pro", "team"]
-_ACCOUNT_TYPES: dict[str, AccountType] = {
-    "build": "build",
-    "scale": "scale",
-    "enterprise": "enterprise",
-    "free": "free",
-    "pro": "pro",
-    "team": "team",
-}
+_ACCOUNT_TYPES: dict[str, AccountType] = {name: name for name in get_args(AccountType)}
 """The published plans; a plan of the operator's own is shown as `enterprise`."""
 
 _PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -194,8 +188,8 @@ def show_balance(organization: Organization, balance: Balance) -> BalanceView:
         account_tier=account_type(organization),
         credits_held=whole_credits(balance.held),
         credits_available=whole_credits(balance.available),
-        pending_credit_balance=balance.posted % MILLI / MILLI,
-        pending_credits_held=balance.held % MILLI / MILLI,
+        pending_credit_balance=pending_credits(balance.posted),
+        pending_credits_held=pending_credits(balance.held),
     )
 
 
@@ -221,14 +215,8 @@ def show_caller(caller: Caller, plan: PlanLimits) -> MeView:
 
 def show_rate_limits(organization: Organization, plan: PlanLimits) -> RateLimitsView:
     """What is in force: the plan, and below it the organization's own overrides."""
-    in_force = {
-        one.value: min(organization.rate_limit_overrides.get(one, plan_of), plan_of) for one, plan_of in _by_class(plan)
-    }
-    return RateLimitsView(**in_force)
-
-
-def _by_class(plan: PlanLimits) -> list[tuple[RateClass, int]]:
-    return [(one, getattr(plan, one.value)) for one in RateClass]
+    overrides = organization.rate_limit_overrides
+    return RateLimitsView(**{one.value: class_limit(plan, overrides, one) for one in RateClass})
 
 
 def account_type(organization: Organization) -> AccountType:

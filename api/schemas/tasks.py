@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from api.schemas.fields import Answer, Body, FreeForm, Identifier, Number, View
 from api.schemas.paging import TotalCountListView, TotalListView
 from core.batches.batch import Batch
-from core.credits.prices import MILLI, whole_credits
+from core.credits.prices import MILLI, usd, whole_credits
 from core.errors import FieldProblem, ValidationFailedError
 from core.jobs.job import Job, JobKind, JobState
 from core.jobs.wire import TASK_TYPES, TaskStatus, TaskType, states_with_status, wire_status
@@ -17,7 +17,6 @@ MAX_BATCH_OBJECTS = 10_000
 MAX_BATCH_PAIRS = 20_000
 """Objects times collections of one batch: a job's record, which holds 16 MiB, notes each one that is done."""
 _SHOWN_OBJECTS = 5
-_CREDIT_USD = 0.001
 BatchStatus = Literal["DRAFT"] | TaskStatus
 
 _SPEC_IDS = ("batch_id", "bucket_id", "retriever_id", "execution_id", "collection_ids")
@@ -334,4 +333,4 @@ def _result(job: Job) -> dict[str, Number] | None:
 
 def _cost(job: Job) -> CostView:
     charge = job.decision.charge if job.decision else 0
-    return CostView(credits_consumed=whole_credits(charge), cost_usd=charge / MILLI * _CREDIT_USD)
+    return CostView(credits_consumed=whole_credits(charge), cost_usd=usd(charge))

@@ -49,8 +49,8 @@ class Story:
             Receiver() as listening,
             Receiver(down=True) as broken,
         ):
-            secret = self._listen(client, "orders", listening)
-            broken_hook = self._listen(client, "broken deploy", broken, named=True)
+            secret = self._listen(client, "orders", listening)["signing_secret"]
+            broken_hook = self._listen(client, "broken deploy", broken)["webhook_id"]
             collection_id = self._ingest(client, files)
             self._verify_webhook(listening, secret)
             self._replay(client, organization["organization_id"], broken_hook, broken)
@@ -67,18 +67,16 @@ class Story:
         self.summary["organization_id"] = created["organization_id"]
         return created
 
-    def _listen(self, client: Client, name: str, receiver: Receiver, named: bool = False) -> str:
+    def _listen(self, client: Client, name: str, receiver: Receiver) -> dict[str, Any]:
         body = {
             "webhook_name": name,
             "event_types": _EVENTS,
             "channels": [{"channel": "webhook", "configs": {"url": receiver.url}}],
         }
-        created = client.post("/v1/organizations/webhooks", body)
+        created: dict[str, Any] = client.post("/v1/organizations/webhooks", body)
         state = "is down" if receiver.down else "listens"
         self._narrator.held(f"the customer's endpoint {name!r} {state} at {receiver.url}")
-        if named:
-            return str(created["webhook_id"])
-        return str(created["signing_secret"])
+        return created
 
     def _ingest(self, client: Client, files: list[InputFile]) -> str:
         self._narrator.chapter(f"{len(files)} files become searchable documents")
@@ -196,14 +194,11 @@ class Story:
     def _operator(self, *arguments: str) -> Any:
         """Run an operator's command as an operator would."""
         command = [str(Path(sys.executable).parent / "keystage"), *arguments]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment_with(self._data))
+        environment = {**os.environ, "KEYSTAGE_DATA": str(self._data)}
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if ran.returncode:
             raise DemoFailedError(f"keystage {' '.join(arguments)}: {ran.stderr.strip()}")
         return json.loads(ran.stdout)
-
-
-def _environment_with(data: Path) -> dict[str, str]:
-    return {**os.environ, "KEYSTAGE_DATA": str(data)}
 
 
 def _first_words(text: str) -> str:

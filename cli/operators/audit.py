@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from cli.operators.session import json_option, operator_session, print_json, show
+from cli.operators.session import json_option, operator_session, org_option, org_or_all_option, print_json, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.examination import Examination
@@ -16,8 +16,6 @@ from core.storage.scope import OrganizationScope
 
 _ORGANIZATIONS = 1_000_000
 
-_one_organization = click.option("--org", "organization_id", required=True, help="The organization's public id.")
-
 
 @click.group()
 def audit() -> None:
@@ -25,7 +23,7 @@ def audit() -> None:
 
 
 @audit.command()
-@click.option("--org", "organization_id", help="One organization; all of them when left out.")
+@org_or_all_option
 @json_option
 def verify(organization_id: str | None, as_json: bool) -> None:
     """Check the log against its chain, its head and its signed checkpoints. Exit code 1 when anything is wrong."""
@@ -43,7 +41,7 @@ def verify(organization_id: str | None, as_json: bool) -> None:
 
 
 @audit.command("list")
-@_one_organization
+@org_option
 @click.option("--action", type=click.Choice([action.value for action in AuditAction]))
 @click.option("--actor", "actor_id", help="Only what this key or user did.")
 @click.option("--resource", "resource_id", help="Only what was done to this.")
@@ -65,7 +63,7 @@ def list_entries(
 
 
 @audit.command("export")
-@_one_organization
+@org_option
 def export_entries(organization_id: str) -> None:
     """Write the whole log to stdout, oldest first, one JSON object a line, with the seals of the chain."""
     with operator_session() as services:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, record, show
+from cli.operators.session import json_option, operator_session, org_option, org_or_all_option, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.credits.entry import Entry
@@ -22,7 +22,7 @@ def credits() -> None:
 
 
 @credits.command()
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--last", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Newest entries to show.")
 @json_option
 def statement(organization_id: str, last: int, as_json: bool) -> None:
@@ -33,7 +33,7 @@ def statement(organization_id: str, last: int, as_json: bool) -> None:
 
 
 @credits.command("grant")
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--credits", "amount", type=click.IntRange(min=1), required=True)
 @click.option("--reference", required=True, help="Names this grant; the same one again changes nothing.")
 def grant_credits(organization_id: str, amount: int, reference: str) -> None:
@@ -47,7 +47,7 @@ def grant_credits(organization_id: str, amount: int, reference: str) -> None:
 
 
 @credits.command("reconcile")
-@click.option("--org", "organization_id", help="One organization; all of them when left out.")
+@org_or_all_option
 @json_option
 def reconcile_ledgers(organization_id: str | None, as_json: bool) -> None:
     """Recompute ledgers from their first entry. Exit code 1 when one does not add up."""

@@ -2,9 +2,10 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, record, show
+from cli.operators.session import json_option, operator_session, org_option, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
+from core.bootstrap import Services
 from core.errors import NotFoundError
 from core.jobs.job import Job, JobState
 
@@ -15,7 +16,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
 @click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -34,9 +35,7 @@ def list_jobs(organization_id: str, state: str | None, days: int, limit: int, as
 def show_job(job_id: str) -> None:
     """Show one job whole, with its credits."""
     with operator_session() as services:
-        job = services.queue.find(job_id)
-        if job is None:
-            raise NotFoundError(f"There is no job {job_id}.")
+        job = _job(services, job_id)
         entries = services.ledger.entries_of(job.scope, job.hold_id)
         print_json(
             {
@@ -56,13 +55,18 @@ def show_job(job_id: str) -> None:
 def retry(job_id: str) -> None:
     """Submit an ended job again, as a new job. What a partial one has done is not repeated."""
     with operator_session() as services:
-        job = services.queue.find(job_id)
-        if job is None:
-            raise NotFoundError(f"There is no job {job_id}.")
+        job = _job(services, job_id)
         record(services, job.scope, AuditAction.TASK_RETRIED, job_id)
         again = services.submission.retry(job)
         record(services, job.scope, AuditAction.TASK_RETRIED, job_id, AuditStatus.SUCCESS)
         print_json({"job_id": again.job_id, "retry_of": job_id})
+
+
+def _job(services: Services, job_id: str) -> Job:
+    job = services.queue.find(job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id}.")
+    return job
 
 
 def _row(job: Job) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, record, show
+from cli.operators.session import json_option, operator_session, org_option, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.bootstrap import Services
@@ -56,7 +56,7 @@ def create(name: str, email: str, plan: str, credit_count: int) -> None:
 
 
 @org.command("key")
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--email", required=True, help="The user whose key it will be; made an admin when unknown.")
 @click.option("--name", required=True, help="The key's name.")
 def issue_key(organization_id: str, email: str, name: str) -> None:
@@ -105,7 +105,7 @@ def list_organizations(as_json: bool) -> None:
 
 
 @org.command("delete")
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--yes", is_flag=True, help="Do it. What its data keys encrypted can never be read again.")
 def delete_organization(organization_id: str, yes: bool) -> None:
     """Delete an organization: end its keys, refuse its requests at once, destroy its data keys for ever."""

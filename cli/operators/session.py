@@ -1,4 +1,4 @@
-"""What every operator command shares: the services of the located stack, `--json`, errors in plain words, and the
+"""What operator commands share: the services of the located stack, `--json`, `--org`, errors in plain words, and the
 entry in the organization's audit log that says what was done. It does nothing by itself.
 """
 
@@ -20,6 +20,8 @@ from core.errors import KeystageError
 from core.storage.scope import OrganizationScope
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+org_option = click.option("--org", "organization_id", required=True, help="The organization's public id.")
+org_or_all_option = click.option("--org", "organization_id", help="One organization; all of them when left out.")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, record, show
+from cli.operators.session import json_option, operator_session, org_option, org_or_all_option, print_json, record, show
 from config.logging_setup import configure_logging
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
@@ -27,7 +27,7 @@ def vault() -> None:
 @vault.command()
 @click.option("--kek", "wants_kek", is_flag=True, help="Wrap all data keys with the newest key-encryption key.")
 @click.option("--data-keys", "wants_data_keys", is_flag=True, help="Give organizations new data keys.")
-@click.option("--org", "organization_id", help="One organization; all of them when left out.")
+@org_or_all_option
 @click.option("--before", type=click.DateTime(), help="Data keys made before this moment (UTC); now when left out.")
 @json_option
 def rotate(
@@ -60,7 +60,7 @@ def status(as_json: bool) -> None:
 
 
 @vault.command()
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--secret", "secret_name", help="One secret; all of them when left out.")
 @json_option
 def access(organization_id: str, secret_name: str | None, as_json: bool) -> None:

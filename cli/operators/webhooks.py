@@ -2,7 +2,7 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, print_json, record, show
+from cli.operators.session import json_option, operator_session, org_option, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.storage.scope import OrganizationScope
@@ -15,7 +15,7 @@ def webhooks() -> None:
 
 
 @webhooks.command()
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @click.option("--webhook", "webhook_id", help="One endpoint; all of them when left out.")
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]))
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -37,7 +37,7 @@ def deliveries(organization_id: str, webhook_id: str | None, status: str | None,
 
 @webhooks.command()
 @click.argument("delivery_id")
-@click.option("--org", "organization_id", required=True, help="The organization's public id.")
+@org_option
 @json_option
 def replay(delivery_id: str, organization_id: str, as_json: bool) -> None:
     """Send one delivery again, from the start of its schedule."""

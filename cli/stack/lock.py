@@ -1,4 +1,4 @@
-"""One `keystage up` a data directory, by a file lock that the kernel lets go of when its holder dies."""
+"""One `keystage up` per data directory, by a file lock that the kernel lets go of when its holder dies."""
 
 import fcntl
 import os

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.stack.engine import Engine, choose_engine
@@ -22,21 +22,16 @@ _URL_SETTINGS = {"mongo_url": "mongo", "redis_url": "redis", "ray_address": "ray
 _EVERY_INTERFACE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadyLine:
-    """What `keystage up` prints when everything works (design, section 6)."""
+    """What `keystage up` prints, in this order, when everything works (design, section 6)."""
 
+    ready: bool = True
     api_url: str
+    dashboard_url: str | None = None
     mongo_url: str
     redis_url: str
     ray_address: str
-    dashboard_url: str | None = None
-    ready: bool = True
-
-    def as_json(self) -> dict[str, object]:
-        """The line's fields, in the order of the design."""
-        order = ("ready", "api_url", "dashboard_url", "mongo_url", "redis_url", "ray_address")
-        return {name: asdict(self)[name] for name in order}
 
 
 @dataclass(frozen=True)

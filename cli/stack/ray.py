@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cli.stack.keys import ROOT_KEY_VARIABLES
 from cli.stack.layout import DataDirectory, read_json, write_json
+from core.retrievers.llm_providers import LlmProvider
 
 SERVICE = "ray"
 PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_environments")
@@ -42,7 +43,7 @@ def ray_command(ports: Mapping[str, int], directory: Path) -> tuple[str, ...]:
     return (str(program), "start", *flags, *(f"--{name}={value}" for name, value in options.items()))
 
 
-_PROVIDER_KEYS = frozenset(f"KEYSTAGE_{name}_API_KEY" for name in ("OPENAI", "ANTHROPIC", "GOOGLE"))
+_PROVIDER_KEYS = frozenset(f"KEYSTAGE_{provider.upper()}_API_KEY" for provider in LlmProvider)
 
 
 def ray_environment(environment: Mapping[str, str]) -> dict[str, str]:

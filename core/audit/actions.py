@@ -78,9 +78,6 @@ def _starting_with(names: Iterable[str]) -> frozenset[AuditAction]:
 
 _HIGH_VOLUME = frozenset({AuditAction.OBJECT_CREATED, AuditAction.BATCH_SUBMITTED, AuditAction.RETRIEVER_EXECUTED})
 
-DENIALS = frozenset({AuditAction.AUTHENTICATION_FAILED, AuditAction.PERMISSION_DENIED})
-"""What somebody was not allowed to do: sampled when it comes in floods, and always counted."""
-
 FAIL_CLOSED = (
     _starting_with(["api_key_", "user_", "permission_updated", "organization_", "secret_", "credits_", "audit_"])
     | {AuditAction.WEBHOOK_CREATED, AuditAction.WEBHOOK_UPDATED}

@@ -5,7 +5,7 @@ A chain is checked from the last checkpoint on before its end is signed: a forge
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -16,10 +16,10 @@ from core.audit.examination import Auditor
 from core.audit.trail import AuditTrail
 from core.clock import DatabaseClock
 from core.errors import NotFoundError
+from core.storage.paging import BEGINNING
 from core.storage.scope import OrganizationScope
 from core.tenancy.organization_store import OrganizationStore
 
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _OVERLAP = timedelta(seconds=30)
 """Heads are looked at again for this long: their times come from several machines."""
 _HEADS = 500
@@ -68,7 +68,7 @@ class Checkpointer:
         self._signer = signer
         self._verifier = verifier
         self._schedule = schedule
-        self._looked_until = _BEGINNING
+        self._looked_until = BEGINNING
         self._moved: dict[str, int] = {}
         self._chains: dict[str, _Chain] = {}
 

@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from core.audit.entry import AuditEntry
 from core.clock import now
 from core.storage.handles import ScopedCollection
 from core.storage.mongo import Document
+from core.storage.paging import BEGINNING, CLOCK_DIFFERENCE, WINDOWS
 
 MAX_SKIP = 10_000
 MAX_LIMIT = 1000
-_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
-"""How far back each look goes; the last one goes to the beginning."""
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-_CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""Between two machines of ours: an entry made 'in the future' is still listed."""
 _INDEXED = ("resource_id", "actor_id", "action", "resource_type")
 """Filters with an index of their own, the most selective first."""
 
@@ -71,11 +67,11 @@ def read_newest(log: ScopedCollection, wanted: LogFilter, count: int) -> list[Do
 
 
 def _windows(wanted: LogFilter) -> Iterator[dict[str, datetime]]:
-    latest = now() + _CLOCK_DIFFERENCE
-    first = max(wanted.start or _BEGINNING, _BEGINNING)
+    latest = now() + CLOCK_DIFFERENCE
+    first = max(wanted.start or BEGINNING, BEGINNING)
     before = min(wanted.end or latest, latest)
     upper = {"$lte": before}
-    for length in _WINDOWS:
+    for length in WINDOWS:
         if before - first <= length:
             break
         before -= length

@@ -47,7 +47,6 @@ class ChainCheck:
         self._internal_id = internal_id
         self._witnesses = witnesses
         self._previous = start
-        self._gap = False
         self.entries = 0
 
     @property

@@ -19,28 +19,11 @@ def events_of(job: Job, decision: Decision, at: datetime) -> tuple[Event, ...]:
     if job.kind is JobKind.NAMESPACE_DELETION:
         return ()
     if decision.outcome not in _DONE:
-        return (_failed(job, decision, at),)
+        return (_event(job, decision, at, EventType.RESOURCE_EXECUTION_FAILED, _subject(job)),)
     if job.kind is JobKind.INGESTION:
-        return tuple(_batch_completed(job, decision, at, name) for name in job.spec["collection_ids"])
-    return (_executed(job, decision, at),)
-
-
-def _batch_completed(job: Job, decision: Decision, at: datetime, collection_id: str) -> Event:
-    return _event(
-        job,
-        decision,
-        at,
-        EventType.COLLECTION_DOCUMENTS_BATCH_COMPLETED,
-        Subject("collection", collection_id),
-    )
-
-
-def _executed(job: Job, decision: Decision, at: datetime) -> Event:
-    return _event(job, decision, at, EventType.RESOURCE_EXECUTED, _subject(job))
-
-
-def _failed(job: Job, decision: Decision, at: datetime) -> Event:
-    return _event(job, decision, at, EventType.RESOURCE_EXECUTION_FAILED, _subject(job))
+        completed, collections = EventType.COLLECTION_DOCUMENTS_BATCH_COMPLETED, job.spec["collection_ids"]
+        return tuple(_event(job, decision, at, completed, Subject("collection", name)) for name in collections)
+    return (_event(job, decision, at, EventType.RESOURCE_EXECUTED, _subject(job)),)
 
 
 def _subject(job: Job) -> Subject:

@@ -1,7 +1,7 @@
 """Jobs as a tenant sees them: create, get, list, ask to stop. It never claims or ends one."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -22,11 +22,10 @@ from core.jobs.job import (
 )
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
-from core.storage.paging import Page, PageRequest, read_page
+from core.storage.paging import BEGINNING, Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
 
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 _CANCELLABLE = {"$ne": JobKind.NAMESPACE_DELETION.value}
 
 
@@ -52,10 +51,15 @@ class JobStore:
 
     def get(self, scope: OrganizationScope, job_id: str) -> Job:
         """One job of the organization, or of the namespace when `scope` names one. Raises NotFoundError."""
-        found = self._jobs(scope).find_one({"_id": job_id})
-        if found is None:
+        job = self.find(scope, job_id)
+        if job is None:
             raise NotFoundError("The task was not found.")
-        return job_from_document(found)
+        return job
+
+    def find(self, scope: OrganizationScope, job_id: str) -> Job | None:
+        """The same, or None when it was never recorded there."""
+        found = self._jobs(scope).find_one({"_id": job_id})
+        return job_from_document(found) if found else None
 
     def list(
         self,
@@ -111,7 +115,7 @@ class JobStore:
 
         A `limit` of 0 is none.
         """
-        query: dict[str, Any] = {"due_at": {"$gt": _BEGINNING}, "kind": _CANCELLABLE}
+        query: dict[str, Any] = {"due_at": {"$gt": BEGINNING}, "kind": _CANCELLABLE}
         if not announcements:
             query["state"] = {"$nin": [state.value for state in FINAL_STATES]}
         # what is owed at all is little, whatever the namespace holds

@@ -37,7 +37,7 @@ class Submission:
             self._ledger.hold(scope, hold_id, new.hold)
         except ConflictError:
             # it ended with the job, or as an orphan of a job that was never recorded
-            standing = self._jobs.find_many(scope, [new.job_id]).get(new.job_id)
+            standing = self._jobs.find(scope, new.job_id)
             return standing or self._recorded(scope, new, number + 1)
         return self._jobs.create(scope, new, hold_id)
 

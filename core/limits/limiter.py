@@ -12,8 +12,6 @@ from core.limits.redis_rates import RedisRates
 from core.limits.subject import Subject, concurrency_policy, key_policies, organization_policies, plan_of
 from core.storage.redis import key_rate_key, lease_key, organization_rate_key
 
-__all__ = ["Limiter", "Subject"]
-
 _COUNTED_LOCALLY = frozenset({RateClass.METADATA, RateClass.DATA, RateClass.SEARCH})
 """Classes that go on without Redis, each process with its share; the others start work that has to be counted."""
 _AWAY_RETRY_SECONDS = 5

@@ -42,21 +42,21 @@ def organization_policies(
     plan: PlanLimits, subject: Subject, rate_class: RateClass, route: str | None = None
 ) -> tuple[Policy, ...]:
     """What all keys of an organization may do together, on the one route too where its plan limits that."""
-    published = {
-        RateClass.METADATA: plan.metadata,
-        RateClass.DATA: plan.data,
-        RateClass.SEARCH: plan.search,
-        RateClass.UPLOAD: plan.upload,
-        RateClass.COMPUTE: plan.compute,
-    }
-    # set by a customer's admin, perhaps under a larger plan
-    per_minute = min(subject.class_overrides.get(rate_class, published[rate_class]), published[rate_class])
+    per_minute = class_limit(plan, subject.class_overrides, rate_class)
     special = (_per_minute(f"route-{route}", plan.routes[route], plan.burst),) if route in plan.routes else ()
     return (
         _per_minute(f"organization-{rate_class.value}", per_minute, plan.burst),
         Policy("organization-second", plan.organization_requests_per_second, 1, plan.burst),
         *special,
     )
+
+
+def class_limit(plan: PlanLimits, overrides: Mapping[RateClass, int], rate_class: RateClass) -> int:
+    """Requests a minute of one class of routes: the plan's, or the organization's own figure below it."""
+    # the field of the plan has the class's name
+    of_plan: int = getattr(plan, rate_class.value)
+    # set by a customer's admin, perhaps under a larger plan
+    return min(overrides.get(rate_class, of_plan), of_plan)
 
 
 def concurrency_policy(plan: PlanLimits) -> Policy:

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from core.credits.prices import llm_price
 from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider
-from core.retrievers.parameters import MOST_DOCUMENTS
 from core.retrievers.parameters_llm import MOST_OUTPUT_TOKENS
+from core.retrievers.parameters_search import MOST_DOCUMENTS
+from core.retrievers.secret_places import LLM_STAGES
 
-_LLM_STAGES: Final = frozenset({"llm_enrich", "llm_filter", "summarize", "query_expand"})
 FILTER_OUTPUT_TOKENS: Final = 256
 """The most that `llm_filter` lets a model write about one document."""
 EXPANSION_TOKENS: Final = 80
@@ -42,7 +42,7 @@ def llm_hold(stages: Sequence[Mapping[str, Any]], limit: int, own_keys: Collecti
 
 
 def _asks(stage: Mapping[str, Any]) -> bool:
-    return stage["config"]["stage_id"] in _LLM_STAGES
+    return stage["config"]["stage_id"] in LLM_STAGES
 
 
 def _stage_price(stage_id: str, parameters: Mapping[str, Any], documents: int) -> int:

@@ -12,29 +12,8 @@ from core.errors import FieldProblem
 from core.retrievers.parameter_types import is_own_template
 from core.retrievers.parameters_apply import ApiCall, JsonTransform, RagPrepare
 from core.retrievers.parameters_llm import LlmEnrich, LlmFilter, QueryExpand, Summarize
-from core.retrievers.parameters_search import (
-    MOST_DOCUMENTS,
-    TEXT_FEATURE,
-    AttributeFilter,
-    FeatureSearch,
-    Limit,
-    Search,
-    SortAttribute,
-    SortRelevance,
-)
+from core.retrievers.parameters_search import AttributeFilter, FeatureSearch, Limit, SortAttribute, SortRelevance
 from core.retrievers.templates import is_templated, render, unknown_placeholders
-
-__all__ = [
-    "MOST_DOCUMENTS",
-    "STAGE_PARAMETERS",
-    "TEXT_FEATURE",
-    "AttributeFilter",
-    "FeatureSearch",
-    "Limit",
-    "Search",
-    "SortAttribute",
-    "SortRelevance",
-]
 
 Location = tuple[str | int, ...]
 

@@ -117,10 +117,6 @@ class ScopedCollection:
         """Remove all matches inside the scope; how many there were."""
         return self._collection.delete_many(self._inside(query), session=self._session).deleted_count
 
-    def explain(self, query: Mapping[str, Any]) -> Document:
-        """The plan of a find, for the test that no query scans a collection."""
-        return self._collection.find(self._inside(query)).explain()
-
     def _inside(self, query: Mapping[str, Any]) -> Document:
         self._refuse_other_scope(query)
         return {**query, **self._scope}

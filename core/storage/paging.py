@@ -15,10 +15,11 @@ MAX_OFFSET = 10_000
 BY_AGE = "internal_id_1_namespace_id_1_created_at_-1"
 """The index of a namespace's lists, to be named where a query has more fields than it: the embedded database scans
 without."""
-_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
+WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 """How far back each look goes; the last one goes to the beginning."""
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-_CLOCK_DIFFERENCE = timedelta(minutes=5)
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before anything that we store."""
+CLOCK_DIFFERENCE = timedelta(minutes=5)
 """Between two machines of ours: a record made 'in the future' is still listed."""
 
 Record = TypeVar("Record")
@@ -103,23 +104,23 @@ def read_page(
 
 def _start(request: PageRequest) -> _Position:
     if not request.cursor:
-        return _Position(now() + _CLOCK_DIFFERENCE, request.offset, request.offset)
+        return _Position(now() + CLOCK_DIFFERENCE, request.offset, request.offset)
     parts = request.cursor.split("-")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 15 for part in parts):
         raise ValidationFailedError([FieldProblem(("cursor",), "send a next_cursor that this list gave")])
     milliseconds, skip, seen = map(int, parts)
-    if skip > MAX_OFFSET or milliseconds > (now() + _CLOCK_DIFFERENCE).timestamp() * 1000:
+    if skip > MAX_OFFSET or milliseconds > (now() + CLOCK_DIFFERENCE).timestamp() * 1000:
         raise ValidationFailedError([FieldProblem(("cursor",), "send a next_cursor that this list gave")])
     return _Position(datetime.fromtimestamp(milliseconds / 1000, UTC), skip, seen)
 
 
 def _windows(before: datetime) -> Iterator[dict[str, datetime]]:
     upper = {"$lte": before}
-    for length in _WINDOWS:
+    for length in WINDOWS:
         lower = before - length
         yield {"$gt": lower, **upper}
         upper = {"$lte": lower}
-    yield {"$gt": _BEGINNING, **upper}
+    yield {"$gt": BEGINNING, **upper}
 
 
 def _after(rows: list[Document], start: _Position, shown: int) -> _Position:

@@ -1,4 +1,4 @@
-"""Asks once, without patience, whether a backend answers; and empties Redis for fault runs. Keeps no connection."""
+"""Asks once, without patience, whether a backend answers. Keeps no connection."""
 
 import pymongo
 from pymongo.database import Database
@@ -39,9 +39,3 @@ def blobs_answer(blobs: BlobStore) -> bool:
     except KeystageError:
         return False
     return True
-
-
-def flush_redis(url: str) -> None:
-    """Empty a Redis, for fault runs: nothing in it may matter."""
-    with Redis.from_url(url, socket_connect_timeout=1, socket_timeout=5) as client:
-        client.flushall()

@@ -22,12 +22,8 @@ class Selection:
             tuple(pattern[:-1] for pattern in given if pattern.endswith("*")),
         )
 
-    def includes(self, *names: str) -> bool:
-        """Whether a record with these names may be shown."""
-        return any(name in self.names or name.startswith(self.beginnings) for name in names)
-
     def query(self, *fields: str) -> dict[str, Any]:
-        """The same as a condition on a record's id and name."""
+        """As a condition on a record's id and name."""
         begins = [re.compile(f"^{re.escape(beginning)}") for beginning in self.beginnings]
         return {"$or": [{field: {"$in": [*self.names, *begins]}} for field in fields]}
 

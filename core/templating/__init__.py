@@ -1,0 +1,1 @@
+"""Templates that customers write: Jinja2 cut down to plain values, within a budget."""

@@ -59,13 +59,9 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, range) else value
 
 
-def _text(value: Any) -> str:
-    return as_text(value)
-
-
 def _join(value: Any, separator: str = "", attribute: str | None = None) -> str:
     parts = [as_text(_at(item, attribute)) for item in _sequence(value)]
-    return _text(separator).join(_affordable(parts, len(_text(separator))))
+    return as_text(separator).join(_affordable(parts, len(as_text(separator))))
 
 
 def concatenated(*values: Any) -> str:
@@ -90,15 +86,15 @@ def _affordable(parts: list[str], between: int) -> list[str]:
 
 
 def _replace(value: Any, old: str, new: str) -> str:
-    text, old, new = _text(value), _text(old), _text(new)
+    text, old, new = as_text(value), as_text(old), as_text(new)
     times = text.count(old) if old else 0
     current_budget().use_characters(len(text) + times * len(new))
     return text.replace(old, new) if old else text
 
 
 def _truncate(value: Any, length: int = 255, end: str = "…") -> str:
-    text = _text(value)
-    return text if len(text) <= length else text[: max(0, int(length))] + _text(end)
+    text = as_text(value)
+    return text if len(text) <= length else text[: max(0, int(length))] + as_text(end)
 
 
 def _round(value: Any, decimals: int = 0) -> float:
@@ -197,7 +193,7 @@ def _get(value: Any, name: Any, fallback: Any = None) -> Any:
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "abs": lambda value: abs(_float(value)),
-    "capitalize": lambda value: _text(value).capitalize(),
+    "capitalize": lambda value: as_text(value).capitalize(),
     "count": _length,
     "d": default,
     "default": default,
@@ -212,7 +208,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "last": _last,
     "length": _length,
     "list": _sequence,
-    "lower": lambda value: _text(value).lower(),
+    "lower": lambda value: as_text(value).lower(),
     "map": _map,
     "max": lambda value: max(_numbers(value), default=None),
     "min": lambda value: min(_numbers(value), default=None),
@@ -222,16 +218,16 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "round": _round,
     "selectattr": _selectattr,
     "sort": _sort,
-    "split": lambda value, separator=None: _text(value).split(_text(separator) if separator else None),
-    "string": _text,
+    "split": lambda value, separator=None: as_text(value).split(as_text(separator) if separator else None),
+    "string": as_text,
     "sum": lambda value: sum(_numbers(value)),
-    "title": lambda value: _text(value).title(),
+    "title": lambda value: as_text(value).title(),
     "tojson": tojson,
-    "trim": lambda value: _text(value).strip(),
+    "trim": lambda value: as_text(value).strip(),
     "truncate": _truncate,
     "unique": _unique,
-    "urlencode": lambda value: quote(_text(value), safe=""),
-    "upper": lambda value: _text(value).upper(),
+    "urlencode": lambda value: quote(as_text(value), safe=""),
+    "upper": lambda value: as_text(value).upper(),
     "values": lambda value: [item for _, item in _pairs(value)],
 }
 """Filter name → code."""

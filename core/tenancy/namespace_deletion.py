@@ -54,8 +54,7 @@ class NamespaceDeletions:
 
     def resume(self, deletion: Deletion) -> bool:
         """Give a deletion that has no job, or whose job failed, one; whether it needed that."""
-        job_id = _job_id(deletion)
-        job = self._jobs.find_many(deletion.scope, [job_id]).get(job_id)
+        job = self._jobs.find(deletion.scope, _job_id(deletion))
         if job is None:
             self.submit(deletion)
             return True

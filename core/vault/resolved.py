@@ -20,7 +20,7 @@ class ResolvedSecret:
     def for_host(self, host: str) -> str:
         """The value, for a request to `host`. Raises SecretUnusableError for a host that it may not be sent to."""
         name = host.lower().rstrip(".")
-        if self.allowed_hosts and not any(_matches(pattern, name) for pattern in self.allowed_hosts):
+        if self.allowed_hosts and not any(host_matches(pattern, name) for pattern in self.allowed_hosts):
             raise SecretUnusableError(self.name, "secret_host_mismatch", "may not be sent to this host")
         return self.value
 
@@ -49,5 +49,6 @@ NO_SECRETS = ResolvedSecrets()
 """For stages that name none."""
 
 
-def _matches(pattern: str, host: str) -> bool:
+def host_matches(pattern: str, host: str) -> bool:
+    """Whether a host in lower case is this one, or a subdomain by `*.example.com`."""
     return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern

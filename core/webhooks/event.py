@@ -12,7 +12,7 @@ from core.ids import Prefix, derived_id
 
 
 class EventType(StrEnum):
-    """The published event names. An endpoint may subscribe to each; `SENT_EVENT_TYPES` are the ones we send."""
+    """The published event names. An endpoint may subscribe to each; `core/jobs/announcement.py` sends some of them."""
 
     OBJECT_CREATED = "object.created"
     OBJECTS_CREATED_BATCH = "objects.created.batch"
@@ -57,15 +57,6 @@ class EventType(StrEnum):
     RESOURCE_EXECUTED = "resource.executed"
     RESOURCE_EXECUTION_FAILED = "resource.execution_failed"
     MANIFEST_APPLY_RESOURCE_STATE = "manifest.apply.resource_state"
-
-
-SENT_EVENT_TYPES = frozenset(
-    {
-        EventType.COLLECTION_DOCUMENTS_BATCH_COMPLETED,
-        EventType.RESOURCE_EXECUTED,
-        EventType.RESOURCE_EXECUTION_FAILED,
-    }
-)
 
 
 @dataclass(frozen=True)

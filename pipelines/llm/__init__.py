@@ -1,0 +1,1 @@
+"""Language models: one file per provider, and whose key is used at what price."""

@@ -21,7 +21,7 @@ from core.plain_values import plain
 from core.retrievers.parameters_apply import ApiCall, Auth
 from core.templating.template import template
 from core.vault.references import reference_of
-from core.vault.resolved import ResolvedSecrets
+from core.vault.resolved import ResolvedSecrets, host_matches
 from pipelines.per_document import Manner, as_stage_error, per_document
 from pipelines.room import MEBIBYTE, Room
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
@@ -97,7 +97,7 @@ class _Request:
         host = url.raw_host.decode("ascii").rstrip(".").lower()
         if url.scheme not in ("http", "https") or not host or url.userinfo:
             raise ApiCallError("api_call takes http and https URLs without a user name.")
-        if not any(_matches(domain, host) for domain in self._parameters.allowed_domains):
+        if not any(host_matches(domain, host) for domain in self._parameters.allowed_domains):
             raise as_stage_error(EgressDeniedError("The URL's host is not one of this stage's allowed_domains."))
         return url
 
@@ -146,10 +146,6 @@ def _sendable(name: str, value: str) -> str:
         # the value is not repeated: it may be a secret
         raise ApiCallError(f"The value of the header {name!r} cannot be sent.")
     return value
-
-
-def _matches(domain: str, host: str) -> bool:
-    return host.endswith(domain[1:]) if domain.startswith("*.") else host == domain
 
 
 def _answer(client: httpx2.Client, request: Outgoing, parameters: ApiCall) -> Answer:

@@ -1,6 +1,6 @@
 """`feature_search`: finds documents by meaning, by words, or by several of both fused to one ranking."""
 
-from core.retrievers.parameters import FeatureSearch
+from core.retrievers.parameters_search import FeatureSearch
 from pipelines.searching import find
 from pipelines.stage import StageContext, StageInput, StageOutput, document_of
 

@@ -1,6 +1,6 @@
 """`limit`: keeps a window of the list."""
 
-from core.retrievers.parameters import Limit
+from core.retrievers.parameters_search import Limit
 from pipelines.stage import StageContext, StageInput, StageOutput
 
 

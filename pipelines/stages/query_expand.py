@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from core.errors import StageError
 from core.retrievers.estimate import EXPANSION_TOKENS
-from core.retrievers.parameters import FeatureSearch
 from core.retrievers.parameters_llm import QueryExpand
+from core.retrievers.parameters_search import FeatureSearch
 from core.storage.vectors.store import fuse
 from pipelines.llm.access import ModelChoice
 from pipelines.llm.provider import LlmRequest

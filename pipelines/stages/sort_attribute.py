@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.retrievers.filters import value_at
-from core.retrievers.parameters import SortAttribute
+from core.retrievers.parameters_search import SortAttribute
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
 
 

@@ -1,7 +1,7 @@
 """`sort_relevance`: orders documents by a score."""
 
 from core.retrievers.filters import value_at
-from core.retrievers.parameters import SortRelevance
+from core.retrievers.parameters_search import SortRelevance
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
 
 

@@ -88,10 +88,6 @@ def test_sums_are_of_what_is_inside_and_nothing_else(neighbours: Neighbours) -> 
     assert found == {"_id": {"what": "x"}, "count": len(neighbours.inside), "sum": 5 * len(neighbours.inside)}
 
 
-def test_a_plan_is_explained_of_the_query_that_is_sent(neighbours: Neighbours) -> None:
-    assert neighbours.own["internal_id"] in str(neighbours.scoped.explain({"n": 0}))
-
-
 def test_updates_change_what_is_inside_and_nothing_else(neighbours: Neighbours) -> None:
     scoped = neighbours.scoped
     for name in neighbours.outside:

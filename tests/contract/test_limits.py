@@ -12,9 +12,10 @@ from redis import Redis
 from config.plans import published_plans
 from core.ids import Prefix, random_id
 from core.limits.decision import LONGEST_LEASE_SECONDS, Ask, Decision, LeaseAsk
-from core.limits.limiter import Limiter, Subject
+from core.limits.limiter import Limiter
 from core.limits.policy import Admitted, Policy, RateClass, Refused
 from core.limits.redis_rates import RedisRates
+from core.limits.subject import Subject
 from core.storage.redis import connect_redis, key_rate_key, lease_key, organization_rate_key
 from tests.redis_calls import calls_of
 

@@ -11,8 +11,9 @@ import pytest
 
 from config.plans import published_plans
 from core.ids import Prefix, random_id
-from core.limits.limiter import Limiter, Subject
+from core.limits.limiter import Limiter
 from core.limits.policy import Admitted, RateClass, Refused, Unavailable
+from core.limits.subject import Subject
 from core.storage.redis import connect_redis_impatiently, key_rate_key
 from tests.contract.test_auth_failures import a_failure_limiter
 from tests.servers import free_port, redis_server

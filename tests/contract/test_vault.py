@@ -41,7 +41,8 @@ from core.vault.secret import SecretLimits
 from core.vault.store import SecretStore
 from core.vault.use import SecretUse
 
-KEYS = Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")])
+OLDER, NEWER = (SecretStr(f"k{number}:{base64.urlsafe_b64encode(bytes([number] * 32)).decode()}") for number in (1, 2))
+KEYS = Keyring("KEYSTAGE_VAULT_KEYS", [OLDER])
 USED_BY = UsedBy("key_1", "task_1", "req_1", {"openai": ("api.openai.com",)})
 VALUE = "sk-proj-of-the-customer"
 ROUNDS = 100
@@ -340,6 +341,23 @@ def test_a_data_key_of_another_organization_does_not_open(vault: Vault, handles:
     with pytest.raises(SecretUnusableError) as refused:
         resolver.resolve(other, ["openai"], USED_BY)
     assert refused.value.code == "secret_unreadable"
+
+
+def test_a_data_key_is_wrapped_anew_for_its_own_organization(vault: Vault, handles: Handles) -> None:
+    vault.create()
+    both = EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [NEWER, OLDER]))
+    done = KeyRotation(handles, both, vault.keys, Cipher(vault.keys)).rewrap(vault.scope.organization)
+    assert (done.rewrapped, done.unreadable) == (1, 0)
+    keys = DataKeys(handles, EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [NEWER])), kept_seconds=60)
+    assert keys.find(vault.scope.internal_id, 1) == vault.keys.find(vault.scope.internal_id, 1)
+
+
+def test_a_destroyed_data_key_is_gone_from_memory_at_once(vault: Vault, handles: Handles) -> None:
+    vault.create()
+    assert vault.keys.find(vault.scope.internal_id, 1) is not None
+    rotation = KeyRotation(handles, EnvironmentKeys(KEYS), vault.keys, Cipher(vault.keys))
+    assert rotation.destroy_all(vault.scope.organization) == 1
+    assert vault.keys.find(vault.scope.internal_id, 1) is None
 
 
 def test_what_was_destroyed_is_never_replaced(vault: Vault) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
-from pymongo import monitoring
 
 from api.app import build_app
 from api.registry import ROUTES, require_registered
@@ -14,6 +13,7 @@ from core.storage import mongo
 from core.tenancy.permissions import Permission
 from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
+from tests.mongo_commands import MongoCommands
 from tests.tenants import new_key
 
 # Who may call -----------------------------------------------------------------------------------------
@@ -269,26 +269,10 @@ def test_health_needs_no_key_and_tells_what_answers(app: Flask, services: Servic
 # Round trips ------------------------------------------------------------------------------------------
 
 
-class _Commands(monitoring.CommandListener):
-    """Notes the commands of every client made after it was registered."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.names.append(event.command_name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Counted when started."""
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Counted when started."""
-
-
 @pytest.fixture
-def counted_tenant(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tenant, _Commands]]:
+def counted_tenant(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tenant, MongoCommands]]:
     """A tenant of an API process of its own, whose MongoDB commands are noted."""
-    commands = _Commands()
+    commands = MongoCommands()
     monkeypatch.setitem(mongo._OPTIONS, "event_listeners", [commands])
     counted = build_services(services.settings)
     organization = counted.organizations.create("Counted", "owner@example.com", "enterprise")
@@ -303,7 +287,7 @@ def counted_tenant(services: Services, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.mark.parametrize(("headers", "budget"), [({}, 4), ({"Idempotency_Key": "warm"}, 6)])
 def test_warm_intake_of_a_retriever_job_stays_within_its_round_trips(
-    counted_tenant: tuple[Tenant, _Commands],
+    counted_tenant: tuple[Tenant, MongoCommands],
     headers: dict[str, str],
     budget: int,
     capsys: pytest.CaptureFixture[str],
@@ -312,8 +296,8 @@ def test_warm_intake_of_a_retriever_job_stays_within_its_round_trips(
     tenant.created("/v1/retrievers", retriever_body())
     path, body = "/v1/retrievers/answers/execute", {"inputs": {"query": "?"}}
     assert tenant.post(path, body, Prefer="respond-async").status_code == 202
-    commands.names.clear()
+    commands.sent.clear()
     assert tenant.post(path, body, Prefer="respond-async", **headers).status_code == 202
     with capsys.disabled():
-        print(f"\nwarm intake, {'with' if headers else 'without'} a key: {len(commands.names)} {commands.names}")
-    assert len(commands.names) <= budget
+        print(f"\nwarm intake, {'with' if headers else 'without'} a key: {len(commands.sent)} {commands.sent}")
+    assert len(commands.sent) <= budget

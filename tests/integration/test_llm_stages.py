@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from core.credits.prices import llm_price
 from core.errors import SecretUnusableError, StageError
 from core.ids import Prefix, point_id, random_id
-from core.retrievers.parameters import TEXT_FEATURE
+from core.retrievers.parameters_search import TEXT_FEATURE
 from core.retrievers.secret_places import with_default_credentials
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.bm25 import document_vector

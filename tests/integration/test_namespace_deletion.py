@@ -23,9 +23,11 @@ from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from pipelines.cluster import RAY_NAMESPACE, VECTORS_ACTOR
 from pipelines.runner import Runner
+from pipelines.vectors_actor import VectorsProxy
 from tests.integration.bodies import retriever_body
 from tests.integration.conftest import Tenant
 from tests.integration.deletions import fill, left_in
+from tests.points import point_count
 from tests.ray_cluster import RayHead, ray_head
 from tests.tenants import new_key
 from workers.drive_job import Executor, JobDriver
@@ -64,7 +66,7 @@ class Stack:
         import ray
 
         owner = ray.get_actor(VECTORS_ACTOR, RAY_NAMESPACE)
-        vectors = ray.get(owner.do.remote("count", scope.namespace_id))
+        vectors = point_count(VectorsProxy(owner, "test"), scope.namespace_id)
         return {**left_in(self.tenant.services, scope), "vectors": vectors}
 
 

@@ -12,7 +12,7 @@ from core.buckets.bucket import FieldType, StoredBlob, StoredObject
 from core.collections.collection import Collection, ExtractorConfig
 from core.errors import StageError, StageUnavailableError, UnavailableError
 from core.ids import Prefix, random_id
-from core.retrievers.parameters import TEXT_FEATURE
+from core.retrievers.parameters_search import TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.blobs import BlobStore
 from core.storage.vectors.edge import EdgeVectorStore
@@ -25,6 +25,7 @@ from pipelines.extractors.extractor import ExtractionContext
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.remote import CallCancelledError
 from pipelines.stage import StageContext
+from tests.points import point_count
 from tests.tiny_model import make_tiny_model
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -154,7 +155,7 @@ def test_a_customers_field_never_replaces_ours(world: World) -> None:
     assert document["document_id"] != "doc_x"
     assert document["chunk_index"] == 0
     assert not document.keys() & {"namespace_id", "internal_id", "score"}
-    assert world.vectors.count(world.namespace_id) == 1
+    assert point_count(world.vectors, world.namespace_id) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,11 +189,11 @@ def test_a_repeat_overwrites_and_a_shorter_version_leaves_nothing_behind(world: 
     other = world.stored("obj_2", ("\n\n".join([KEYS, BREAD]), "text/plain"))
     first = world.ingest(long, other)
     assert world.ingest(long, other) == first
-    assert world.vectors.count(world.namespace_id) == 5
+    assert point_count(world.vectors, world.namespace_id) == 5
     shorter = world.ingest(world.stored("obj_1", (BREAD, "text/plain")))
     assert shorter.documents[0]["document_id"] == first.documents[0]["document_id"]
-    assert world.vectors.count(world.namespace_id, Equals("source_object_id", "obj_1")) == 1
-    assert world.vectors.count(world.namespace_id, Equals("source_object_id", "obj_2")) == 2
+    assert point_count(world.vectors, world.namespace_id, Equals("source_object_id", "obj_1")) == 1
+    assert point_count(world.vectors, world.namespace_id, Equals("source_object_id", "obj_2")) == 2
 
 
 def test_one_bad_object_does_not_stop_the_others(world: World) -> None:
@@ -246,7 +247,7 @@ def test_an_extractor_that_does_not_exist_is_unavailable(world: World) -> None:
 def test_a_cancelled_extraction_stops_and_writes_nothing(world: World) -> None:
     with pytest.raises(CallCancelledError):
         ingest([world.stored("obj_1", (KEYS, "text/plain"))], world.extraction(stop=True), world.vectors)
-    assert world.vectors.count(world.namespace_id) == 0
+    assert point_count(world.vectors, world.namespace_id) == 0
 
 
 # Stages ---------------------------------------------------------------------------------------------
@@ -371,7 +372,7 @@ def test_an_empty_namespace_gives_an_empty_list(world: World) -> None:
 def test_a_backend_that_is_away_is_no_failed_stage(library: World) -> None:
     library.vectors.close()
     elsewhere = EdgeVectorStore(library.vectors._directory)
-    assert elsewhere.count(library.namespace_id) == 3
+    assert point_count(elsewhere, library.namespace_id) == 3
     with pytest.raises(UnavailableError):
         library.run([{**feature_search(), "on_error": "skip"}], query="x")
     elsewhere.close()

@@ -3,16 +3,15 @@ Redis, and what a request costs on both wires.
 """
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import httpx
 import pytest
-from pymongo import monitoring
 from redis import Redis
 
 from api.app import build_app
@@ -23,7 +22,9 @@ from core.jobs.waiting import tell_waiting
 from core.storage import mongo
 from core.tenancy.permissions import Permission
 from tests.api_process import Account, Site, site
-from tests.integration.bodies import collection_body
+from tests.integration.bodies import collection_body, retriever_body
+from tests.mongo_commands import MongoCommands
+from tests.redis_calls import calls_of
 from tests.servers import free_port, redis_server
 from tests.stack import wait_until
 from tests.tenants import new_key
@@ -178,20 +179,7 @@ def test_an_organization_has_only_so_many_executions_under_way(house: Site) -> N
 
 
 def _retriever(client: httpx.Client) -> str:
-    stage = {
-        "stage_type": "filter",
-        "stage_id": "feature_search",
-        "parameters": {
-            "searches": [
-                {
-                    "feature_uri": "mixpeek://text_extractor@v1/text_embedding",
-                    "query": {"input_mode": "text", "value": "{{INPUT.query}}"},
-                }
-            ]
-        },
-    }
-    body = {"retriever_name": "r", "stages": [stage], "input_schema": {"query": {"type": "string"}}}
-    answer = client.post("/v1/retrievers", json=body)
+    answer = client.post("/v1/retrievers", json=retriever_body())
     assert answer.status_code == 200, answer.text
     return f"/v1/retrievers/{answer.json()['retriever_id']}/execute"
 
@@ -251,69 +239,27 @@ def _batch(client: httpx.Client) -> str:
 # What it costs ----------------------------------------------------------------------------------------
 
 
-class _Commands(monitoring.CommandListener):
-    """Notes the commands of every client made after it was registered."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.names.append(event.command_name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Counted when started."""
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Counted when started."""
-
-
 def test_a_warm_request_that_does_nothing_costs_one_read_and_three_redis_calls(
     mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands = _Commands()
+    commands = MongoCommands()
     with redis_server(tmp_path) as redis, site(mongo_url, redis.url, tmp_path, 0) as house:
         account = house.account()
         monkeypatch.setitem(mongo._OPTIONS, "event_listeners", [commands])
         counted = build_services(house.services.settings)
         client = build_app(counted).test_client()
+
+        def ask(headers: dict[str, str]) -> None:
+            assert client.get("/v1/me", headers=headers).status_code == 200
+
         for headers in ({"Authorization": f"Bearer {account.key}"}, account.headers):
             for _ in range(2):
-                assert client.get("/v1/me", headers=headers).status_code == 200
-            monitor = _Monitor(redis.url)
-            commands.names.clear()
-            assert client.get("/v1/me", headers=headers).status_code == 200
-            sent = list(commands.names)
-            calls = monitor.stop()
+                ask(headers)
+            commands.sent.clear()
+            with Redis.from_url(redis.url) as watched:
+                calls = calls_of(watched, partial(ask, headers))
             with capsys.disabled():
-                print(f"\nGET /v1/me, {sorted(headers)}: MongoDB {sent}, Redis {calls}")
-            assert len(sent) <= 1
+                print(f"\nGET /v1/me, {sorted(headers)}: MongoDB {commands.sent}, Redis {calls}")
+            assert len(commands.sent) <= 1
             assert 1 <= len(calls) <= 3
         counted.close()
-
-
-class _Monitor:
-    """The commands that clients send to a Redis, seen by its own MONITOR; what scripts do inside apart."""
-
-    def __init__(self, url: str) -> None:
-        client = Redis.from_url(url)
-        self._mark = client
-        host, port = client.connection_pool.connection_kwargs["host"], client.connection_pool.connection_kwargs["port"]
-        self._socket = socket.create_connection((host, port))
-        self._socket.sendall(b"MONITOR\r\n")
-        self._lines = self._socket.makefile("r")
-        assert self._lines.readline().startswith("+OK")
-
-    def stop(self) -> list[str]:
-        """Names of the commands since the start."""
-        self._mark.ping()
-        names: list[str] = []
-        for line in self._lines:
-            where, _, rest = line.partition("] ")
-            name = rest.split('"')[1].upper()
-            if name == "PING":
-                break
-            if not where.endswith("lua") and name not in {"HELLO", "CLIENT"}:
-                names.append(name)
-        self._socket.close()
-        self._mark.close()
-        return names

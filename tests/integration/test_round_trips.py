@@ -4,12 +4,11 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import monitoring
 from redis import Redis
 
 from api.app import build_app
@@ -22,6 +21,7 @@ from core.storage import mongo
 from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
 from tests.integration.conftest import Tenant
+from tests.mongo_commands import MongoCommands
 from tests.ray_cluster import ray_head
 from tests.redis_calls import calls_of
 from tests.tenants import new_key
@@ -37,40 +37,24 @@ WORKER_BUDGET = 8
 
 
 @dataclass
-class Wire(monitoring.CommandListener):
-    """The MongoDB commands that were sent since it was last emptied."""
-
-    commands: list[str] = field(default_factory=list)
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.commands.append(f"{event.command_name} {event.command[event.command_name]}")
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Counted when started."""
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Counted when started."""
-
-
-@dataclass
 class Counted:
     """A tenant, a worker, and the counters of both wires."""
 
     tenant: Tenant
     driver: JobDriver
-    wire: Wire
+    wire: MongoCommands
     redis: Redis
 
     def drive(self, job_id: str) -> list[str]:
         """Drive a job to its end; the MongoDB commands it took."""
-        self.wire.commands.clear()
+        self.wire.sent.clear()
         assert self.driver.drive(job_id)
-        return list(self.wire.commands)
+        return list(self.wire.sent)
 
 
 @pytest.fixture(scope="module")
 def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
-    wire = Wire()
+    wire = MongoCommands()
     patch = pytest.MonkeyPatch()
     patch.setitem(mongo._OPTIONS, "event_listeners", [wire])
     with ray_head() as head:

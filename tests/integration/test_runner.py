@@ -17,7 +17,7 @@ from core.buckets.bucket import FieldType, StoredBlob, StoredObject
 from core.collections.collection import Collection, ExtractorConfig
 from core.errors import StageError, StageUnavailableError, UnavailableError
 from core.ids import Prefix, random_id
-from core.retrievers.parameters import TEXT_FEATURE
+from core.retrievers.parameters_search import TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.blobs import BlobStore
 from core.vault.resolved import NO_SECRETS

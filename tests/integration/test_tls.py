@@ -32,6 +32,7 @@ from core.errors import UnavailableError
 from core.jobs.doorbell import JOBS_QUEUE, Doorbell
 from core.storage.mongo import connect, connect_async
 from core.storage.redis import DELIVERIES_CHANNEL, DeliverySignal, connect_redis
+from core.storage.vectors.filters import EVERYTHING
 from core.storage.vectors.server import connect_qdrant
 from tests.certificates import Authority, Identity
 from tests.ray_cluster import ray_head
@@ -215,7 +216,7 @@ def guarded_qdrant(context: ssl.SSLContext, key: str) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            result = {"count": 7, "exists": True}
+            result = {"points": [{"id": 7, "payload": {}}], "exists": True}
             body = json.dumps({"result": result, "status": "ok", "time": 0, "version": "1.20.0", "title": "q"}).encode()
             self.send_response(200 if self.headers.get("api-key") == key else 401)
             self.send_header("Content-Type", "application/json")
@@ -249,13 +250,13 @@ def guarded_qdrant(context: ssl.SSLContext, key: str) -> Iterator[str]:
 def test_qdrant_over_tls_with_its_key(authority: Authority, stranger: Authority, server: Identity) -> None:
     with guarded_qdrant(server_context(server), "the-key") as url:
         with closing(connect_qdrant(url, "the-key", authority.certificate)) as store:
-            assert store.count("ns_a") == 7
+            assert [hit.id for hit in store.scroll("ns_a", EVERYTHING, 1)] == ["7"]
         with closing(connect_qdrant(url, "the-key", stranger.certificate)) as misled:  # noqa: SIM117
             with pytest.raises(UnavailableError):
-                misled.count("ns_a")
+                misled.scroll("ns_a", EVERYTHING, 1)
         with closing(connect_qdrant(url, "another", authority.certificate)) as keyless:  # noqa: SIM117
             with pytest.raises(UnavailableError):
-                keyless.count("ns_a")
+                keyless.scroll("ns_a", EVERYTHING, 1)
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         # what the clients under test leave of a broken handshake must not fail whichever test comes next
         gc.collect()

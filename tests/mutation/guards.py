@@ -321,8 +321,8 @@ GUARDS = (
     Guard(
         "Ray: no node is told the way to the secret manager",
         "cli/stack/ray.py",
-        "(*ROOT_KEY_VARIABLES, _WAYS_TO_SECRETS)",
-        "tuple(ROOT_KEY_VARIABLES)",
+        "(*ROOT_KEY_VARIABLES, *_PROVIDER_KEYS, _WAYS_TO_SECRETS)",
+        "(*ROOT_KEY_VARIABLES, *_PROVIDER_KEYS)",
         "tests/unit/cli/stack/test_ray.py",
     ),
     Guard(

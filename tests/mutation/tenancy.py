@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from tests.mutation.noticing import UNNOTICEABLE, is_meant, noticed_by, why_unnoticeable
+from tests.mutation.noticing import noticed_by, stale_entries, why_unnoticeable
 from tests.mutation.predicates import Mutant, find, without
 from tests.mutation.trial import Slot, load_libraries
 
@@ -43,8 +43,8 @@ def main() -> None:
     """Exit code 1 when a predicate was not missed, or when tests fail without any removal."""
     options = _options()
     every = find(_ROOT)
-    if unused := [pattern for pattern in UNNOTICEABLE if not any(is_meant(pattern, item.name) for item in every)]:
-        sys.exit(f"UNNOTICEABLE names what is not there any more: {unused}")
+    if stale := stale_entries([mutant.name for mutant in every]):
+        sys.exit(f"UNNOTICEABLE names what is not there any more: {stale}")
     mutants = [mutant for mutant in every if options.only in mutant.name]
     excluded = [mutant for mutant in mutants if why_unnoticeable(mutant.name)]
     tried = [mutant for mutant in mutants if mutant not in excluded]

@@ -1,4 +1,4 @@
-"""The house itself: our packages are the ones imported, and no heavy model library has crept in."""
+"""The house itself: our packages are the ones imported, no heavy model library has crept in, and guards are found."""
 
 import importlib
 import importlib.util
@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.mutation.guards import GUARDS
+from tests.mutation.noticing import noticed_by, stale_entries, why_unnoticeable
+from tests.mutation.predicates import find
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +33,16 @@ def test_no_lock_names_an_index_or_a_folder_of_a_machine() -> None:
         text = lock.read_text()
         assert "file:" not in text
         assert "index-url" not in text
+
+
+def test_every_guard_stands_where_the_mutation_run_takes_it_away() -> None:
+    assert [guard.name for guard in GUARDS if guard.code not in (ROOT / guard.path).read_text()] == []
+
+
+def test_every_tenant_predicate_has_tests_and_no_entry_means_one_that_is_gone() -> None:
+    mutants = find(ROOT)
+    assert stale_entries([mutant.name for mutant in mutants]) == []
+    assert all(noticed_by(mutant.path) for mutant in mutants if not why_unnoticeable(mutant.name))
 
 
 @pytest.mark.parametrize("module", ["api.app", "workers.worker", "pipelines.actors"])

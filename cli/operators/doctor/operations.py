@@ -2,7 +2,7 @@
 
 from cli.operators.doctor.finding import Check, Seen, fail, ok, warn
 from cli.operators.doctor.installation import Installation
-from core.health import MAX_AGE, Heartbeats
+from core.health import MAX_AGE, ROLES
 from core.tenancy.first_keys import count_first_keys
 
 RETRIES = "Use webhooks to detect ingestion completion; failed webhook deliveries remain retriable in MongoDB."
@@ -11,18 +11,16 @@ MONITORING = "Monitoring – alert on health endpoint status, rate-limit breache
 TENANCY = "Tenancy – adopt one namespace per environment/tenant; enforce X-Namespace always."
 SCOPE = "Scope API keys – Issue environment-specific Mixpeek API keys (dev, staging, prod)"
 _SEE_THE_OTHERS = "mend what the other checks name"
-_ROLES = ("worker", "dispatcher", "sweeper")
 _LEAST_RETRY_SECONDS, _LEAST_RETRIES = 3600, 3
 
 
 def _processes(seen: Installation) -> Seen:
     if isinstance(seen.services, str):
         return fail(f"no heartbeat can be read: {seen.services}", _SEE_THE_OTHERS)
-    heartbeats = Heartbeats(seen.services.handles, seen.services.clock)
-    silent = [role for role in _ROLES if not heartbeats.fresh(role)]
+    silent = [role for role in ROLES if not seen.services.heartbeats.fresh(role)]
     if silent:
         return fail(f"no heartbeat for {MAX_AGE.seconds} s: {', '.join(silent)}", "start it and look at its log")
-    return ok(f"heartbeats of {', '.join(_ROLES)} are fresh")
+    return ok(f"heartbeats of {', '.join(ROLES)} are fresh")
 
 
 def _retries(seen: Installation) -> Seen:

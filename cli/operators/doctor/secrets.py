@@ -13,7 +13,6 @@ from core.storage.keyring import Keyring
 
 SECRETS = "Secrets – manage via Vault, AWS Secrets Manager, GCP Secret Manager, or Kubernetes secrets with rotation."
 AUTH = "Auth – issue scoped API keys, expire unused keys, enable audit logging."
-ROTATE = "Rotate credentials regularly – Update secrets via the API without changing retriever configurations"
 _ROOT_KEYS = ("vault_keys", "key_peppers", "audit_keys")
 _OTHERS_READ, _OTHERS_ENTER = 0o004, 0o001
 

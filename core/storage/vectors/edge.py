@@ -16,7 +16,7 @@ from qdrant_edge import EdgeShard, UpdateOperation
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from core.errors import ConflictError, UnavailableError
-from core.storage.vectors.filters import EVERYTHING, Filter, compile_filter
+from core.storage.vectors.filters import Filter, compile_filter
 from core.storage.vectors.store import (
     DENSE,
     INDEXED_FIELDS,
@@ -105,14 +105,6 @@ class EdgeVectorStore:
         with _engine_errors():
             shard.update(UpdateOperation.delete_points_by_filter(_compiled(namespace_id, filter)))
             shard.flush()
-
-    def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
-        """How many points match."""
-        shard = self._shard(namespace_id)
-        if shard is None:
-            return 0
-        with _engine_errors():
-            return int(shard.count(qdrant_edge.CountRequest(filter=_compiled(namespace_id, filter))))
 
     def drop(self, namespace_id: str) -> bool:
         """Remove the namespace's shard; False when there was none."""

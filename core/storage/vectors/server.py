@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from core.errors import ConflictError, UnavailableError
-from core.storage.vectors.filters import EVERYTHING, Filter, compile_filter
+from core.storage.vectors.filters import Filter, compile_filter
 from core.storage.vectors.store import (
     DENSE,
     INDEXED_FIELDS,
@@ -93,14 +93,6 @@ class ServerVectorStore:
             if self._exists(name):
                 selected = models.FilterSelector(filter=_compiled(namespace_id, filter))
                 self._client.delete(name, selected, wait=True)
-
-    def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
-        """How many points match."""
-        name = collection_name(namespace_id)
-        with _server_errors():
-            if not self._exists(name):
-                return 0
-            return self._client.count(name, _compiled(namespace_id, filter), exact=True).count
 
     def drop(self, namespace_id: str) -> bool:
         """Remove the namespace's collection; False when there was none."""

@@ -85,9 +85,6 @@ class VectorStore(Protocol):
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """Remove the points that match; durable when it returns."""
 
-    def count(self, namespace_id: str, filter: Filter = EVERYTHING) -> int:
-        """How many points match."""
-
     def drop(self, namespace_id: str) -> bool:
         """Remove all that a namespace has here, its place included; False when it had none."""
 

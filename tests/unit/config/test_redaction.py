@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from config.logging_setup import UNIT_OF_WORK, bind_unit_of_work, configure_logs, unbind_unit_of_work
-from config.redaction import LONGEST_LINE, LONGEST_TEXT, redact, redacted
+from config.logging_setup import bind_unit_of_work, configure_logs, unbind_unit_of_work
+from config.redaction import LONGEST_LINE, LONGEST_TEXT, UNIT_OF_WORK, redact, redacted
 from core.ids import Prefix, random_id
 from core.tenancy.keys import mint_key
 from core.webhooks.signature import generate_secret

@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import ValidationFailedError
 from core.retrievers.catalogue import CATALOGUE, OLDER_NAMES
-from core.retrievers.parameters import STAGE_PARAMETERS, TEXT_FEATURE
+from core.retrievers.parameters import STAGE_PARAMETERS
+from core.retrievers.parameters_search import TEXT_FEATURE
 from core.retrievers.stages import StageSpec, ignored_parameters, parse_stages, published_stage
 from tests.security_page import LLM_STAGE
 

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from core.retrievers.parameters import Limit, SortAttribute, SortRelevance
+from core.retrievers.parameters_search import Limit, SortAttribute, SortRelevance
 from pipelines.stage import StageContext, StageInput
 from pipelines.stages.limit import limit
 from pipelines.stages.sort_attribute import sort_attribute
