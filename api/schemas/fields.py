@@ -70,6 +70,10 @@ def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
+def _without_a_point(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _written_out(value: object) -> object:
     # pydantic would take a number for seconds since 1970
     if not isinstance(value, str) or not _DATE.match(value):
@@ -86,6 +90,8 @@ def _to_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_to_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
+Integer = Annotated[int, BeforeValidator(_without_a_point)]
+"""A whole number of a body. JSON makes no difference between 2 and 2.0."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float

@@ -13,6 +13,7 @@ from api.schemas.fields import (
     Description,
     FreeForm,
     Identifier,
+    Integer,
     Number,
     ShortText,
     View,
@@ -114,7 +115,7 @@ class ExecuteBody(Body):
     """One execution. What is published and not available yet is refused when it would change the answer."""
 
     inputs: FreeForm = Field(default_factory=dict)
-    limit: int | None = Field(default=None, ge=1, le=MAX_DOCUMENTS)
+    limit: Integer | None = Field(default=None, ge=1, le=MAX_DOCUMENTS)
     pagination: dict[str, Any] | None = None
     filters: dict[str, Any] | None = None
     target_collection_id: str | None = None

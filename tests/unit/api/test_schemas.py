@@ -9,6 +9,7 @@ from api.call import validated
 from api.schemas.buckets import new_object
 from api.schemas.collections import ExtractorBody, extractor_config
 from api.schemas.retrievers import ExecuteBody, RetrieverBody
+from api.schemas.secrets import RollbackBody
 from core.buckets.bucket import Bucket
 from core.clock import now
 from core.errors import ValidationFailedError
@@ -119,3 +120,10 @@ def test_how_many_documents_an_execution_asks_for(body: dict[str, Any], wanted: 
 def test_paging_that_an_execution_does_not_have_is_refused(paging: dict[str, Any]) -> None:
     with pytest.raises(ValidationFailedError):
         validated(ExecuteBody, {"pagination": paging}).documents_wanted()
+
+
+def test_a_whole_number_may_be_written_with_a_point_and_no_other_may() -> None:
+    assert validated(RollbackBody, {"version": 3.0}).version == 3
+    for refused in (3.5, "3", True, None, 0.0):
+        with pytest.raises(ValidationFailedError):
+            validated(RollbackBody, {"version": refused})
