@@ -114,12 +114,12 @@ class World:
             name: value if isinstance(value, ResolvedSecret) else ResolvedSecret(name, value)
             for name, value in (secrets or {}).items()
         }
-        access = ModelAccess(settings, ResolvedSecrets(resolved), budget)
-        llm = Llm(self.pool, settings, access.secrets, budget)
+        secrets_of_it = ResolvedSecrets(resolved)
+        llm = Llm(self.pool, settings, secrets_of_it, budget)
         context = StageContext(
-            self.namespace_id, ("col_1",), self.vectors, self.embedder, secrets=access.secrets, llm=llm
+            self.namespace_id, ("col_1",), self.vectors, self.embedder, secrets=secrets_of_it, llm=llm
         )
-        assert not any(key in repr((context, access)) for key in (*PLATFORM.values(), *VAULT.values()))
+        assert not any(key in repr((context, settings)) for key in (*PLATFORM.values(), *VAULT.values()))
 
         def check() -> None:
             if stop and stop.is_set():
@@ -512,7 +512,7 @@ def limit_one() -> dict[str, Any]:
 
 def test_nothing_of_an_access_is_shown() -> None:
     settings = LlmSettings({"openai": ProviderSettings("http://x", SecretStr("platform-secret"))})
-    access = ModelAccess(settings, ResolvedSecrets({"a": ResolvedSecret("a", "vault-secret")}), 1)
-    assert "-secret" not in repr(access)
+    secrets = ResolvedSecrets({"a": ResolvedSecret("a", "vault-secret")})
+    assert "-secret" not in repr((ModelAccess(settings, 1), secrets))
     assert StageError("x").code == "stage_failed"
     assert NO_SECRETS.values == []
