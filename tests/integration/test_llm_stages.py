@@ -441,6 +441,15 @@ def test_the_platforms_tokens_are_charged_and_byok_is_free(world: World) -> None
     assert world.run(enrich(api_key="{{secrets.k}}"), secrets={"k": VAULT["openai"]}, budget=0).llm_charge == 0
 
 
+def test_what_a_provider_does_not_count_is_estimated_and_charged(world: World) -> None:
+    answer = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": _CHOICES}
+    world.server.default = lambda _: Reply(raw=json.dumps(answer).encode())
+    result = world.run(limit_one(), enrich(prompt="{{ DOC.text }}"))
+    # 26 bytes read and 2 written, 3 to a token
+    assert result.stage_statistics["llm_enrich"]["tokens_used"] == 10
+    assert result.llm_charge == llm_price("gpt-4o-mini", 10)
+
+
 def test_a_budget_that_ends_stops_the_chain_with_what_is_done(world: World) -> None:
     # enough for the reservation of one call at a time, and for no second one once it is spent
     budget = llm_price("gpt-4o-mini", 640)
