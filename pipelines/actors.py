@@ -22,7 +22,7 @@ from core.retrievers.stages import StageSpec
 from core.storage.blobs import BlobStore
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.store import Point, VectorSearch, VectorStore
-from core.vault.resolved import ResolvedSecrets
+from core.vault.resolved import ResolvedSecret, ResolvedSecrets
 from pipelines.chain import ChainResult, run_stages
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
 from pipelines.extractors.extractor import ExtractionContext
@@ -69,7 +69,6 @@ class ModelAccess:
     """What a call brings for asking models. It travels as a direct argument, and no node of Ray keeps it."""
 
     settings: LlmSettings
-    secrets: ResolvedSecrets
     budget: int
     """milli-credits that the job's hold leaves for models"""
 
@@ -99,14 +98,19 @@ class StageActor:
         collection_ids: Sequence[str],
         limit: int,
         access: ModelAccess,
+        *secrets: ResolvedSecret,
     ) -> ChainResult:
-        """Run stored stages one after the other. Raises StageError, UnavailableError."""
+        """Run stored stages one after the other. Raises StageError, UnavailableError.
+
+        Each secret is an argument of its own: what is larger than 100 kB Ray puts into its object store.
+        """
         with _bound(call):
+            resolved = ResolvedSecrets({secret.name: secret for secret in secrets})
             specs = [StageSpec.from_stored(stage) for stage in stages]
             vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
-            llm = Llm(self._providers, access.settings, access.secrets, access.budget)
+            llm = Llm(self._providers, access.settings, resolved, access.budget)
             context = StageContext(
-                call.namespace_id, tuple(collection_ids), vectors, self._embedder, access.secrets, llm, self._egress
+                call.namespace_id, tuple(collection_ids), vectors, self._embedder, resolved, llm, self._egress
             )
             return run_stages(specs, inputs, context, limit, check_cancelled)
 

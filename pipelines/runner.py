@@ -14,7 +14,7 @@ from typing import Any
 from config.settings import Settings
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
-from core.errors import KeystageError, UnavailableError
+from core.errors import KeystageError, StageError, UnavailableError
 from core.vault.resolved import ResolvedSecrets
 from pipelines.actors import ActorConfig, CallContext, ModelAccess
 from pipelines.chain import ChainResult
@@ -28,6 +28,8 @@ __all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "H
 
 _CALLS_PER_ACTOR = 2
 """Chunks on their way to one actor: one at work, one waiting for it."""
+_MOST_SECRET_BYTES = 8 * 1024 * 1024
+"""Ray takes 10 MB of direct arguments in one call, and puts the rest into its object store."""
 _HEALTH_SECONDS = 4.0
 _SELF_TEST_SECONDS = 60.0
 _PROBE_INTERVAL_SECONDS = 2.0
@@ -86,16 +88,18 @@ class Runner:
     ) -> ChainResult:
         """Run a retriever's stored stages in one call, which Ray shows as namespace:job:stage+stage.
 
-        The secrets go as a direct argument of this call, never by `ray.put`; `llm_budget` (milli-credits) is what the
+        The secrets go as direct arguments of this call, never by `ray.put`; `llm_budget` (milli-credits) is what the
         job's hold leaves for models that are asked with the platform's key.
         """
-        access = ModelAccess(self._llm, secrets, llm_budget)
+        if sum(len(value.encode()) for value in secrets.values) > _MOST_SECRET_BYTES:
+            raise StageError(f"The secrets of one execution may have {_MOST_SECRET_BYTES} bytes together.")
+        access = ModelAccess(self._llm, llm_budget)
         attachment, actor = self._cluster.next_stage_actor()
         joined = "+".join(stage["config"]["stage_id"] for stage in stages)
         name = call_name(call.namespace_id, call.job_id, joined)
         with self._watching(attachment):
             method = actor.run_chain.options(name=name, concurrency_group="chains")
-            running = [method.remote(call, stages, inputs, collection_ids, limit, access)]
+            running = [method.remote(call, stages, inputs, collection_ids, limit, access, *secrets.by_name.values())]
             with _cancelled_unless_done(running):
                 self._wait(running, should_stop)
                 result: ChainResult = result_of(running.pop())

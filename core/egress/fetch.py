@@ -67,12 +67,16 @@ def _read(response: httpx2.Response, most: int) -> bytes:
     if declared.isdigit() and int(declared) > most:
         raise _too_large(most)
     unpacker = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
-    body = bytearray()
+    body, came = bytearray(), False
     for chunk in response.iter_raw():
+        came = came or bool(chunk)
         # one byte more than allowed is enough to know, so a small bomb never unfolds
         body += unpacker.decompress(chunk, most - len(body) + 1) if unpacker else chunk
         if len(body) > most or (unpacker and unpacker.unconsumed_tail):
             raise _too_large(most)
+    if unpacker and came and (not unpacker.eof or unpacker.unused_data):
+        # a part of an answer would pass for the whole
+        raise UnavailableError("The host's answer cannot be unpacked to its end.")
     return bytes(body)
 
 

@@ -18,6 +18,8 @@ from core.templating.template import template
 from core.vault.references import reference_of
 
 MOST_RESPONSE_BYTES = 10 * 1024 * 1024
+_FEWEST_A_SECOND = 1 / 60
+"""A stage that waits holds a place of an actor, which all tenants share."""
 _DOMAIN = re.compile(
     r"(\*\.)?([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE
 )
@@ -158,7 +160,7 @@ class ApiCall(Parameters):
     max_response_size: int = Field(MOST_RESPONSE_BYTES, ge=1, le=MOST_RESPONSE_BYTES)
     response_path: str | None = Field(None, max_length=400)
     """where in the answer the result is: `data.items.0.name`"""
-    rate_limit: Annotated[float | None, BeforeValidator(_per_second)] = Field(None, gt=0, le=1000)
+    rate_limit: Annotated[float | None, BeforeValidator(_per_second)] = Field(None, ge=_FEWEST_A_SECOND, le=1000)
     """calls a second"""
     when: Condition = None
     on_error: OnError = "skip"

@@ -20,6 +20,8 @@ _NEVER_ESCAPED = re.compile(r"[A-Za-z0-9._-]")
 _PIECES = re.compile(r"\\+|[^\\]", re.DOTALL)
 _LONGEST_ESCAPED = 4096
 """Characters of a value beyond which only the usual writers' forms are looked for: a pattern takes time to make."""
+_LONGEST_IN_LINES = 512
+"""The same for base64 in lines, whose patterns are six times as long as the value."""
 _NUMERIC = re.compile(r"[-+.0-9eE]+")
 _BITS_OF_PREFIX = {0: 0, 1: 2, 2: 3}
 """Base64 characters that also depend on the 0, 1 or 2 bytes before a value in the same group of three."""
@@ -33,7 +35,12 @@ class Redactor:
         forms = {form for value in known for form in _forms(value)}
         # the longest first: an alternation takes the first that fits
         ordered = sorted(forms, key=lambda form: (-len(form), form))
-        patterns = [_however_escaped(value) for value in known if len(value) <= _LONGEST_ESCAPED]
+        patterns = [
+            pattern
+            for value in known
+            if len(value) <= _LONGEST_ESCAPED
+            for pattern in (_however_escaped(value), *_base64_in_lines(value))
+        ]
         self._pattern = re.compile("|".join([*patterns, *map(re.escape, ordered)])) if ordered else None
         self._numeric = any(_NUMERIC.fullmatch(form) for form in forms)
 
@@ -149,6 +156,20 @@ def _url_forms(value: str) -> Iterator[str]:
     plus = quote_plus(value, errors="replace")
     yield plus
     yield _PERCENT.sub(lambda match: match.group().lower(), plus)
+
+
+def _base64_in_lines(value: str) -> Iterator[str]:
+    """Patterns for base64 that is broken into lines, as mail and many tools write it, wherever its lines end."""
+    if len(value) > _LONGEST_IN_LINES:
+        return
+    for form in set(_base64_forms(value.encode("utf-8", "surrogatepass"))):
+        if len(form) > _SHORTEST_LINE:
+            yield _LINE_END.join(map(re.escape, form))
+
+
+_SHORTEST_LINE = 40
+"""Characters; 64 and 76 are usual, and a value may begin in the middle of one."""
+_LINE_END = rf"(?:[\r\n]|\\{{1,{_MOST_BACKSLASHES}}}[rn]){{0,4}}"
 
 
 def _base64_forms(content: bytes) -> Iterator[str]:

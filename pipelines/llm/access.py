@@ -96,7 +96,7 @@ class Llm:
         def ask_once(asked: LlmRequest) -> Completion:
             with self._reservation(asked, key) as paid:
                 answer = ask(provider, asked, key.value, self._settings.timeout_seconds, stopping)
-                paid(answer.usage)
+                paid(answer.usage if answer.usage.tokens else _estimated(asked, answer))
                 return replace(answer, text=plain_text(answer.text))
 
         return structured(ask_once, replace(request, model=choice.model))
@@ -144,6 +144,13 @@ class _Paid:
 
     def __call__(self, usage: Usage) -> None:
         self.llm._count(self.model, usage, self.is_own)
+
+
+def _estimated(request: LlmRequest, answer: Completion) -> Usage:
+    """What a call used whose provider does not say it, as some that speak OpenAI's protocol do not."""
+    read = len(request.prompt.encode()) + len(request.system.encode())
+    written = len(answer.text.encode("utf-8", "replace"))
+    return Usage(1, -(-read // _BYTES_PER_TOKEN), -(-written // _BYTES_PER_TOKEN))
 
 
 def likely_tokens(request: LlmRequest) -> int:

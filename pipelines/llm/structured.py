@@ -1,17 +1,28 @@
 """Answers that must fit a JSON schema: read, checked, and once sent back for repair. It asks nobody by itself."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
 from core.errors import StageError
 from core.plain_values import plain
 from pipelines.llm.errors import LlmError, LlmFailure
 from pipelines.llm.provider import Completion, LlmRequest
 
+
+def _unique_items(validator: Any, wanted: bool, instance: Any, _: Any) -> Iterator[ValidationError]:
+    """The library compares each item with each other one, for which a model can write too many."""
+    if wanted and validator.is_type(instance, "array"):
+        written = {json.dumps(item, sort_keys=True) for item in instance}
+        if len(written) < len(instance):
+            yield ValidationError("has an item twice")
+
+
+_Validator = extend(Draft202012Validator, {"uniqueItems": _unique_items})  # type: ignore[no-untyped-call]  # untyped there
 _FENCE = "```"
 _LONGEST_REPAIR = 8_000
 """Characters of a wrong answer that are shown to the model again."""
@@ -43,7 +54,7 @@ def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
         return None, f"{error.message}."
     except (ValueError, RecursionError):
         return None, "it is not JSON."
-    first = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
+    first = next(iter(_Validator(schema).iter_errors(value)), None)
     if first is None:
         return value, None
     place = ".".join(str(part) for part in first.absolute_path) or "the whole"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import pipelines.chain
 import workers.secrets
 from config.settings import Settings
 from core.bootstrap import build_services
@@ -111,7 +112,8 @@ def test_the_same_search_goes_red_where_nothing_is_masked(
     bench: Bench, service: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     masked = bench.hits_of_an_echo(service)
-    monkeypatch.setattr(workers.secrets, "Redactor", lambda _: Redactor(()))
+    for masking in (workers.secrets, pipelines.chain):
+        monkeypatch.setattr(masking, "Redactor", lambda _: Redactor(()))
     unmasked = bench.hits_of_an_echo(service)
     with capsys.disabled():
         print(f"\nwith redaction: hits = {len(masked)}; without it: hits = {len(unmasked)}")
@@ -124,7 +126,8 @@ def test_a_fault_with_a_value_in_its_traceback_is_logged_without_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bench.hits_of_a_fault() == []
-    monkeypatch.setattr(workers.secrets, "Redactor", lambda _: Redactor(()))
+    for masking in (workers.secrets, pipelines.chain):
+        monkeypatch.setattr(masking, "Redactor", lambda _: Redactor(()))
     assert {hit.kind for hit in bench.hits_of_a_fault()} == {"log"}
 
 

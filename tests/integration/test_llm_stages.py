@@ -114,12 +114,12 @@ class World:
             name: value if isinstance(value, ResolvedSecret) else ResolvedSecret(name, value)
             for name, value in (secrets or {}).items()
         }
-        access = ModelAccess(settings, ResolvedSecrets(resolved), budget)
-        llm = Llm(self.pool, settings, access.secrets, budget)
+        secrets_of_it = ResolvedSecrets(resolved)
+        llm = Llm(self.pool, settings, secrets_of_it, budget)
         context = StageContext(
-            self.namespace_id, ("col_1",), self.vectors, self.embedder, secrets=access.secrets, llm=llm
+            self.namespace_id, ("col_1",), self.vectors, self.embedder, secrets=secrets_of_it, llm=llm
         )
-        assert not any(key in repr((context, access)) for key in (*PLATFORM.values(), *VAULT.values()))
+        assert not any(key in repr((context, settings)) for key in (*PLATFORM.values(), *VAULT.values()))
 
         def check() -> None:
             if stop and stop.is_set():
@@ -441,6 +441,15 @@ def test_the_platforms_tokens_are_charged_and_byok_is_free(world: World) -> None
     assert world.run(enrich(api_key="{{secrets.k}}"), secrets={"k": VAULT["openai"]}, budget=0).llm_charge == 0
 
 
+def test_what_a_provider_does_not_count_is_estimated_and_charged(world: World) -> None:
+    answer = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": _CHOICES}
+    world.server.default = lambda _: Reply(raw=json.dumps(answer).encode())
+    result = world.run(limit_one(), enrich(prompt="{{ DOC.text }}"))
+    # 26 bytes read and 2 written, 3 to a token
+    assert result.stage_statistics["llm_enrich"]["tokens_used"] == 10
+    assert result.llm_charge == llm_price("gpt-4o-mini", 10)
+
+
 def test_a_budget_that_ends_stops_the_chain_with_what_is_done(world: World) -> None:
     # enough for the reservation of one call at a time, and for no second one once it is spent
     budget = llm_price("gpt-4o-mini", 640)
@@ -512,7 +521,7 @@ def limit_one() -> dict[str, Any]:
 
 def test_nothing_of_an_access_is_shown() -> None:
     settings = LlmSettings({"openai": ProviderSettings("http://x", SecretStr("platform-secret"))})
-    access = ModelAccess(settings, ResolvedSecrets({"a": ResolvedSecret("a", "vault-secret")}), 1)
-    assert "-secret" not in repr(access)
+    secrets = ResolvedSecrets({"a": ResolvedSecret("a", "vault-secret")})
+    assert "-secret" not in repr((ModelAccess(settings, 1), secrets))
     assert StageError("x").code == "stage_failed"
     assert NO_SECRETS.values == []

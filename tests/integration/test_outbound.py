@@ -199,6 +199,15 @@ def test_a_compressed_answer_is_read() -> None:
         assert get(endpoint.url).body == b"hello"
 
 
+def test_half_of_a_compressed_answer_is_none() -> None:
+    whole = gzip.compress(b"hello, hello, hello")
+    for body in (whole[:-9], whole[:5], whole + gzip.compress(b" and more")):
+        with receiver(plain(200, "Content-Encoding: gzip\r\n", body)) as endpoint, pytest.raises(UnavailableError):
+            get(endpoint.url)
+    with receiver(plain(200, "Content-Encoding: gzip\r\n")) as endpoint:
+        assert get(endpoint.url).body == b""
+
+
 def test_an_encoding_nobody_asked_for_and_broken_gzip_are_no_answer() -> None:
     for headers in ("Content-Encoding: br\r\n", "Content-Encoding: gzip\r\n"):
         with receiver(plain(200, headers, b"not it")) as endpoint, pytest.raises(UnavailableError):

@@ -1,5 +1,6 @@
 """Each call to Ray is named for its namespace and job, and what a call makes has ids of its namespace's own."""
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -12,10 +13,12 @@ from config.settings import Settings
 from core.buckets.bucket import StoredObject
 from core.clock import now
 from core.collections.collection import Collection, ExtractorConfig
+from core.errors import StageError
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.edge import EdgeVectorStore
 from core.storage.vectors.store import collection_name
-from core.vault.resolved import NO_SECRETS
+from core.vault.resolved import NO_SECRETS, ResolvedSecret, ResolvedSecrets
+from core.vault.secret import MAX_VALUE_BYTES
 from pipelines.actors import CallContext, ModelAccess, StageActor
 from pipelines.cluster import Attachment
 from pipelines.extractors.extractor import ExtractionContext
@@ -43,10 +46,11 @@ def test_a_name_says_namespace_job_and_stage() -> None:
 
 
 class Recorded:
-    """A Ray cluster of which only the names of calls are seen."""
+    """A Ray cluster of which only the names of calls and their arguments are seen."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.arguments: list[Any] = []
 
     def __getattr__(self, _: str) -> "Recorded":
         return self
@@ -55,7 +59,8 @@ class Recorded:
         self.names.append(options["name"])
         return self
 
-    def remote(self, *_: Any) -> object:
+    def remote(self, *arguments: Any) -> object:
+        self.arguments += arguments
         return object()
 
     def next_stage_actor(self) -> tuple[Attachment, Any]:
@@ -65,12 +70,36 @@ class Recorded:
         return Attachment((self,))
 
 
-def test_calls_of_the_runner_are_named_for_their_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Runner, Recorded]:
+    """A runner on such a cluster."""
     runner, cluster = Runner(Settings(_env_file=None, data=tmp_path)), Recorded()
     monkeypatch.setattr(runner, "_cluster", cluster)
     monkeypatch.setattr("pipelines.runner.ended", lambda running: running)
     monkeypatch.setattr("pipelines.runner.result_of", lambda _: None)
     monkeypatch.setattr("pipelines.runner.cancel", lambda _: None)
+    return runner, cluster
+
+
+def secrets_of(count: int, size: int) -> ResolvedSecrets:
+    names = [f"s{number}" for number in range(count)]
+    return ResolvedSecrets({name: ResolvedSecret(name, "x" * size) for name in names})
+
+
+def test_no_secret_is_in_an_argument_that_ray_would_store(recorded: tuple[Runner, Recorded]) -> None:
+    runner, cluster = recorded
+    stages = [{"config": {"stage_id": "limit"}}]
+    runner.run_chain(CALL, stages, {}, ["col_1"], 10, Event(), secrets_of(3, MAX_VALUE_BYTES), 0)
+    sizes = [len(pickle.dumps(argument)) for argument in cluster.arguments]
+    # what is larger goes into the object store, and from there to a disk
+    assert sum(sizes) > 3 * MAX_VALUE_BYTES
+    assert max(sizes) < 100 * 1024
+    with pytest.raises(StageError, match="together"):
+        runner.run_chain(CALL, stages, {}, ["col_1"], 10, Event(), secrets_of(129, MAX_VALUE_BYTES), 0)
+
+
+def test_calls_of_the_runner_are_named_for_their_job(recorded: tuple[Runner, Recorded]) -> None:
+    runner, cluster = recorded
     runner.run_chain(CALL, [{"config": {"stage_id": "limit"}}], {}, ["col_1"], 10, Event(), NO_SECRETS, 0)
     list(runner.extract(CALL, collection(), [stored()], Event()))
     runner.drop_vectors(CALL, Event())
@@ -97,7 +126,7 @@ def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sta
 
 def test_calls_of_an_actor_to_the_vectors_are_named_for_their_job(actor: tuple[StageActor, list[str]]) -> None:
     stages, names = actor
-    access = ModelAccess(LlmSettings(), NO_SECRETS, 0)
+    access = ModelAccess(LlmSettings(), 0)
     filtering = {"stage_id": "attribute_filter", "parameters": {"field": "topic", "value": "keys"}}
     stages.run_chain(CALL, [stage.to_stored() for stage in parse_stages([filtering])], {}, ["col_1"], 10, access)
     stages.extract(CALL, collection(), [stored()])

@@ -1,5 +1,6 @@
 """Answers of models as JSON: with a fence or without, and in no time whatever a model writes."""
 
+import json
 from typing import Any
 
 import pytest
@@ -38,3 +39,12 @@ def test_what_is_no_json_is_refused_at_once(text: str) -> None:
     with pytest.raises(LlmError) as invalid:
         asked(text, text)
     assert invalid.value.failure is LlmFailure.INVALID_OUTPUT
+
+
+def test_items_are_unique_or_not_without_comparing_each_with_each() -> None:
+    schema = {"type": "object", "properties": {"a": {"uniqueItems": True}, "b": {"uniqueItems": False}}}
+    many = [{"n": number} for number in range(30_000)]
+    assert asked(json.dumps({"a": many, "b": [1, 1]}), schema=schema).value["a"] == many
+    with pytest.raises(LlmError):
+        asked(*[json.dumps({"a": [*many, {"n": 5}]})] * 2, schema=schema)
+    assert asked('{"a": {"b": 1}}', schema=schema).value == {"a": {"b": 1}}

@@ -94,6 +94,7 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
         ("api_call", {**CALL, "allowed_domains": ["*"]}, ("allowed_domains", 0), "a host such as"),
         ("api_call", {**CALL, "allowed_domains": ["{{INPUT.host}}"]}, ("allowed_domains", 0), "a host such as"),
         ("api_call", {**CALL, "timeout": 61}, ("timeout",), "less than or equal to 60"),
+        ("api_call", {**CALL, "rate_limit": 1e-10}, ("rate_limit",), "greater than or equal to"),
         ("api_call", {**CALL, "max_response_size": 10**8}, ("max_response_size",), "less than or equal to"),
         ("api_call", {**CALL, "auth": {"type": "bearer"}}, ("auth",), "name the secret"),
         ("api_call", {**CALL, "auth": {"type": "bearer", "value": "sk-Literal"}}, ("auth", "value"), "in the vault"),

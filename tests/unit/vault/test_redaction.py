@@ -66,6 +66,16 @@ def test_a_form_of_the_value_is_masked(form: str) -> None:
     assert form not in clean
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 30, 50])
+def test_base64_in_lines_is_masked_wherever_they_end(before: int) -> None:
+    value = "sk-proj-" + "aB3_xY9-" * 20
+    lines = base64.encodebytes(b"a" * before + value.encode()).decode()
+    for text in (lines, lines.replace("\n", "\r\n"), json.dumps(lines), json.dumps(json.dumps(lines))):
+        clean = Redactor([value]).text(text)
+        assert MASK in clean
+        assert len(clean) < len(text) - 200
+
+
 def test_lower_case_escapes_of_a_url_are_masked() -> None:
     assert Redactor(["a/b+c=d&e"]).text("key=a%2fb%2bc%3dd%26e;") == f"key={MASK};"
 
