@@ -6,15 +6,21 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from cli.operators.session import json_option, operator_session, org_option, org_or_all_option, print_json, show
+from cli.operators.session import (
+    json_anyway_option,
+    json_option,
+    operator_session,
+    org_option,
+    org_or_all_option,
+    print_json,
+    show,
+)
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.examination import Examination
 from core.audit.pages import MAX_LIMIT, LogFilter
 from core.bootstrap import Services
 from core.storage.scope import OrganizationScope
-
-_ORGANIZATIONS = 1_000_000
 
 
 @click.group()
@@ -64,6 +70,7 @@ def list_entries(
 
 @audit.command("export")
 @org_option
+@json_anyway_option
 def export_entries(organization_id: str) -> None:
     """Write the whole log to stdout, oldest first, one JSON object a line, with the seals of the chain."""
     with operator_session() as services:
@@ -76,7 +83,7 @@ def _examine(services: Services, organization_id: str | None) -> Iterator[Examin
     if organization_id:
         yield services.auditor.examine(services.organizations.find(organization_id))
         return
-    organizations = services.organizations.list(limit=_ORGANIZATIONS)
+    organizations = services.organizations.list()
     for organization in organizations:
         yield services.auditor.examine(organization)
     yield from services.auditor.lost({organization.organization_id for organization in organizations})

@@ -4,7 +4,16 @@ import sys
 
 import click
 
-from cli.operators.session import json_option, operator_session, org_option, org_or_all_option, print_json, record, show
+from cli.operators.session import (
+    json_anyway_option,
+    json_option,
+    operator_session,
+    org_option,
+    org_or_all_option,
+    print_json,
+    record,
+    show,
+)
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.credits.entry import Entry
@@ -36,6 +45,7 @@ def statement(organization_id: str, last: int, as_json: bool) -> None:
 @org_option
 @click.option("--credits", "amount", type=click.IntRange(min=1), required=True)
 @click.option("--reference", required=True, help="Names this grant; the same one again changes nothing.")
+@json_anyway_option
 def grant_credits(organization_id: str, amount: int, reference: str) -> None:
     """Add credits to an organization."""
     with operator_session() as services:

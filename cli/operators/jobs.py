@@ -2,7 +2,15 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, org_option, print_json, record, show
+from cli.operators.session import (
+    json_anyway_option,
+    json_option,
+    operator_session,
+    org_option,
+    print_json,
+    record,
+    show,
+)
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.bootstrap import Services
@@ -32,6 +40,7 @@ def list_jobs(organization_id: str, state: str | None, days: int, limit: int, as
 
 @jobs.command("show")
 @click.argument("job_id")
+@json_anyway_option
 def show_job(job_id: str) -> None:
     """Show one job whole, with its credits."""
     with operator_session() as services:
@@ -52,6 +61,7 @@ def show_job(job_id: str) -> None:
 
 @jobs.command()
 @click.argument("job_id")
+@json_anyway_option
 def retry(job_id: str) -> None:
     """Submit an ended job again, as a new job. What a partial one has done is not repeated."""
     with operator_session() as services:

@@ -2,7 +2,15 @@
 
 import click
 
-from cli.operators.session import json_option, operator_session, org_option, print_json, record, show
+from cli.operators.session import (
+    json_anyway_option,
+    json_option,
+    operator_session,
+    org_option,
+    print_json,
+    record,
+    show,
+)
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.bootstrap import Services
@@ -28,6 +36,7 @@ def org() -> None:
 @click.option("--email", required=True, help="Whom to write to.")
 @click.option("--plan", default="enterprise", show_default=True, help="The organization's plan.")
 @click.option("--credits", "credit_count", type=click.IntRange(min=0), default=1000, show_default=True)
+@json_anyway_option
 def create(name: str, email: str, plan: str, credit_count: int) -> None:
     """Create an organization with an admin key, a first namespace and credits."""
     with operator_session() as services:
@@ -59,6 +68,7 @@ def create(name: str, email: str, plan: str, credit_count: int) -> None:
 @org_option
 @click.option("--email", required=True, help="The user whose key it will be; made an admin when unknown.")
 @click.option("--name", required=True, help="The key's name.")
+@json_anyway_option
 def issue_key(organization_id: str, email: str, name: str) -> None:
     """Issue an admin key, for an organization that has none left. It is shown once."""
     with operator_session() as services:
@@ -107,6 +117,7 @@ def list_organizations(as_json: bool) -> None:
 @org.command("delete")
 @org_option
 @click.option("--yes", is_flag=True, help="Do it. What its data keys encrypted can never be read again.")
+@json_anyway_option
 def delete_organization(organization_id: str, yes: bool) -> None:
     """Delete an organization: end its keys, refuse its requests at once, destroy its data keys for ever."""
     if not yes:

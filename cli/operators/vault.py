@@ -16,8 +16,6 @@ from core.tenancy.tenant import Organization
 from core.vault.access import AccessDay, AccessPattern
 from core.vault.rotation import Rewrapped
 
-_ORGANIZATIONS = 1_000_000
-
 
 @click.group()
 def vault() -> None:
@@ -98,7 +96,7 @@ def _organizations(services: Services, organization_id: str | None) -> Iterator[
     if organization_id is not None:
         yield services.organizations.find(organization_id)
         return
-    yield from services.organizations.list(limit=_ORGANIZATIONS)
+    yield from services.organizations.list()
 
 
 def _pattern(services: Services, scope: OrganizationScope, name: str) -> AccessPattern:

@@ -74,9 +74,9 @@ class OrganizationStore:
             raise NotFoundError(f"There is no organization {organization_id}.")
         return _organization(found)
 
-    def list(self, limit: int = 1000) -> list[Organization]:
+    def list(self) -> list[Organization]:
         """Every organization, for operators, deleted ones among them."""
-        return [_organization(found) for found in self._handles.system["organizations"].find().limit(limit)]
+        return [_organization(found) for found in self._handles.system["organizations"].find()]
 
 
 def _organization(found: Document) -> Organization:

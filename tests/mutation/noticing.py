@@ -22,7 +22,7 @@ _SCOPES = (
 )
 
 NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("api/authorization.py", (*_locks(*_SCOPES), _LOCKS, _NAMESPACES)),
+    ("api/authorization.py", (*_locks(*_SCOPES), _LOCKS, "tests/integration/test_scopes.py", _NAMESPACES)),
     ("api/admission.py", (f"{_NAMESPACES}::test_header_path_query_and_body_may_not_disagree", _LOCKS)),
     ("api/dispatch.py", (f"{_NAMESPACES}::test_header_path_query_and_body_may_not_disagree", _LOCKS)),
     ("api/schemas/", (_RESOURCES, _LOCKS)),

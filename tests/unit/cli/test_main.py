@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -33,3 +34,23 @@ def test_a_listed_command_is_a_command(name: str) -> None:
 def test_an_unknown_command_is_refused() -> None:
     group = LazyGroup(COMMANDS, "")
     assert group.get_command(click.Context(group), "down") is None
+
+
+def operators_commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from operators_commands(command, f"{before}{name} ")
+        elif f"{before}{name}" not in {"up", "demo"}:
+            yield f"{before}{name}", command
+
+
+def test_every_command_of_an_operator_takes_json() -> None:
+    found = {
+        words: {option for parameter in command.params for option in parameter.opts}
+        for words, command in operators_commands(LazyGroup(COMMANDS, ""))
+    }
+    assert {"org create", "jobs retry", "audit verify", "doctor"} < found.keys()
+    assert [words for words, options in found.items() if "--json" not in options] == []
