@@ -158,6 +158,8 @@ class StageError(KeystageError):
     """A stage could not do its work."""
 
     code = "stage_failed"
+    spent = 0
+    """milli-credits for models that the execution had asked with the platform's key by then"""
 
 
 class StageUnavailableError(StageError):
@@ -179,4 +181,5 @@ class SecretUnusableError(StageError):
         self.code = code  # type: ignore[misc]  # one class, a closed list of codes
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (SecretUnusableError, (self.name, self.code, self.message.split("' ", 1)[-1].removesuffix(".")))
+        why = self.message.split("' ", 1)[-1].removesuffix(".")
+        return (SecretUnusableError, (self.name, self.code, why), vars(self))

@@ -50,12 +50,19 @@ def run_stages(
 ) -> ChainResult:
     """The first `limit` documents that the stages give. Raises StageError and what `check_cancelled` raises."""
     _refuse_what_cannot_run(stages, context.secrets)
-    context = replace(context, check_cancelled=check_cancelled)
+    try:
+        return _run_all(stages, inputs, replace(context, check_cancelled=check_cancelled), limit)
+    except StageError as error:
+        error.spent = context.llm.charge
+        raise
+
+
+def _run_all(stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: StageContext, limit: int) -> ChainResult:
     documents = _first_documents(stages[0], context, limit)
     redactor = Redactor(context.secrets.values)
     statistics: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        check_cancelled()
+        context.check_cancelled()
         context.llm.begin_stage()
         started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
         output = _run_or_skip(stage, inputs, documents, context)

@@ -125,7 +125,7 @@ class JobDriver:
         except CallCancelledError:
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
         except StageError as error:
-            return self._stopped(watched) or _failed(error.code, error.message)
+            return self._stopped(watched) or _failed(error.code, error.message, error.spent)
         except UnavailableError as error:
             log.warning("job.handed_back", error=error.message)
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="unavailable")
@@ -173,8 +173,8 @@ class JobDriver:
         lease.announced(events)
 
 
-def _failed(code: str, message: str) -> Decision:
-    return Decision(JobState.FAILED, error=JobError(code, message))
+def _failed(code: str, message: str, charge: int = 0) -> Decision:
+    return Decision(JobState.FAILED, charge=charge, error=JobError(code, message))
 
 
 def _backoff(attempts: int) -> timedelta:

@@ -30,7 +30,7 @@ class LlmError(StageError):
         """seconds that the provider asks to wait; None when it does not say"""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (LlmError, (self.failure, self.message, self.retry_after))
+        return (LlmError, (self.failure, self.message, self.retry_after), vars(self))
 
     @property
     def may_pass(self) -> bool:

@@ -120,6 +120,18 @@ def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> N
     assert PLATFORM_KEY not in str(shown)
 
 
+def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(stack: Stack) -> None:
+    before = stack.tenant.services.ledger.balance(stack.tenant.scope)
+    fails = {"stage_id": "json_transform", "parameters": {"template": "{{ DOC.missing }}", "fail_on_error": True}}
+    job = stack.execute(ENRICH, fails)
+    assert job.decision
+    assert job.decision.error
+    assert (job.state, job.decision.error.code) == (JobState.FAILED, "stage_failed")
+    assert job.decision.charge == NOTES * llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    after = stack.tenant.services.ledger.balance(stack.tenant.scope)
+    assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
+
+
 def test_the_seed_page_without_its_secret_fails_free_of_charge_and_asks_nobody(stack: Stack) -> None:
     job = stack.execute(LLM_STAGE)
     assert job.decision
