@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Integer, Moment, Query, View
+from api.schemas.fields import POINT_ALLOWED, Answer, Body, Moment, Query, View
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment
@@ -41,7 +41,7 @@ _Description = Annotated[str, StringConstraints(max_length=500)]
 _Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], Field(max_length=50)]
 _Cidrs = Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=50)]
 _Permissions = Annotated[list[Annotated[Permission, Field(strict=False)]], Field(min_length=1, max_length=4)]
-_PerMinute = Annotated[Integer, Field(ge=1, le=1_000_000)]
+_PerMinute = Annotated[int, Field(ge=1, le=1_000_000), POINT_ALLOWED]
 
 
 class ScopeBody(Body):
@@ -97,7 +97,7 @@ class KeyChanges(Body):
 class RotateBody(Body):
     """POST …/rotate"""
 
-    grace_seconds: Annotated[Integer, Field(ge=0, le=int(GRACE_MAX.total_seconds()))] = 0
+    grace_seconds: Annotated[int, Field(ge=0, le=int(GRACE_MAX.total_seconds())), POINT_ALLOWED] = 0
     """How long the old key goes on working, never beyond its own end."""
 
 

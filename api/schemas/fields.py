@@ -90,8 +90,8 @@ def _to_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_to_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
-Integer = Annotated[int, BeforeValidator(_without_a_point)]
-"""A whole number of a body. JSON makes no difference between 2 and 2.0."""
+POINT_ALLOWED = BeforeValidator(_without_a_point)
+"""For whole numbers in bodies, behind their bounds: JSON makes no difference between 2 and 2.0."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import Answer, Body, Email, FreeForm, Integer, ShortText, View
+from api.schemas.fields import POINT_ALLOWED, Answer, Body, Email, FreeForm, ShortText, View
 from config.plans import PlanLimits
 from core.credits.entry import Balance
 from core.credits.prices import pending_credits, whole_credits
@@ -20,7 +20,7 @@ AccountType = Literal["build", "scale", "enterprise", "free", "pro", "team"]
 _ACCOUNT_TYPES: dict[str, AccountType] = {name: name for name in get_args(AccountType)}
 """The published plans; a plan of the operator's own is shown as `enterprise`."""
 
-_PerMinute = Annotated[Integer, Field(ge=1, le=1_000_000)]
+_PerMinute = Annotated[int, Field(ge=1, le=1_000_000), POINT_ALLOWED]
 _SecretName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 

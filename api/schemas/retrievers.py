@@ -8,12 +8,12 @@ from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringCons
 
 from api.call import validated
 from api.schemas.fields import (
+    POINT_ALLOWED,
     Answer,
     Body,
     Description,
     FreeForm,
     Identifier,
-    Integer,
     Number,
     ShortText,
     View,
@@ -115,7 +115,7 @@ class ExecuteBody(Body):
     """One execution. What is published and not available yet is refused when it would change the answer."""
 
     inputs: FreeForm = Field(default_factory=dict)
-    limit: Integer | None = Field(default=None, ge=1, le=MAX_DOCUMENTS)
+    limit: Annotated[int, Field(ge=1, le=MAX_DOCUMENTS), POINT_ALLOWED] | None = None
     pagination: dict[str, Any] | None = None
     filters: dict[str, Any] | None = None
     target_collection_id: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from api.schemas.fields import Answer, Body, Identifier, Integer, Moment, View
+from api.schemas.fields import POINT_ALLOWED, Answer, Body, Identifier, Moment, View
 from core.vault.access import AccessPattern
 from core.vault.secret import (
     MAX_VALUE_BYTES,
@@ -82,7 +82,7 @@ class SecretChanges(Body):
 class RollbackBody(Body):
     """POST /v1/organizations/secrets/{secret_name}/rollback"""
 
-    version: Annotated[Integer, Field(ge=1)]
+    version: Annotated[int, Field(ge=1), POINT_ALLOWED]
     """The version whose value comes back."""
 
 

@@ -192,6 +192,8 @@ class Supervisor:
             log.warning("service.killed", service=service.name, pids=[process.pid for process in rest])
             child.popen.kill()
             kill_all(rest)
+            # until somebody asks how it ended, it stays a zombie
+            child.popen.wait()
         log.info("service.stopped", service=service.name)
 
     def _write_processes(self) -> None:

@@ -124,6 +124,7 @@ def test_paging_that_an_execution_does_not_have_is_refused(paging: dict[str, Any
 
 def test_a_whole_number_may_be_written_with_a_point_and_no_other_may() -> None:
     assert validated(RollbackBody, {"version": 3.0}).version == 3
+    assert RollbackBody.model_json_schema()["properties"]["version"]["minimum"] == 1
     for refused in (3.5, "3", True, None, 0.0):
         with pytest.raises(ValidationFailedError):
             validated(RollbackBody, {"version": refused})
