@@ -27,7 +27,7 @@ from tests.servers import free_port, redis_server
 from tests.tenants import new_key
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = int(os.environ.get("KEYSTAGE_FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("KEYSTAGE_FUZZ_EXAMPLES", "10"))
 SEED = os.environ.get("KEYSTAGE_FUZZ_SEED", "1")
 PHASES = os.environ.get("KEYSTAGE_FUZZ_PHASES", "examples,fuzzing")
 _READY_SECONDS = 30.0
