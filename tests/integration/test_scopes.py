@@ -106,6 +106,30 @@ def test_a_scope_on_a_namespace_reaches_what_is_in_it_and_nothing_of_the_organiz
     assert inside.call("PATCH", "/v1/namespaces/second", {}, X_Namespace="").status_code == 403
 
 
+def test_a_scope_on_the_organization_covers_it_by_its_id(tenant: Tenant) -> None:
+    for named, status in ((tenant.organization_id, 200), (random_id(Prefix.ORGANIZATION), 403)):
+        scoped = _with(tenant, Scope(ResourceType.ORGANIZATION, named), permission=Permission.READ)
+        assert scoped.get("/v1/organizations").status_code == status
+
+
+def test_a_scope_on_a_namespace_covers_what_is_asked_of_the_one_that_is_sent(tenant: Tenant) -> None:
+    other = tenant.created("/v1/namespaces", {"namespace_name": "other"})["namespace_id"]
+    for named in (tenant.scope.namespace_id, "default"):
+        scoped = _with(tenant, Scope(ResourceType.NAMESPACE, named), permission=Permission.READ)
+        summaries = [
+            scoped.get("/v1/analytics/usage/summary", X_Namespace=sent).status_code
+            for sent in (tenant.scope.namespace_id, "default", other, "other")
+        ]
+        assert summaries == [200, 200, 403, 403], named
+
+
+def test_a_scope_of_another_type_does_not_keep_a_name_from_being_looked_up(tenant: Tenant) -> None:
+    bucket = tenant.created("/v1/buckets", BUCKET)["bucket_id"]
+    scopes = (Scope(ResourceType.COLLECTION, "*"), Scope(ResourceType.BUCKET, bucket))
+    scoped = _with(tenant, *scopes, permission=Permission.READ)
+    assert scoped.get("/v1/buckets/papers").status_code == 200
+
+
 def test_a_default_credential_is_a_secret_that_the_key_may_read(tenant: Tenant) -> None:
     organization = Scope(ResourceType.ORGANIZATION, "*")
     blind = _with(tenant, organization)
