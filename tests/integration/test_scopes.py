@@ -130,6 +130,14 @@ def test_a_scope_of_another_type_does_not_keep_a_name_from_being_looked_up(tenan
     assert scoped.get("/v1/buckets/papers").status_code == 200
 
 
+def test_a_body_names_no_collection_out_of_scope_whether_it_is_there_or_not(tenant: Tenant) -> None:
+    corpus(tenant)
+    scoped = _with(tenant, Scope(ResourceType.RETRIEVER, "*"))
+    for named in ("chunks", "absent"):
+        answer = scoped.post("/v1/retrievers", {**retriever_body(), "collection_identifiers": [named]})
+        assert answer.status_code == 403, named
+
+
 def test_a_default_credential_is_a_secret_that_the_key_may_read(tenant: Tenant) -> None:
     organization = Scope(ResourceType.ORGANIZATION, "*")
     blind = _with(tenant, organization)

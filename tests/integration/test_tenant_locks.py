@@ -99,9 +99,9 @@ def test_one_idempotency_key_of_two_tenants_is_two_requests(new_tenant: Callable
 
 
 def test_the_signal_of_a_jobs_end_is_its_namespaces_own(tenant: Tenant) -> None:
-    redis = tenant.services.redis
-    tell_waiting(redis, "ns_1", "task_1")
-    assert redis.exists(job_done_key("ns_1", "task_1"))
+    redis, job_id = tenant.services.redis, random_id(Prefix.TASK)
+    tell_waiting(redis, "ns_1", job_id)
+    assert redis.exists(job_done_key("ns_1", job_id))
     tenant.created("/v1/retrievers", retriever_body())
     task = tenant.post("/v1/retrievers/answers/execute", {"inputs": {"query": "?"}}, Prefer="respond-async").get_json()
     tell_waiting(redis, tenant.scope.namespace_id, task["task_id"])

@@ -13,6 +13,8 @@ def _locks(*names: str) -> tuple[str, ...]:
 
 
 _SCOPED = "tests/integration/test_scopes.py"
+_SECRETS = "tests/integration/test_secrets_api.py"
+_USAGE = "tests/integration/test_usage.py"
 _REMEMBERED = "two_organizations_with_namespaces_and_retrievers_of_one_name_get_their_own"
 _NARROWED = "tasks_are_narrowed_by_the_namespace"
 _SCOPES = (
@@ -27,6 +29,8 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api/admission.py", (f"{_NAMESPACES}::test_header_path_query_and_body_may_not_disagree", _LOCKS)),
     ("api/dispatch.py", (f"{_NAMESPACES}::test_header_path_query_and_body_may_not_disagree", _LOCKS)),
     ("api/schemas/", (_RESOURCES, _LOCKS)),
+    ("api/routes/secrets.py", (_SECRETS,)),
+    ("api/routes/retrievers.py", (_SCOPED, _LOCKS, _SECRETS)),
     ("api/", (_LOCKS, _SCOPED, _NAMESPACES)),
     (
         "core/audit/",
@@ -42,11 +46,13 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
         "core/collections/",
         ("tests/integration/test_scopes.py::test_a_list_of_documents_shows_the_documents_of_the_scope",),
     ),
+    ("core/credits/usage.py", (_USAGE,)),
     ("core/credits/", _locks("each_ledger_notes_its_own_head")),
     ("core/idempotency/", ("tests/unit/idempotency", *_locks("one_idempotency_key_of_two_tenants_is_two_requests"))),
     ("core/jobs/doorbell.py", ("tests/contract/test_doorbell.py",)),
     ("core/jobs/waiting.py", _locks("the_signal_of_a_jobs_end_is_its_namespaces_own")),
-    ("core/jobs/", ("tests/contract/test_jobs.py", *_locks(_NARROWED))),
+    ("core/jobs/job.py", ("tests/contract/test_jobs.py", _USAGE)),
+    ("core/jobs/", ("tests/contract/test_jobs.py", *_locks(_NARROWED), _SCOPED)),
     (
         "core/limits/",
         _locks(
@@ -63,7 +69,7 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("core/storage/scope.py", (_HANDLES,)),
     ("core/storage/vectors/", ("tests/unit/storage/test_vectors.py", "tests/contract/test_vectors.py")),
     ("core/tenancy/permissions.py", ("tests/unit/tenancy/test_permissions.py",)),
-    ("core/tenancy/api_key.py", ("tests/unit/tenancy/test_permissions.py",)),
+    ("core/tenancy/api_key.py", ("tests/unit/tenancy/test_permissions.py", _SCOPED)),
     (
         "core/tenancy/tenant_cache.py",
         _locks(
