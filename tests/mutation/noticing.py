@@ -83,6 +83,7 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
         _locks("lists_of_users_and_keys_show_what_is_selected", "changes_of_keys_meet_in_their_own_organization"),
     ),
     ("core/tenancy/organization_store.py", _locks("a_change_of_one_organization_changes_no_other")),
+    ("core/tenancy/removal.py", (_SECRETS,)),
     ("core/tenancy/", (_LOCKS, _NAMESPACES)),
     ("core/vault/kek", ("tests/contract/test_key_encryption.py",)),
     (
