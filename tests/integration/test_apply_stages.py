@@ -214,6 +214,11 @@ def test_json_transform_replaces_documents_and_keeps_their_ids() -> None:
     assert output.documents[2] == {"document_id": "doc_2", "collection_id": "col_1", "title": "Text 2", "big": True}
 
 
+def test_a_template_is_told_its_own_namespace() -> None:
+    [made] = run("json_transform", {"template": '{"n": "{{ CONTEXT.namespace_id }}"}'}, DOCUMENTS[:1]).documents
+    assert made["n"] == "ns_1"
+
+
 def test_all_documents_together_have_a_limit_too() -> None:
     documents = [{"document_id": f"doc_{number}", "text": ""} for number in range(70)]
     output = run("json_transform", {"template": '{"a": "{{ \'x\' * 1000000 }}"}'}, documents)

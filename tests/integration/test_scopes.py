@@ -133,8 +133,9 @@ def test_a_scope_of_another_type_does_not_keep_a_name_from_being_looked_up(tenan
 def test_a_body_names_no_collection_out_of_scope_whether_it_is_there_or_not(tenant: Tenant) -> None:
     corpus(tenant)
     scoped = _with(tenant, Scope(ResourceType.RETRIEVER, "*"))
-    for named in ("chunks", "absent"):
-        answer = scoped.post("/v1/retrievers", {**retriever_body(), "collection_identifiers": [named]})
+    seeing = _with(tenant, Scope(ResourceType.RETRIEVER, "*"), Scope(ResourceType.COLLECTION, "chunks"))
+    for caller, named in ((scoped, ["chunks"]), (scoped, ["absent"]), (seeing, ["chunks", "absent"])):
+        answer = caller.post("/v1/retrievers", {**retriever_body(), "collection_identifiers": named})
         assert answer.status_code == 403, named
 
 

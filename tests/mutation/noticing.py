@@ -104,6 +104,7 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
             *_locks("deliveries_are_narrowed_by_the_namespace"),
         ),
     ),
+    ("pipelines/template_values.py", ("tests/integration/test_apply_stages.py",)),
     ("pipelines/stage.py", ("tests/integration/test_pipelines.py",)),
     ("pipelines/", ("tests/unit/pipelines/test_call_names.py", "tests/integration/test_pipelines.py")),
     ("workers/dispatcher.py", ("tests/unit/workers",)),
