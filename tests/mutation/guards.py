@@ -393,7 +393,7 @@ GUARDS = (
         "pipelines/llm/access.py",
         "return _Key(self._secrets.meant_by(choice.api_key).for_host(host), is_own=True)",
         "pass",
-        "tests/integration/test_llm_stages.py",
+        "tests/integration/test_llm_providers.py",
     ),
     Guard(
         "vault: the envelope is compared after decryption",
