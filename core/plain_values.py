@@ -1,7 +1,8 @@
 """Values from outside that become part of a document: what no store or wire can hold is mended, or refused. Pure."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from core.errors import StageError
 
@@ -9,6 +10,18 @@ MOST_DEPTH = 64
 """Levels of one value: a document around it has a few more, and a database takes a hundred."""
 _INT64 = 2**63
 _REFERENCE = frozenset({"$ref", "$id"})
+
+
+def parsed(text: str | bytes) -> Any:
+    """The JSON value that a text is, NaN and Infinity refused. Raises ValueError for what is none, or is too deep."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def plain_text(text: str) -> str:

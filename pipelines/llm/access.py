@@ -148,12 +148,14 @@ class _Paid:
 
 def _estimated(request: LlmRequest, answer: Completion) -> Usage:
     """What a call used whose provider does not say it, as some that speak OpenAI's protocol do not."""
-    read = len(request.prompt.encode()) + len(request.system.encode())
     written = len(answer.text.encode("utf-8", "replace"))
-    return Usage(1, -(-read // _BYTES_PER_TOKEN), -(-written // _BYTES_PER_TOKEN))
+    return Usage(1, -(-_bytes_read(request) // _BYTES_PER_TOKEN), -(-written // _BYTES_PER_TOKEN))
 
 
 def likely_tokens(request: LlmRequest) -> int:
     """The most tokens that a call is expected to use: what it reads, by its bytes, and all that it may write."""
-    read = len(request.prompt.encode()) + len(request.system.encode())
-    return read // _BYTES_PER_TOKEN + _TOKENS_AROUND + request.max_tokens
+    return _bytes_read(request) // _BYTES_PER_TOKEN + _TOKENS_AROUND + request.max_tokens
+
+
+def _bytes_read(request: LlmRequest) -> int:
+    return len(request.prompt.encode()) + len(request.system.encode())

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from core.errors import StageError
-from core.plain_values import plain
+from core.plain_values import parsed, plain
 from pipelines.llm.errors import LlmError, LlmFailure
 from pipelines.llm.provider import Completion, LlmRequest
 
@@ -49,20 +49,16 @@ def structured(ask: Callable[[LlmRequest], Completion], request: LlmRequest) -> 
 
 def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
     try:
-        value = plain(json.loads(_unfenced(text), parse_constant=_refuse))
+        value = plain(parsed(_unfenced(text)))
     except StageError as error:
         return None, f"{error.message}."
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, "it is not JSON."
     first = next(iter(_Validator(schema).iter_errors(value)), None)
     if first is None:
         return value, None
     place = ".".join(str(part) for part in first.absolute_path) or "the whole"
     return None, f"{place} breaks the schema's rule {first.validator!r}."
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
 
 
 def _unfenced(text: str) -> str:

@@ -17,7 +17,7 @@ import httpx2
 from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.transport import outbound_client
 from core.errors import EgressDeniedError, PayloadTooLargeError, StageError, UnavailableError
-from core.plain_values import plain
+from core.plain_values import parsed, plain
 from core.retrievers.parameters_apply import ApiCall, Auth
 from core.templating.template import template
 from core.vault.references import reference_of
@@ -165,8 +165,8 @@ def _value(answer: Answer, path: str | None) -> Any:
     if answer.body.lstrip()[:1] in (b"[", b"{") and max(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ApiCallError(f"The service answered with more than {_MOST_VALUES} values.")
     try:
-        value = json.loads(answer.body, parse_constant=_refuse) if answer.body else None
-    except (ValueError, RecursionError):
+        value = parsed(answer.body) if answer.body else None
+    except ValueError:
         if path or "json" in answer.content_type.lower():
             raise ApiCallError("The service did not answer with JSON.") from None
         return answer.body.decode("utf-8", "replace")
@@ -175,10 +175,6 @@ def _value(answer: Answer, path: str | None) -> Any:
         return plain(found)
     except StageError as error:
         raise ApiCallError(f"The service's answer cannot be kept: {error.message}.") from None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
 
 
 def _at(value: Any, path: str | None) -> Any:

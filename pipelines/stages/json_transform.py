@@ -1,10 +1,7 @@
 """`json_transform`: replaces each document by the JSON object that a template renders."""
 
-import json
-from typing import Any
-
 from core.errors import StageError
-from core.plain_values import plain
+from core.plain_values import parsed, plain
 from core.retrievers.parameters_apply import JsonTransform
 from core.templating.template import template
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
@@ -31,8 +28,8 @@ def _transformed(document: Document, stage: StageInput[JsonTransform], context: 
     text = template(stage.parameters.template).render(values_for(stage, context, document))
     context.room.take(len(text))
     try:
-        value: Any = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        value = parsed(text)
+    except ValueError:
         raise StageError("json_transform: the template did not render JSON.") from None
     if not isinstance(value, dict):
         raise StageError("json_transform: the template must render a JSON object.")
@@ -43,7 +40,3 @@ def _transformed(document: Document, stage: StageInput[JsonTransform], context: 
     # later stages and clients find a document by its ids, whatever else the template left out
     ids = {name: document[name] for name in ("document_id", "collection_id") if name in document}
     return {**ids, **value}
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
