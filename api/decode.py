@@ -51,11 +51,11 @@ def decode_body(
     return value
 
 
-def decode_query(parameters: Mapping[str, str]) -> dict[str, str]:
+def decode_query(parameters: Mapping[str, str]) -> Mapping[str, str]:
     """A query's parameters. Raises ValidationFailedError, with its name, for one that no store may see."""
     for name, text in parameters.items():
         _check_text(text, (name,), USUAL.text_bytes)
-    return dict(parameters)
+    return parameters
 
 
 def _require_json(content_type: str | None, content_encoding: str | None) -> None:
