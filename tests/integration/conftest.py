@@ -4,7 +4,7 @@ import base64
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
@@ -18,6 +18,9 @@ from core.ids import Prefix, random_id
 from core.storage.scope import NamespaceScope
 from core.tenancy.permissions import Permission
 from tests.tenants import new_key
+
+if TYPE_CHECKING:
+    from tests.integration.model_world import Library, World
 
 _names = itertools.count()
 
@@ -108,3 +111,24 @@ def new_tenant(app: Flask, services: Services) -> Callable[..., Tenant]:
 def tenant(new_tenant: Callable[..., Tenant]) -> Tenant:
     """A tenant that nobody else uses."""
     return new_tenant()
+
+
+# the modules of stages and models are read by the few tests that need them
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Library]":
+    """Three documents, for tests of stages that ask models."""
+    from tests.integration.model_world import library
+
+    with library(tmp_path_factory.mktemp("vectors")) as filled:
+        yield filled
+
+
+@pytest.fixture
+def world(shelf: "Library") -> "Iterator[World]":
+    """These documents with a server of the test's own."""
+    from tests.integration.model_world import world_around
+
+    with world_around(shelf) as around:
+        yield around

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,9 @@ from tests.integration.model_world import (
     PLATFORM,
     PROVIDERS,
     VAULT,
-    Library,
     World,
     enrich,
-    library,
     limit_one,
-    world_around,
 )
 from tests.llm_provider import Asked, Reply, says
 
@@ -64,20 +60,6 @@ ODD_ANSWERS = [
     ).encode()
 ]
 """Answers in the shape of all three protocols, with one thing in them that none of them knows."""
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    """The documents, once."""
-    with library(tmp_path_factory.mktemp("vectors")) as filled:
-        yield filled
-
-
-@pytest.fixture
-def world(shelf: Library) -> Iterator[World]:
-    """The documents with a server of this test's own."""
-    with world_around(shelf) as around:
-        yield around
 
 
 def test_each_provider_gets_exactly_the_key_that_is_meant(

@@ -3,7 +3,6 @@ they cost."""
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,10 +20,8 @@ from tests.integration.model_world import (
     PROVIDERS,
     TEXTS,
     VAULT,
-    Library,
     World,
     enrich,
-    library,
     limit_one,
     world_around,
 )
@@ -36,20 +33,6 @@ SCHEMA = {
     "properties": {"topic": {"type": "string"}, "score": {"type": "integer"}},
     "required": ["topic"],
 }
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    """The documents, once."""
-    with library(tmp_path_factory.mktemp("vectors")) as filled:
-        yield filled
-
-
-@pytest.fixture
-def world(shelf: Library) -> Iterator[World]:
-    """The documents with a server of this test's own."""
-    with world_around(shelf) as around:
-        yield around
 
 
 def test_the_seed_pages_own_json_runs(world: World) -> None:
