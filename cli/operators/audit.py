@@ -6,15 +6,8 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from cli.operators.session import (
-    json_anyway_option,
-    json_option,
-    operator_session,
-    org_option,
-    org_or_all_option,
-    print_json,
-    show,
-)
+from cli.operators.options import json_anyway_option, json_option, org_option, org_or_all_option
+from cli.operators.session import operator_session, print_json, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.examination import Examination

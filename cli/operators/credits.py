@@ -4,16 +4,8 @@ import sys
 
 import click
 
-from cli.operators.session import (
-    json_anyway_option,
-    json_option,
-    operator_session,
-    org_option,
-    org_or_all_option,
-    print_json,
-    record,
-    show,
-)
+from cli.operators.options import json_anyway_option, json_option, org_option, org_or_all_option
+from cli.operators.session import operator_session, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.credits.entry import Entry

@@ -2,15 +2,8 @@
 
 import click
 
-from cli.operators.session import (
-    json_anyway_option,
-    json_option,
-    operator_session,
-    org_option,
-    print_json,
-    record,
-    show,
-)
+from cli.operators.options import json_anyway_option, json_option, org_option
+from cli.operators.session import operator_session, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.bootstrap import Services

@@ -1,5 +1,5 @@
-"""What operator commands share: the services of the located stack, `--json`, `--org`, errors in plain words, and the
-entry in the organization's audit log that says what was done. It does nothing by itself.
+"""What operator commands share: the services of the located stack, errors in plain words, and the entry in the
+organization's audit log that says what was done. It does nothing by itself.
 """
 
 import sys
@@ -18,11 +18,6 @@ from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
 from core.errors import KeystageError
 from core.storage.scope import OrganizationScope
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-json_anyway_option = click.option("--json", is_flag=True, expose_value=False, help="Changes nothing: it prints JSON.")
-org_option = click.option("--org", "organization_id", required=True, help="The organization's public id.")
-org_or_all_option = click.option("--org", "organization_id", help="One organization; all of them when left out.")
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import click
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
-from cli.operators.session import json_option, show
+from cli.operators.options import json_option
+from cli.operators.session import show
 from cli.stack.locate import stack_settings
 from config.settings import Settings, load_settings
 from core.errors import UnavailableError

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.operators.session import json_option, operator_session, org_option, org_or_all_option, print_json, record, show
+from cli.operators.options import json_option, org_option, org_or_all_option
+from cli.operators.session import operator_session, print_json, record, show
 from config.logging_setup import configure_logging
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus

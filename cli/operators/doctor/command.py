@@ -10,7 +10,8 @@ from pydantic_settings import SettingsError
 from cli.operators.doctor import network, operations, secrets
 from cli.operators.doctor.finding import Check, Result
 from cli.operators.doctor.installation import Installation, installation
-from cli.operators.session import json_option, show
+from cli.operators.options import json_option
+from cli.operators.session import show
 from cli.stack.locate import stack_settings
 from core.errors import KeystageError
 
