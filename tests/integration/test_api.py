@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from flask import Flask
 
 from api.app import build_app
 from api.registry import ROUTES, require_registered
+from config.plans import published_plans
 from core.bootstrap import Services, build_services
 from core.storage import mongo
 from core.tenancy.permissions import Permission
@@ -17,6 +19,19 @@ from tests.mongo_commands import MongoCommands
 from tests.tenants import new_key
 
 # Who may call -----------------------------------------------------------------------------------------
+
+
+def test_an_app_is_not_built_whose_plans_limit_a_route_that_is_not_there(services: Services) -> None:
+    plan = published_plans()["free"].model_copy(update={"routes": {"buckets.lsit": 1}})
+    wrong = services.settings.model_copy(update={"plans": {"free": plan}})
+    with pytest.raises(ValueError, match=r"buckets\.lsit"):
+        build_app(replace(services, settings=wrong))
+
+
+def test_a_query_may_not_hold_what_no_store_may_see(tenant: Tenant) -> None:
+    refused = tenant.get("/v1/organizations/audit/logs?resource_type=a%00b")
+    assert refused.status_code == 422
+    assert "resource_type: must not contain" in refused.get_json()["error"]["message"]
 
 
 def test_a_request_without_a_valid_key_is_refused_the_same_way_whatever_is_wrong(tenant: Tenant) -> None:
