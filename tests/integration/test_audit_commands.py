@@ -138,3 +138,16 @@ def test_what_the_operator_does_is_in_the_organizations_log(services: Services) 
         ("task_retried", "success"),
     ]
     assert made["api_key"] not in str(entries)
+
+
+def test_no_organization_is_left_out_however_many_there_are(
+    services: Services, database: Database[Document], organization: Organization
+) -> None:
+    whole = database["organizations"].find_one({"_id": organization.internal_id})
+    assert whole
+    ids = [(random_id(Prefix.INTERNAL), random_id(Prefix.ORGANIZATION)) for _ in range(1_000)]
+    database["organizations"].insert_many(
+        {**whole, "_id": internal_id, "internal_id": internal_id, "organization_id": public_id}
+        for internal_id, public_id in ids
+    )
+    assert len(services.organizations.list()) == 1_001
