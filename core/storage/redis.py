@@ -1,6 +1,7 @@
 """The Redis client and every key it may hold, named in one place. Never the truth: losing Redis costs time only."""
 
 import asyncio
+from contextlib import suppress
 from ssl import CERT_REQUIRED
 from typing import Any
 
@@ -121,5 +122,9 @@ class DeliverySignal:
     async def close(self) -> None:
         """Close the connection."""
         if self._subscription is not None:
+            if connection := self._subscription.connection:
+                with suppress(RedisError, OSError):
+                    # the subscription would not wait for it, and over TLS the last word takes a moment
+                    await connection.disconnect()
             await self._subscription.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         await self._redis.aclose()
