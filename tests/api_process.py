@@ -14,10 +14,9 @@ import httpx
 
 from config.settings import Settings
 from core.bootstrap import Services, build_services
-from core.ids import Prefix, random_id
 from core.storage.scope import NamespaceScope
 from core.tenancy.permissions import Permission
-from tests.servers import free_port
+from tests.servers import free_port, own_database
 from tests.stack import wait_until
 from tests.tenants import new_key
 
@@ -77,7 +76,7 @@ def site(mongo_url: str, redis_url: str, data: Path, count: int = 1, **settings:
     """`count` API processes with these settings on a fresh database."""
     environment = {
         "data": data,
-        "mongo_url": mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        "mongo_url": own_database(mongo_url),
         "redis_url": redis_url,
         "vault_keys": _KEY,
         "key_peppers": _KEY,

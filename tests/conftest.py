@@ -15,7 +15,7 @@ from core.storage.mongo import Document, connect
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
 from tests.command_oracle import OwnCommandLog, logged, violations
-from tests.servers import mongo_server, redis_server
+from tests.servers import mongo_server, own_database, redis_server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,7 +52,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def database(mongo_url: str) -> Iterator[Database[Document]]:
     """A database of this test's own, with the whole schema."""
-    own_url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
+    own_url = own_database(mongo_url)
     database = connect(own_url)
     create_schema(database)
     yield database

@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,9 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
+
+from cli.stack.engine import Engine, engine_command, engine_url
+from core.ids import Prefix, random_id
 
 _READY_SECONDS = 30.0
 
@@ -43,19 +45,9 @@ def mongo_server(
     `client_options` are what a client needs to be answered, where `more_options` ask for something.
     """
     port = port or free_port()
-    program = Path(sys.executable).parent / "secantusd-py"
-    options = [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--storage-path",
-        str(directory),
-        "--sync-on-commit",
-        *more_options,
-    ]
-    with _running([str(program), *options]) as process:
-        url = f"mongodb://127.0.0.1:{port}/keystage"
+    command = engine_command(Engine.SECANTUSD_PY, port, directory)
+    with _running([*command, *more_options]) as process:
+        url = engine_url(Engine.SECANTUSD_PY, port)
 
         def answers() -> bool:
             with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=200, **client_options) as client:
@@ -67,6 +59,11 @@ def mongo_server(
 
         _wait_until(answers, process)
         yield Server(url, process)
+
+
+def own_database(mongo_url: str, name: str | None = None) -> str:
+    """The URL of another database of the same server: of a fresh one, unless it is named."""
+    return mongo_url.replace("/keystage?", f"/{name or random_id(Prefix.REQUEST)}?")
 
 
 @contextmanager

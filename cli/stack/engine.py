@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from cli.stack.layout import DataDirectory, read_json, write_json
+from cli.stack.ports import LOCALHOST
 from config.settings import Settings
 from core.errors import UnavailableError
 
@@ -45,6 +46,14 @@ def program(engine: Engine) -> str | None:
     """The path of the engine's program, or None when this machine does not have it."""
     beside_python = Path(sys.executable).parent
     return shutil.which(engine) or shutil.which(engine, path=str(beside_python))
+
+
+def engine_url(engine: Engine, port: int) -> str:
+    """Where clients reach the engine on this machine."""
+    # directly: the server names itself as the only member of its replica set
+    url = f"mongodb://{LOCALHOST}:{port}/keystage?directConnection=true"
+    # docs/decisions/0010: it looks through the last 10,000 retryable writes at each one, and a restart forgets them
+    return f"{url}&retryWrites=false" if engine is Engine.SECANTUSD_PY else url
 
 
 def engine_command(engine: Engine, port: int, data: Path) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack.engine import Engine, choose_engine
+from cli.stack.engine import Engine, choose_engine, engine_url
 from cli.stack.keys import own_keys, signing_keys, variable
 from cli.stack.layout import DataDirectory
 from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
@@ -51,7 +51,7 @@ def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
     embedded = [name for setting, name in _URL_SETTINGS.items() if setting not in settings.model_fields_set]
     engine = choose_engine(layout, settings) if "mongo" in embedded else None
     ports = _ports(settings, layout, embedded, engine)
-    addresses = _addresses(settings, ports)
+    addresses = _addresses(settings, ports, engine)
     signing = signing_keys(layout, settings)
     environment = _environment(settings, layout, addresses, ports) | signing.of_everybody
     backends = _backends(layout, engine, ports, addresses, environment)
@@ -69,10 +69,9 @@ def _ports(settings: Settings, layout: DataDirectory, embedded: Sequence[str], e
     return choose_ports(layout, names, asked, hosts={"api": settings.api_host})
 
 
-def _addresses(settings: Settings, ports: Mapping[str, int]) -> ReadyLine:
+def _addresses(settings: Settings, ports: Mapping[str, int], engine: Engine | None) -> ReadyLine:
     host = LOCALHOST if settings.api_host in _EVERY_INTERFACE else settings.api_host
-    # directly: the server names itself as the only member of its replica set
-    mongo_url = f"mongodb://{LOCALHOST}:{ports['mongo']}/keystage?directConnection=true" if "mongo" in ports else None
+    mongo_url = engine_url(engine, ports["mongo"]) if engine else None
     redis_url = f"redis://{LOCALHOST}:{ports['redis']}/0" if "redis" in ports else None
     ray_address = f"{LOCALHOST}:{ports['ray']}" if "ray" in ports else None
     scheme = "https" if settings.api_tls_cert_file else "http"

@@ -1,8 +1,12 @@
-"""Reads entries newest first by bounded windows of time, each on the index that serves the filter. It never writes."""
+"""Reads entries newest first by bounded windows of time, each on the index that serves the filter. It never writes.
+
+A window's lower end is exclusive: where an index descends and has a field after the time, the embedded database leaves
+an inclusive one out.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from core.audit.entry import AuditEntry
 from core.clock import now
@@ -12,8 +16,8 @@ from core.storage.paging import BEGINNING, CLOCK_DIFFERENCE, WINDOWS
 
 MAX_SKIP = 10_000
 MAX_LIMIT = 1000
-_INDEXED = ("resource_id", "actor_id", "action", "resource_type")
-"""Filters with an index of their own, the most selective first."""
+_TICK = timedelta(milliseconds=1)
+"""Between two stored times."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,8 @@ class LogFilter:
     @property
     def between(self) -> dict[str, datetime]:
         """The condition on the time; empty when any will do."""
-        given = {"$gte": self.start, "$lte": self.end}
+        given = {"$gt": _just_before(self.start) if self.start else None, "$lte": self.end}
         return {operator: moment for operator, moment in given.items() if moment is not None}
-
-    @property
-    def index(self) -> str:
-        """The index to read by."""
-        chosen = next((name for name in _INDEXED if getattr(self, name) is not None), None)
-        return "_".join(["internal_id_1", *([f"{chosen}_1"] if chosen else []), "at_-1_seq_-1"])
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def read_newest(log: ScopedCollection, wanted: LogFilter, count: int) -> list[Do
     """The newest `count` entries that are asked for."""
     rows: list[Document] = []
     for window in _windows(wanted):
-        found = log.find({**wanted.query, "at": window}).hint(wanted.index)
+        found = log.find({**wanted.query, "at": window})
         rows += found.sort([("at", -1), ("seq", -1)]).limit(count - len(rows))
         if len(rows) >= count:
             break
@@ -68,7 +66,7 @@ def read_newest(log: ScopedCollection, wanted: LogFilter, count: int) -> list[Do
 
 def _windows(wanted: LogFilter) -> Iterator[dict[str, datetime]]:
     latest = now() + CLOCK_DIFFERENCE
-    first = max(wanted.start or BEGINNING, BEGINNING)
+    first = _just_before(wanted.start or BEGINNING)
     before = min(wanted.end or latest, latest)
     upper = {"$lte": before}
     for length in WINDOWS:
@@ -77,5 +75,9 @@ def _windows(wanted: LogFilter) -> Iterator[dict[str, datetime]]:
         before -= length
         yield {"$gt": before, **upper}
         upper = {"$lte": before}
-    if first <= before:
-        yield {"$gte": first, **upper}
+    if first < before:
+        yield {"$gt": first, **upper}
+
+
+def _just_before(moment: datetime) -> datetime:
+    return max(moment, BEGINNING) - _TICK

@@ -93,7 +93,7 @@ class AuditTrail:
         """Where the chain ends by its head, which a new chain gets here. None for a head that is gone or forged."""
         heads = self._handles.organization(scope)["audit_heads"]
         found = heads.find_one({"_id": scope.internal_id})
-        if found is None and not self.count(scope):
+        if found is None and self._handles.organization(scope)["audit"].find_one({}, {"_id": 1}) is None:
             try:
                 heads.insert_one(self._sealed_head(scope, NOTHING))
             except DuplicateKeyError:
@@ -160,7 +160,7 @@ class AuditTrail:
         """How many entries are stored."""
         asked = wanted or LogFilter()
         query = {**asked.query, **({"at": asked.between} if asked.between else {})}
-        return self._handles.organization(scope)["audit"].count(query, asked.index)
+        return self._handles.organization(scope)["audit"].count(query)
 
     # Evidence: what a check looks at, as it is stored -------------------------------------------------
 

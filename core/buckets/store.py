@@ -13,7 +13,7 @@ from core.storage.blobs import BlobStore
 from core.storage.failures import is_duplicate
 from core.storage.handles import Handles, NamespaceData, ScopedCollection
 from core.storage.mongo import Document
-from core.storage.paging import BY_AGE, Page, PageRequest, read_page
+from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
 from core.storage.selection import Selection, narrowed
 
@@ -73,7 +73,7 @@ class BucketStore:
 
     def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Bucket]:
         """Buckets, newest first, as far as `only` includes them."""
-        return read_page(self._buckets(scope), narrowed(only, "_id", "bucket_name"), request, index=BY_AGE).map(_bucket)
+        return read_page(self._buckets(scope), narrowed(only, "_id", "bucket_name"), request).map(_bucket)
 
     # Objects ----------------------------------------------------------------------------------------
 

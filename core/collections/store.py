@@ -11,7 +11,7 @@ from core.collections.collection import Collection, Document, ExtractorConfig
 from core.errors import AlreadyExistsError, NotFoundError
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document as Found
-from core.storage.paging import BY_AGE, Page, PageRequest, read_page
+from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
 from core.storage.selection import Selection, narrowed
 
@@ -67,9 +67,7 @@ class CollectionStore:
 
     def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Collection]:
         """Collections, newest first, as far as `only` includes them."""
-        return read_page(self._collections(scope), narrowed(only, "_id", "collection_name"), request, index=BY_AGE).map(
-            _collection
-        )
+        return read_page(self._collections(scope), narrowed(only, "_id", "collection_name"), request).map(_collection)
 
     def resolve(self, scope: NamespaceScope, ids_or_names: Sequence[str]) -> tuple[Sequence[Collection], Sequence[str]]:
         """The collections that these ids or names mean, in that order, and the ones that mean nothing."""
@@ -123,8 +121,7 @@ class CollectionStore:
     ) -> Page[Document]:
         """Documents of a collection, newest first, as far as `only` includes them."""
         query = {"collection_id": collection_id, **narrowed(only, "_id")}
-        index = "internal_id_1_namespace_id_1_collection_id_1_created_at_-1"
-        return read_page(self._documents(scope), query, request, index=index).map(_document)
+        return read_page(self._documents(scope), query, request).map(_document)
 
     def _collections(self, scope: NamespaceScope) -> ScopedCollection:
         return self._handles.namespace(scope)["collections"]

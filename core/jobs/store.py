@@ -71,7 +71,7 @@ class JobStore:
     ) -> list[Job]:
         """Jobs of the last `days`, newest first."""
         query = {"created_at": {"$gte": self._clock.now() - timedelta(days=days)}, **_narrowed(states, ())}
-        found = self._jobs(scope).find(query).sort("created_at", -1).hint(_by_age(scope)).limit(limit)
+        found = self._jobs(scope).find(query).sort("created_at", -1).limit(limit)
         return [job_from_document(item) for item in found]
 
     def page(
@@ -85,8 +85,7 @@ class JobStore:
     ) -> Page[Job]:
         """Jobs, newest first, a page at a time, as far as `only` includes them."""
         query = {**_narrowed(states, kinds), **narrowed(only, "_id")}
-        found = read_page(self._jobs(scope), query, request, index=_by_age(scope))
-        return found.map(job_from_document)
+        return read_page(self._jobs(scope), query, request).map(job_from_document)
 
     def find_many(self, scope: OrganizationScope, job_ids: Iterable[str]) -> dict[str, Job]:
         """Those of these jobs that were recorded, by id."""
@@ -118,19 +117,14 @@ class JobStore:
         query: dict[str, Any] = {"due_at": {"$gt": BEGINNING}, "kind": _CANCELLABLE}
         if not announcements:
             query["state"] = {"$nin": [state.value for state in FINAL_STATES]}
-        # what is owed at all is little, whatever the namespace holds
-        found = self._jobs(scope).find(query, {"_id": 1}).hint("due_at_1").limit(limit)
+        # read by `due_at`: what is owed at all is little, whatever the namespace holds
+        found = self._jobs(scope).find(query, {"_id": 1}).limit(limit)
         return [item["_id"] for item in found]
 
     def _jobs(self, scope: OrganizationScope) -> ScopedCollection:
         if isinstance(scope, NamespaceScope):
             return self._handles.namespace(scope)["jobs"]
         return self._handles.organization(scope)["jobs"]
-
-
-def _by_age(scope: OrganizationScope) -> str:
-    """The index of lists, named because the embedded database scans when a filter has a field beyond its index."""
-    return ("internal_id_1_namespace_id_1" if isinstance(scope, NamespaceScope) else "internal_id_1") + "_created_at_-1"
 
 
 def _narrowed(states: Iterable[JobState], kinds: Iterable[JobKind]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from core.retrievers.retriever import Retriever
 from core.retrievers.secret_places import secret_names
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
-from core.storage.paging import BY_AGE, Page, PageRequest, read_page
+from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope
 from core.storage.selection import Selection, narrowed
 
@@ -89,9 +89,7 @@ class RetrieverStore:
 
     def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Retriever]:
         """Retrievers, newest first, as far as `only` includes them."""
-        return read_page(self._retrievers(scope), narrowed(only, "_id", "retriever_name"), request, index=BY_AGE).map(
-            _retriever
-        )
+        return read_page(self._retrievers(scope), narrowed(only, "_id", "retriever_name"), request).map(_retriever)
 
     def using_secret(self, scope: NamespaceScope, secret_name: str) -> tuple[str, ...]:
         """The ids of the namespace's retrievers that name this secret, in order."""

@@ -62,10 +62,9 @@ class ScopedCollection:
         """All matches inside the scope; bound them with a window and a limit."""
         return self._collection.find(self._inside(query), projection, session=self._session)
 
-    def count(self, query: Mapping[str, Any], index: str | None = None) -> int:
-        """How many match inside the scope. `index` names the index to use, for a query with fields beyond it."""
-        hint = {"hint": index} if index else {}
-        return self._collection.count_documents(self._inside(query), session=self._session, **hint)
+    def count(self, query: Mapping[str, Any]) -> int:
+        """How many match inside the scope."""
+        return self._collection.count_documents(self._inside(query), session=self._session)
 
     def sums(self, query: Mapping[str, Any], of: str, by: Mapping[str, str]) -> list[Document]:
         """`count` and `sum` of the field `of` among the matches inside the scope, for each value of the fields `by`.

@@ -17,7 +17,6 @@ _OPTIONS: dict[str, Any] = {
     # a write counts once it is in the journal of a majority: design 5.1 measured the losses without
     "w": "majority",
     "journal": True,
-    "retryWrites": True,
     "serverSelectionTimeoutMS": 10_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 30_000,

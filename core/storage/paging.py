@@ -12,9 +12,6 @@ from core.storage.mongo import Document
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000
-BY_AGE = "internal_id_1_namespace_id_1_created_at_-1"
-"""The index of a namespace's lists, to be named where a query has more fields than it: the embedded database scans
-without."""
 WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 """How far back each look goes; the last one goes to the beginning."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -71,23 +68,13 @@ class _Position:
         return f"{int(self.before.timestamp() * 1000)}-{self.skip}-{self.seen}"
 
 
-def read_page(
-    collection: ScopedCollection,
-    query: Mapping[str, Any],
-    request: PageRequest,
-    projection: Mapping[str, Any] | None = None,
-    index: str | None = None,
-) -> Page[Document]:
-    """One page of the records that match `query`, by `created_at`. Raises ValidationFailedError for a bad cursor.
-
-    `index` names the index to use, for a query with fields beyond it.
-    """
+def read_page(collection: ScopedCollection, query: Mapping[str, Any], request: PageRequest) -> Page[Document]:
+    """One page of the records that match `query`, by `created_at`. Raises ValidationFailedError for a bad cursor."""
     start = _start(request)
     rows: list[Document] = []
     for window in _windows(start.before):
         wanted = start.skip + request.limit + 1 - len(rows)
-        found = collection.find({**query, "created_at": window}, projection)
-        found = found.hint(index) if index else found
+        found = collection.find({**query, "created_at": window})
         rows += found.sort([("created_at", -1), ("_id", -1)]).limit(wanted)
         if len(rows) > start.skip + request.limit:
             break

@@ -18,7 +18,6 @@ from core.tenancy.tenant import Environment
 from core.tenancy.user import Role, User, UserStatus
 
 _HINT_LENGTH = 4
-_BY_USER = "internal_id_1_user_id_1_revoked_at_1"
 _LAST_ADMIN = (
     "This is the organization's last full admin key, or the last that does not expire: create another one first, "
     "or rotate it."
@@ -116,8 +115,7 @@ class KeyStore:
         query = {"user_id": user.user_id, **narrowed(only, "_id", "name")}
         if not include_revoked:
             query["revoked_at"] = None
-        # the index is named because the embedded database scans when a filter has a field beyond its index
-        found = self._keys(scope).find(query).hint(_BY_USER)
+        found = self._keys(scope).find(query)
         return sorted(map(_api_key, found), key=lambda key: key.created_at, reverse=True)
 
     def update(

@@ -84,8 +84,7 @@ class NamespaceStore:
         query: Document = {"state": NamespaceState.ACTIVE.value, **narrowed(only, "_id", "name")}
         if environment:
             query["environment"] = environment.value
-        # the index is named because the embedded database scans when a filter has a field beyond its index
-        found = self._namespaces(scope).find(query).hint("internal_id_1_state_1")
+        found = self._namespaces(scope).find(query)
         return sorted(map(_namespace, found), key=lambda item: item.created_at, reverse=True)
 
     # Deletion ---------------------------------------------------------------------------------------

@@ -67,8 +67,7 @@ class UserStore:
 
     def list(self, scope: OrganizationScope, only: Selection | None = None) -> list[User]:
         """The organization's users, newest first, as far as `only` includes them: few enough to be read whole."""
-        # the index is named because the embedded database scans when a filter has a field beyond its index
-        found = self._users(scope).find(narrowed(only, "_id", "email")).hint("internal_id_1_email_1")
+        found = self._users(scope).find(narrowed(only, "_id", "email"))
         return sorted(map(_user, found), key=lambda user: user.created_at, reverse=True)
 
     def _users(self, scope: OrganizationScope) -> ScopedCollection:

@@ -116,7 +116,7 @@ class WebhookStore:
         query: dict[str, Any] = {"webhook_id": webhook_id, "created_at": {"$gte": now() - timedelta(days=90)}}
         if status:
             query["status"] = status.value
-        found = self._deliveries(scope).find(query).hint(_by_age(status)).sort("created_at", -1).limit(limit)
+        found = self._deliveries(scope).find(query).sort("created_at", -1).limit(limit)
         return [Delivery.from_document(item) for item in found]
 
     def page_deliveries(
@@ -130,7 +130,7 @@ class WebhookStore:
         """Deliveries to an endpoint, newest first, a page at a time; of one namespace when `scope` names one."""
         query = {"webhook_id": webhook_id}
         query |= {"status": status.value} if status else {}
-        return read_page(self._deliveries(scope), query, request, index=_by_age(status)).map(Delivery.from_document)
+        return read_page(self._deliveries(scope), query, request).map(Delivery.from_document)
 
     def get_delivery(self, scope: OrganizationScope, webhook_id: str, delivery_id: str) -> Delivery:
         """One delivery of an endpoint, in the namespace that `scope` may name. Raises NotFoundError."""
@@ -203,11 +203,6 @@ class WebhookStore:
         if isinstance(scope, NamespaceScope):
             return self._handles.namespace(scope)["deliveries"]
         return self._handles.organization(scope)["deliveries"]
-
-
-def _by_age(status: DeliveryStatus | None) -> str:
-    """The index of lists, named because the embedded database scans when a filter has a field beyond its index."""
-    return f"internal_id_1_webhook_id_1{'_status_1' if status else ''}_created_at_-1"
 
 
 def _settings_document(settings: EndpointSettings) -> dict[str, Any]:

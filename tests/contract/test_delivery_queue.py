@@ -14,6 +14,7 @@ from core.storage.mongo import Document, connect_async
 from core.storage.scope import NamespaceScope
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
+from tests.servers import own_database
 
 ID = "dlv_1"
 ANSWERED = Attempt(AttemptResult.DELIVERED, 200, 12.5)
@@ -37,7 +38,7 @@ def use(mongo_url: str, database: Database[Document], scope: NamespaceScope) -> 
 
     def run(work: Callable[[AsyncDatabase[Document]], Awaitable[None]]) -> None:
         async def connected() -> None:
-            own = connect_async(mongo_url.removesuffix("keystage") + database.name)
+            own = connect_async(own_database(mongo_url, database.name))
             try:
                 await work(own)
             finally:

@@ -20,6 +20,7 @@ from core.storage.handles import (
 from core.storage.mongo import Document, connect
 from core.storage.schema import SCHEMA, create_schema
 from core.storage.scope import NamespaceScope, OrganizationScope
+from tests.servers import own_database
 
 TOO_LARGE = {"_id": "a", "text": "x" * (17 * 1024 * 1024)}
 Field = Mapping[str, Any]
@@ -28,7 +29,7 @@ Field = Mapping[str, Any]
 @pytest.fixture(scope="module")
 def database(mongo_url: str) -> Iterator[Database[Document]]:
     """One database for all: each test has a tenant of its own."""
-    database = connect(mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST))
+    database = connect(own_database(mongo_url))
     create_schema(database)
     yield database
     database.client.close()

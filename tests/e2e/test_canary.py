@@ -13,7 +13,7 @@ import pipelines.chain
 import workers.secrets
 from config.settings import Settings
 from core.bootstrap import build_services
-from core.ids import Prefix, point_id, random_id
+from core.ids import point_id
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.edge import EdgeVectorStore
 from core.storage.vectors.store import Point
@@ -27,6 +27,7 @@ from tests.e2e.canary.story import SECRETS, Story
 from tests.e2e.canary.values import MARKS, Encoding, canary, forms
 from tests.llm_provider import LlmServer, llm_server
 from tests.receiver import TestReceiver, plain, receiver
+from tests.servers import own_database
 from tests.stack import RunningStack, processes_of, running_stack, stderr_file, stdout_file
 
 _CONTROL = "harmlessword" + os.urandom(6).hex()
@@ -94,7 +95,7 @@ def bench(mongo_url: str, redis_url: str, tmp_path: Path) -> Iterator[Bench]:
     """A worker without its stack, on a database of its own."""
     key = "k1:" + base64.urlsafe_b64encode(bytes(32)).decode()
     named: dict[str, Any] = dict.fromkeys(("vault_keys", "key_peppers", "audit_keys"), key)
-    own_url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
+    own_url = own_database(mongo_url)
     services = build_services(Settings(_env_file=None, data=tmp_path, mongo_url=own_url, redis_url=redis_url, **named))
     organization = services.organizations.create("Canaries", "c@example.com", "enterprise")
     scope = services.namespaces.create(organization.scope, "default").scope

@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 from api.app import build_app
 from config.settings import Settings
 from core.bootstrap import Services, build_services
-from core.ids import Prefix, random_id
 from core.storage.scope import NamespaceScope
 from core.tenancy.permissions import Permission
+from tests.servers import own_database
 from tests.tenants import new_key
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def services(
     key = "k1:" + base64.urlsafe_b64encode(bytes(32)).decode()
     usual: dict[str, Any] = {
         "data": tmp_path_factory.mktemp("data"),
-        "mongo_url": mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        "mongo_url": own_database(mongo_url),
         "redis_url": redis_url,
         "vault_keys": key,
         "key_peppers": key,

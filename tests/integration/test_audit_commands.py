@@ -24,6 +24,7 @@ from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope
 from core.tenancy.tenant import Organization
 from tests.audit_log import configured, record
+from tests.servers import own_database
 from workers.sweeper import Sweeper
 
 
@@ -33,7 +34,7 @@ def services(
 ) -> Iterator[Services]:
     """A deployment, which the commands find by their environment. The sweeper alone has the signing key."""
     key, signing_key = configured("k1", 1), configured("s1", 7)
-    url = mongo_url.removesuffix("keystage") + database.name
+    url = own_database(mongo_url, database.name)
     given = {
         "DATA": str(tmp_path),
         "MONGO_URL": url,

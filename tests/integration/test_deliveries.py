@@ -11,7 +11,6 @@ from standardwebhooks import Webhook
 
 from core.clock import now
 from core.errors import ConflictError
-from core.ids import Prefix, random_id
 from core.storage.mongo import Document, connect
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
@@ -19,12 +18,13 @@ from core.webhooks.delivery import DeliveryStatus
 from core.webhooks.signature import generate_secret
 from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
 from tests.receiver import plain, receiver, silent
+from tests.servers import own_database
 
 
 @pytest.fixture(scope="module")
 def database(mongo_url: str, redis_url: str) -> Iterator[Database[Document]]:
     """A database that a dispatcher works on; the tests keep apart by their tenants."""
-    own_url = mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST)
+    own_url = own_database(mongo_url)
     database = connect(own_url)
     create_schema(database)
     process = start_dispatcher(own_url, redis_url)

@@ -17,7 +17,7 @@ from core.webhooks.delivery import DeliveryStatus
 from core.webhooks.signature import generate_secret
 from tests.integration.dispatcher_bench import Bench, Process, bench_on, start_dispatcher, stop_dispatcher
 from tests.receiver import plain, receiver, silent
-from tests.servers import free_port
+from tests.servers import free_port, own_database
 
 Run = Callable[..., Process]
 
@@ -34,7 +34,7 @@ def run(database: Database[Document], mongo_url: str, redis_url: str) -> Iterato
     started: list[Process] = []
 
     def start(**settings: str) -> Process:
-        own_url = mongo_url.removesuffix("keystage") + database.name
+        own_url = own_database(mongo_url, database.name)
         started.append(start_dispatcher(own_url, settings.pop("redis_url", redis_url), **settings))
         return started[-1]
 

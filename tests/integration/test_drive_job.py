@@ -20,6 +20,7 @@ from core.storage.scope import NamespaceScope
 from core.webhooks import relay
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
+from tests.servers import own_database
 from workers.drive_job import JobDriver
 from workers.sweeper import Sweeper
 from workers.watch import LeaseWatch, Watched
@@ -53,7 +54,7 @@ def succeed(watched: Watched) -> Decision:
 def services(mongo_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
     settings = Settings(
         data=tmp_path,
-        mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        mongo_url=own_database(mongo_url),
         redis_url=redis_url,
         vault_keys=(KEY,),
         key_peppers=(KEY,),

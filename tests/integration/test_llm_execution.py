@@ -22,6 +22,7 @@ from tests.integration.conftest import Tenant
 from tests.llm_provider import INPUT_TOKENS, OUTPUT_TOKENS, LlmServer, llm_server
 from tests.ray_cluster import ray_head
 from tests.security_page import LLM_STAGE
+from tests.servers import own_database
 from tests.tenants import new_key
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
@@ -71,7 +72,7 @@ def stack(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
         settings = Settings(
             _env_file=None,
             data=Path(tmp_path_factory.mktemp("llm")),
-            mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+            mongo_url=own_database(mongo_url),
             redis_url=redis_url,
             ray_address=head.address,
             ray_auth_token=head.token,

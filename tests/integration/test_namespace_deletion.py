@@ -14,7 +14,7 @@ import pytest
 from api.app import build_app
 from config.settings import Settings
 from core.bootstrap import Services, build_services
-from core.ids import Prefix, random_id, webhook_id
+from core.ids import webhook_id
 from core.jobs.job import Job, JobKind, JobState
 from core.storage.scope import NamespaceScope
 from core.storage.vectors.store import collection_name
@@ -29,6 +29,7 @@ from tests.integration.conftest import Tenant
 from tests.integration.deletions import fill, left_in
 from tests.points import point_count
 from tests.ray_cluster import RayHead, ray_head
+from tests.servers import own_database
 from tests.tenants import new_key
 from workers.drive_job import Executor, JobDriver
 from workers.execution import RetrieverExecutor
@@ -88,7 +89,7 @@ def _settings(head: RayHead, mongo_url: str, redis_url: str, data: Path) -> Sett
     return Settings(
         _env_file=None,
         data=data,
-        mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        mongo_url=own_database(mongo_url),
         redis_url=redis_url,
         ray_address=head.address,
         ray_auth_token=head.token,

@@ -15,7 +15,6 @@ from api.app import build_app
 from config.settings import Settings
 from core.bootstrap import Services, build_services
 from core.credits.prices import OBJECT_EXTRACTED
-from core.ids import Prefix, random_id
 from core.jobs.job import JobKind, JobState
 from core.storage import mongo
 from core.tenancy.permissions import Permission
@@ -24,6 +23,7 @@ from tests.integration.conftest import Tenant
 from tests.mongo_commands import MongoCommands
 from tests.ray_cluster import ray_head
 from tests.redis_calls import calls_of
+from tests.servers import own_database
 from tests.tenants import new_key
 from workers.drive_job import Executor, JobDriver
 from workers.execution import RetrieverExecutor
@@ -61,7 +61,7 @@ def counted(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
         settings = Settings(
             _env_file=None,
             data=Path(tmp_path_factory.mktemp("round-trips")),
-            mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+            mongo_url=own_database(mongo_url),
             redis_url=redis_url,
             ray_address=head.address,
             ray_auth_token=head.token,

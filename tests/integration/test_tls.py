@@ -36,7 +36,7 @@ from core.storage.vectors.filters import EVERYTHING
 from core.storage.vectors.server import connect_qdrant
 from tests.certificates import Authority, Identity
 from tests.ray_cluster import ray_head
-from tests.servers import free_port, mongo_server, redis_server
+from tests.servers import free_port, mongo_server, own_database, redis_server
 from tests.stack import wait_until
 from tests.tls_proxy import server_context, tls_in_front_of
 from workers.worker import celery_app
@@ -347,7 +347,7 @@ def _settings(mongo_url: str, redis_url: str, directory: Path, server: Identity)
     return {
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "KEYSTAGE_DATA": str(directory),
-        "KEYSTAGE_MONGO_URL": mongo_url.removesuffix("keystage") + "tls",
+        "KEYSTAGE_MONGO_URL": own_database(mongo_url, "tls"),
         "KEYSTAGE_REDIS_URL": redis_url,
         "KEYSTAGE_VAULT_KEYS": key,
         "KEYSTAGE_KEY_PEPPERS": key,

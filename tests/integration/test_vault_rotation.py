@@ -36,6 +36,7 @@ from core.vault.secret import SecretLimits
 from core.vault.store import SecretStore
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
+from tests.servers import own_database
 
 ORGANIZATIONS = int(os.environ.get("KEYSTAGE_ROTATION_ORGANIZATIONS", "100"))
 FEW = 60
@@ -54,7 +55,7 @@ def services(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFa
     settings = Settings(
         _env_file=None,
         data=tmp_path_factory.mktemp("data"),
-        mongo_url=mongo_url.removesuffix("keystage") + random_id(Prefix.REQUEST),
+        mongo_url=own_database(mongo_url),
         redis_url=redis_url,
         vault_keys=f"{NEW},{OLD}",
         key_peppers=OTHER,
