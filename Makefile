@@ -14,7 +14,7 @@ FUZZ_PHASES := examples,coverage,fuzzing,stateful
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench rotate mutate mutate-tenancy fuzz chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate mutate-tenancy fuzz chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -65,9 +65,6 @@ up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 
 bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 	@$(BIN)/python -m benchmarks
-
-rotate: $(READY) ## rotate the keys of 1,000 organizations in use (minutes)
-	@KEYSTAGE_ROTATION_ORGANIZATIONS=1000 $(BIN)/pytest -q tests/integration/test_vault_rotation.py
 
 mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
 	@$(BIN)/python -m tests.mutation

@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-_BENCHMARKS = ("limits", "spine")
+_BENCHMARKS = ("embedded_database", "limits", "spine")
 _RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 

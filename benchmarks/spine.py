@@ -5,16 +5,15 @@ Timings differ between machines and moments: each is set beside a bare authentic
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.timing import median_ms
 from cli.demo.client import Client
 from cli.demo.private_stack import private_stack
 
@@ -34,8 +33,8 @@ def measure() -> dict[str, float]:
             retriever = _create_retriever(client, collection)
             execute = f"/v1/retrievers/{retriever}/execute"
             body = {"inputs": {"query": "note number seven"}}
-            get = _median_ms(lambda: client.get("/v1/namespaces"))
-            synchronous = _median_ms(lambda: client.post(execute, body))
+            get = median_ms(lambda: client.get("/v1/namespaces"), _CALLS)
+            synchronous = median_ms(lambda: client.post(execute, body), _CALLS)
             jobs_per_second = _jobs_per_second(client, execute, body)
     return {
         "get_ms_p50": get,
@@ -87,16 +86,6 @@ def _create_retriever(client: Client, collection: str) -> str:
         "stages": [{"stage_type": "filter", "stage_id": "feature_search", "parameters": {"searches": [search]}}],
     }
     return str(client.post("/v1/retrievers", retriever)["retriever_id"])
-
-
-def _median_ms(call: Callable[[], Any]) -> float:
-    call()
-    durations = []
-    for _ in range(_CALLS):
-        started = time.perf_counter()
-        call()
-        durations.append(time.perf_counter() - started)
-    return 1000 * statistics.median(durations)
 
 
 def _jobs_per_second(client: Client, execute: str, body: dict[str, Any]) -> float:

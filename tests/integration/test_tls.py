@@ -94,7 +94,7 @@ def guarded_mongo(
         "tlsCertificateKeyFile": str(client.both),
     }
     with mongo_server(data, more_options=options, **files) as running:
-        url = running.url.replace("//", "//keystage:pa55word@") + "?authSource=admin&directConnection=true"
+        url = running.url.replace("//", "//keystage:pa55word@") + "&authSource=admin"
         yield url, TlsFiles(authority.certificate, client.both, client.both)
 
 

@@ -38,7 +38,7 @@ from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from tests.servers import own_database
 
-ORGANIZATIONS = int(os.environ.get("KEYSTAGE_ROTATION_ORGANIZATIONS", "100"))
+ORGANIZATIONS = 1_000
 FEW = 60
 USES_A_SECOND = 20
 OLD, NEW, OTHER = (f"k{n}:{base64.urlsafe_b64encode(bytes([n]) * 32).decode()}" for n in (1, 2, 3))

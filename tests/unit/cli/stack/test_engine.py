@@ -1,13 +1,15 @@
 """The database engine of a stack: the best one installed at first, and never another one later."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cli.stack.engine import Engine, choose_engine, engine_command
+from cli.stack.engine import Engine, choose_engine, engine_command, engine_url
 from cli.stack.layout import DataDirectory
 from config.settings import Settings
 from core.errors import UnavailableError
+from core.storage.mongo import connect
 
 
 @pytest.fixture
@@ -70,3 +72,10 @@ def test_an_engine_that_is_not_installed_is_not_recorded(layout: DataDirectory, 
 
 def test_secantusdb_is_told_to_keep_what_it_acknowledged(layout: DataDirectory) -> None:
     assert "--sync-on-commit" in engine_command(Engine.SECANTUSD_PY, 27017, layout.mongo)
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_secantusdb_alone_is_sent_no_retryable_writes(engine: Engine) -> None:
+    """It sorts all that it remembers of them at each write, and forgets them where they would matter: decision 10."""
+    with closing(connect(engine_url(engine, 1)).client) as client:
+        assert client.options.retry_writes == (engine is not Engine.SECANTUSD_PY)
