@@ -80,6 +80,8 @@ def _run_all(stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: St
         }
         if output.exhausted:
             break
+    # a result that nobody waits for any more would be lost together with what it cost
+    context.check_cancelled()
     return ChainResult((documents or [])[:limit], statistics, context.llm.charge, output.exhausted)
 
 

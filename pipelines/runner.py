@@ -33,6 +33,8 @@ _MOST_SECRET_BYTES = 8 * 1024 * 1024
 _HEALTH_SECONDS = 4.0
 _SELF_TEST_SECONDS = 60.0
 _PROBE_INTERVAL_SECONDS = 2.0
+_STOP_SECONDS = 3.0
+"""A chain looks ten times a second whether it is to stop, but not within an embedding or a template."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Runner:
         """Run a retriever's stored stages in one call, which Ray shows as namespace:job:stage+stage.
 
         The secrets go as direct arguments of this call, never by `ray.put`; `llm_budget` (milli-credits) is what the
-        job's hold leaves for models that are asked with the platform's key.
+        job's hold leaves for models that are asked with the platform's key. A StageError, CallCancelledError among
+        them, says what of it was `spent`.
         """
         if sum(len(value.encode()) for value in secrets.values) > _MOST_SECRET_BYTES:
             raise StageError(f"The secrets of one execution may have {_MOST_SECRET_BYTES} bytes together.")
@@ -101,7 +104,10 @@ class Runner:
             method = actor.run_chain.options(name=name, concurrency_group="chains")
             running = [method.remote(call, stages, inputs, collection_ids, limit, access, *secrets.by_name.values())]
             with _cancelled_unless_done(running):
-                self._wait(running, should_stop)
+                try:
+                    self._wait(running, should_stop)
+                except CallCancelledError:
+                    raise _how_it_stopped(running) from None
                 result: ChainResult = result_of(running.pop())
         return result
 
@@ -173,6 +179,21 @@ class Runner:
         except UnavailableError:
             self._cluster.lost(attachment)
             raise
+
+
+def _how_it_stopped(running: Sized[Any]) -> StageError:
+    """Tell a chain to stop, and wait a little for its end, which says what it has spent by then."""
+    (reference,) = running
+    cancel([reference])
+    stopped, give_up_at = CallCancelledError(), time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < give_up_at:
+        if ended([reference]):
+            try:
+                stopped.spent = result_of(reference).llm_charge
+            except StageError as error:
+                return error
+            break
+    return stopped
 
 
 @contextmanager

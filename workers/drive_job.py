@@ -122,10 +122,11 @@ class JobDriver:
     def _run(self, job: Job, watched: Watched) -> Outcome:
         try:
             outcome = self._executors[job.kind].run(watched)
-        except CallCancelledError:
-            return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
+        except CallCancelledError as error:
+            again = HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
+            return self._stopped(watched, error.spent) or again
         except StageError as error:
-            return self._stopped(watched) or _failed(error.code, error.message, error.spent)
+            return self._stopped(watched, error.spent) or _failed(error.code, error.message, error.spent)
         except UnavailableError as error:
             log.warning("job.handed_back", error=error.message)
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="unavailable")
@@ -137,10 +138,11 @@ class JobDriver:
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="broken")
         return self._stopped(watched) or outcome
 
-    def _stopped(self, watched: Watched) -> Outcome | None:
+    def _stopped(self, watched: Watched, spent: int = 0) -> Outcome | None:
+        """What becomes of a job that was told to stop, having spent so many milli-credits on models."""
         match watched.reason:
             case StopReason.CANCELLED:
-                return Decision(JobState.CANCELLED)
+                return Decision(JobState.CANCELLED, charge=spent)
             case StopReason.SHUTDOWN:
                 return HandBack(timedelta(), count_attempt=False, reason="shutdown")
             case StopReason.LEASE_LOST:

@@ -38,9 +38,9 @@ class JobState(StrEnum):
     PARTIAL = "partial"
     """some objects were done, others failed"""
     FAILED = "failed"
-    """it could not be done; nothing was charged"""
+    """it could not be done; nothing was charged but models that it had asked with the platform's key"""
     CANCELLED = "cancelled"
-    """somebody stopped it; nothing was charged"""
+    """somebody stopped it; charged as one that failed"""
 
 
 class Move(StrEnum):

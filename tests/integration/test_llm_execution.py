@@ -1,6 +1,7 @@
 """A retriever that asks models, from its request to its charge: API, worker, a real Ray cluster, a local provider."""
 
 import base64
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from core.retrievers.estimate import llm_hold
 from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
 from tests.integration.conftest import Tenant
-from tests.llm_provider import INPUT_TOKENS, OUTPUT_TOKENS, LlmServer, llm_server
+from tests.llm_provider import INPUT_TOKENS, OUTPUT_TOKENS, Asked, LlmServer, Reply, llm_server
 from tests.ray_cluster import ray_head
 from tests.security_page import LLM_STAGE
 from tests.servers import own_database
@@ -33,6 +34,7 @@ KEY = SecretStr("k1:" + base64.urlsafe_b64encode(bytes(32)).decode())
 PLATFORM_KEY = "platform-key-marked"
 ENRICH = {"stage_id": "llm_enrich", "parameters": {"prompt": "Summarize: {{ DOC.text }}"}}
 NOTES = 3
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass
@@ -44,19 +46,22 @@ class Stack:
     server: LlmServer
     collection_id: str
 
-    def execute(self, *stages: dict[str, Any], tenant: Tenant | None = None) -> Job:
-        """Make a retriever of these stages and drive one execution of it to its end."""
-        tenant = tenant or self.tenant
+    def submit(self, *stages: dict[str, Any]) -> str:
+        """Make a retriever of these stages and submit one execution of it; its task id."""
         body = {
             "retriever_name": random_id(Prefix.REQUEST),
             "stages": list(stages),
             "collection_identifiers": [self.collection_id],
         }
-        retriever = tenant.created("/v1/retrievers", body)["retriever_id"]
-        answer = tenant.post(f"/v1/retrievers/{retriever}/execute", {"inputs": {}}, Prefer="respond-async")
-        task = answer.get_json()["task_id"]
+        retriever = self.tenant.created("/v1/retrievers", body)["retriever_id"]
+        answer = self.tenant.post(f"/v1/retrievers/{retriever}/execute", {"inputs": {}}, Prefer="respond-async")
+        return str(answer.get_json()["task_id"])
+
+    def execute(self, *stages: dict[str, Any]) -> Job:
+        """Drive one execution of these stages to its end."""
+        task = self.submit(*stages)
         self.driver.drive(task)
-        return tenant.services.jobs.get(tenant.scope, task)
+        return self.tenant.services.jobs.get(self.tenant.scope, task)
 
     def shown(self, job: Job) -> dict[str, Any]:
         """The execution as the API shows it."""
@@ -85,9 +90,11 @@ def stack(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
         )
         services = build_services(settings)
         runner = Runner(settings)
+        watch = LeaseWatch(settings.job_lease_seconds)
+        watch.start()
         driver = JobDriver(
             services,
-            LeaseWatch(settings.job_lease_seconds),
+            watch,
             {
                 JobKind.RETRIEVER: RetrieverExecutor(services, runner),
                 JobKind.INGESTION: IngestionExecutor(services, runner),
@@ -95,6 +102,7 @@ def stack(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
         )
         tenant = _tenant(services)
         yield Stack(tenant, driver, server, _notes(tenant, driver))
+        watch.shut_down()
         services.close()
 
 
@@ -129,6 +137,35 @@ def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(
     assert job.decision.error
     assert (job.state, job.decision.error.code) == (JobState.FAILED, "stage_failed")
     assert job.decision.charge == NOTES * llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    after = stack.tenant.services.ledger.balance(stack.tenant.scope)
+    assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
+
+
+def test_an_execution_that_is_cancelled_after_it_asked_is_charged_for_the_answers_it_had(stack: Stack) -> None:
+    before = stack.tenant.services.ledger.balance(stack.tenant.scope)
+    hangs, let_go = threading.Event(), threading.Event()
+
+    def answer(asked: Asked) -> Reply:
+        if "hang" in asked.prompt:
+            hangs.set()
+            let_go.wait(_PATIENCE_SECONDS)
+        return Reply("an answer")
+
+    stack.server.default, usual = answer, stack.server.default
+    try:
+        task = stack.submit(ENRICH, {"stage_id": "llm_enrich", "parameters": {"prompt": "hang"}})
+        driving = threading.Thread(target=stack.driver.drive, args=(task,))
+        driving.start()
+        assert hangs.wait(_PATIENCE_SECONDS)
+        assert stack.tenant.call("DELETE", f"/v1/tasks/{task}").status_code == 200
+        driving.join(_PATIENCE_SECONDS)
+    finally:
+        let_go.set()
+        stack.server.default = usual
+    job = stack.tenant.services.jobs.get(stack.tenant.scope, task)
+    assert job.decision
+    tokens = llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    assert (job.state, job.decision.charge) == (JobState.CANCELLED, NOTES * tokens)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
 
