@@ -4,6 +4,7 @@ Killed between any two steps, the job is claimed again and goes on from where it
 repeat, because it is keyed by the job and conditional on the fence.
 """
 
+import math
 import os
 import socket
 import time
@@ -54,6 +55,7 @@ class JobDriver:
         self._watch = watch
         self._executors = executors
         self._max_attempts = services.settings.job_max_attempts
+        self._execution_seconds = services.settings.execution_seconds
         self.ended: Counter[str] = Counter()
         """jobs that this process drove to their end, by how they ended"""
 
@@ -116,7 +118,8 @@ class JobDriver:
             return _failed("hold_closed", "The credits held for this job are no longer held; submit it again.")
         if job.attempts > self._max_attempts:
             return _failed("attempts_exhausted", f"The job did not end in {self._max_attempts} attempts.")
-        with self._watch.over(lease) as watched:
+        seconds = self._execution_seconds if job.kind is JobKind.RETRIEVER else math.inf
+        with self._watch.over(lease, seconds) as watched:
             return self._run(job, watched)
 
     def _run(self, job: Job, watched: Watched) -> Outcome:
@@ -136,13 +139,16 @@ class JobDriver:
             # a mistake of ours or a backend that went away: the attempt counts, so this cannot go on for ever
             log.exception("job.attempt_broken", backend=is_backend_failure(error))
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="broken")
-        return self._stopped(watched) or outcome
+        # what was done in full counts, however late
+        return outcome if watched.reason is StopReason.TIMED_OUT else self._stopped(watched) or outcome
 
     def _stopped(self, watched: Watched, spent: int = 0) -> Outcome | None:
         """What becomes of a job that was told to stop, having spent so many milli-credits on models."""
         match watched.reason:
             case StopReason.CANCELLED:
                 return Decision(JobState.CANCELLED, charge=spent)
+            case StopReason.TIMED_OUT:
+                return _failed("timed_out", f"The execution did not end in {self._execution_seconds:g} seconds.", spent)
             case StopReason.SHUTDOWN:
                 return HandBack(timedelta(), count_attempt=False, reason="shutdown")
             case StopReason.LEASE_LOST:

@@ -1,5 +1,6 @@
 """Keeps the leases of running jobs alive, and tells a job when to stop. It never ends a job itself."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     LEASE_LOST = "lease lost"
     SHUTDOWN = "shutdown"
+    TIMED_OUT = "timed out"
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Watched:
     """One running job: `stop` is set when it must stop, and `reason` says why."""
 
     lease: Lease
+    until: float
+    """when it has run for too long, by this process's monotonic clock"""
     stop: threading.Event = field(default_factory=threading.Event)
     reason: StopReason | None = None
     kept_at: float = field(default_factory=time.monotonic)
@@ -62,9 +66,9 @@ class LeaseWatch:
         return len(self._by_id)
 
     @contextmanager
-    def over(self, lease: Lease) -> Iterator[Watched]:
-        """Keep this lease alive while the block runs."""
-        watched = Watched(lease)
+    def over(self, lease: Lease, seconds: float = math.inf) -> Iterator[Watched]:
+        """Keep this lease alive while the block runs, which has so many seconds before it is told to stop."""
+        watched = Watched(lease, time.monotonic() + seconds)
         with self._lock:
             self._by_id[id(watched)] = watched
         if self._closing.is_set():
@@ -92,6 +96,8 @@ class LeaseWatch:
                 self._beat(watched)
 
     def _beat(self, watched: Watched) -> None:
+        if time.monotonic() > watched.until:
+            watched.tell_stop(StopReason.TIMED_OUT)
         try:
             if watched.lease.heartbeat():
                 watched.kept_at = time.monotonic()

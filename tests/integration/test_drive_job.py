@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.storage.scope import NamespaceScope
 from core.webhooks import relay
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
+from pipelines.runner import CallCancelledError
 from tests.servers import own_database
 from workers.drive_job import JobDriver
 from workers.sweeper import Sweeper
@@ -79,6 +81,19 @@ def submitted(services: Services, scope: NamespaceScope) -> Job:
 
 def driver(services: Services, work: Work) -> JobDriver:
     return JobDriver(services, LeaseWatch(services.settings.job_lease_seconds), {JobKind.RETRIEVER: work})
+
+
+def drive_watched(services: Services, job: Job, work: Work) -> None:
+    """With the heartbeats that tell the work to stop."""
+    watch = LeaseWatch(services.settings.job_lease_seconds)
+    watch.start()
+    JobDriver(services, watch, {JobKind.RETRIEVER: work}).drive(job.job_id)
+    watch.shut_down()
+
+
+def in_haste(services: Services) -> Services:
+    """An installation that gives executions next to no time."""
+    return replace(services, settings=services.settings.model_copy(update={"execution_seconds": 0.1}))
 
 
 def end_lease(services: Services, job: Job) -> None:
@@ -196,11 +211,34 @@ def test_a_cancel_during_the_run_ends_the_job_cancelled_and_uncharged(services: 
         assert watched.stop.wait(10), "the heartbeat brings the cancel"
         return succeed(watched)
 
-    watch = LeaseWatch(services.settings.job_lease_seconds)
-    watch.start()
-    JobDriver(services, watch, {JobKind.RETRIEVER: Work(wait_for_stop)}).drive(submitted.job_id)
-    watch.shut_down()
+    drive_watched(services, submitted, Work(wait_for_stop))
     assert_ended_once(services, submitted, JobState.CANCELLED, charge=0)
+
+
+def test_an_execution_that_runs_for_too_long_fails_and_pays_for_the_models_it_asked(
+    services: Services, submitted: Job
+) -> None:
+    def go_on_until_stopped(watched: Watched) -> Decision:
+        assert watched.stop.wait(10), "the heartbeat brings the end of its time"
+        stopped = CallCancelledError()
+        stopped.spent = CHARGE
+        raise stopped
+
+    drive_watched(in_haste(services), submitted, Work(go_on_until_stopped))
+    assert_ended_once(services, submitted, JobState.FAILED, CHARGE)
+    decision = services.jobs.get(submitted.scope, submitted.job_id).decision
+    assert decision
+    assert decision.error
+    assert decision.error.code == "timed_out"
+
+
+def test_an_execution_that_ends_just_after_its_time_counts(services: Services, submitted: Job) -> None:
+    def end_when_told_to_stop(watched: Watched) -> Decision:
+        assert watched.stop.wait(10)
+        return succeed(watched)
+
+    drive_watched(in_haste(services), submitted, Work(end_when_told_to_stop))
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
 
 
 def test_jobs_of_an_organization_that_is_deleted_end_cancelled_and_uncharged(
@@ -213,10 +251,7 @@ def test_jobs_of_an_organization_that_is_deleted_end_cancelled_and_uncharged(
 
     new = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, submitted.spec, HOLD, "req_1")
     waiting = services.submission.submit(submitted.scope, new)
-    watch = LeaseWatch(services.settings.job_lease_seconds)
-    watch.start()
-    JobDriver(services, watch, {JobKind.RETRIEVER: Work(be_deleted)}).drive(submitted.job_id)
-    watch.shut_down()
+    drive_watched(services, submitted, Work(be_deleted))
     never = Work(succeed)
     driver(services, never).drive(waiting.job_id)
     ended = services.jobs.find_many(submitted.scope, [submitted.job_id, waiting.job_id]).values()
