@@ -50,11 +50,12 @@ def ring(*keys: str) -> EnvironmentKeys:
     return EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(key) for key in keys]))
 
 
-@pytest.fixture(scope="module")
-def services(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+@pytest.fixture
+def services(mongo_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
+    """Of a database of its own: a rotation goes over all organizations that there are."""
     settings = Settings(
         _env_file=None,
-        data=tmp_path_factory.mktemp("data"),
+        data=tmp_path,
         mongo_url=own_database(mongo_url),
         redis_url=redis_url,
         vault_keys=f"{NEW},{OLD}",
