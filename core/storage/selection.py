@@ -25,7 +25,8 @@ class Selection:
     def query(self, *fields: str) -> dict[str, Any]:
         """As a condition on a record's id and name."""
         begins = [re.compile(f"^{re.escape(beginning)}") for beginning in self.beginnings]
-        either = [{field: {"$in": [*self.names, *begins]}} for field in fields]
+        # `$exists` keeps the embedded database from looking a pattern up in an index as if it were a value
+        either = [{field: {"$in": [*self.names, *begins], "$exists": True}} for field in fields]
         # one condition stays bare: the embedded database uses no index beside an operator
         return either[0] if len(either) == 1 else {"$or": either}
 

@@ -351,6 +351,30 @@ def test_every_list_shows_to_a_scoped_key_what_its_scopes_cover(tenant: Tenant) 
     assert key.get("/v1/organizations/webhooks/wh_0123456789abcdef").status_code == 403
 
 
+def test_a_scope_on_a_beginning_covers_all_that_begin_so_in_every_list(tenant: Tenant) -> None:
+    corpus(tenant)
+    for name in ("mine_a", "mine_b", "other"):
+        tenant.created("/v1/organizations/secrets", {"secret_name": name, "secret_value": "a value of some length"})
+        settings = EndpointSettings(name, "https://example.com/hook", tuple(EventType))
+        tenant.services.webhooks.create(tenant.scope, webhook_id(), settings, None)
+    secrets = narrower(tenant, Scope(ResourceType.SECRET, "mine_*"), Scope(ResourceType.SECRET, "other"))
+    assert secrets.get("/v1/organizations/secrets").get_json()["secrets"] == ["mine_a", "mine_b", "other"]
+    retriever = tenant.created("/v1/retrievers", retriever_body())["retriever_id"]
+    for _ in range(3):
+        body = {"inputs": {"query": "cranes"}}
+        assert tenant.post(f"/v1/retrievers/{retriever}/execute", body, Prefer="respond-async").status_code == 202
+    for type, beginning, path in (
+        (ResourceType.WEBHOOK, "wh_*", "/v1/organizations/webhooks/list"),
+        (ResourceType.TASK, "task_*", "/v1/tasks/list?limit=1&include_total=true"),
+        (ResourceType.COLLECTION, "chu*", "/v1/collections/list?include_total=true"),
+    ):
+        all_of_it = tenant.post(path, {}).get_json()
+        covered = narrower(tenant, Scope(type, beginning)).post(path, {}).get_json()
+        assert covered["results"] == all_of_it["results"] != []
+        assert covered.get("total") == all_of_it.get("total")
+        assert narrower(tenant, Scope(type, "none*")).post(path, {}).get_json()["results"] == []
+
+
 def test_lists_of_users_and_keys_show_what_is_selected(tenant: Tenant) -> None:
     users = tenant.get("/v1/organizations/users").get_json()["results"]
     email = users[0]["email"]
