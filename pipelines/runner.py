@@ -96,6 +96,9 @@ class Runner:
         """
         if sum(len(value.encode()) for value in secrets.values) > _MOST_SECRET_BYTES:
             raise StageError(f"The secrets of one execution may have {_MOST_SECRET_BYTES} bytes together.")
+        if should_stop.is_set():
+            # no secret leaves for a job that has ended already
+            raise CallCancelledError
         access = ModelAccess(self._llm, llm_budget)
         attachment, actor = self._cluster.next_stage_actor()
         joined = "+".join(stage["config"]["stage_id"] for stage in stages)
@@ -107,7 +110,7 @@ class Runner:
                 try:
                     self._wait(running, should_stop)
                 except CallCancelledError:
-                    raise _how_it_stopped(running) from None
+                    _wait_for_its_end(running)
                 result: ChainResult = result_of(running.pop())
         return result
 
@@ -181,19 +184,13 @@ class Runner:
             raise
 
 
-def _how_it_stopped(running: Sized[Any]) -> StageError:
-    """Tell a chain to stop, and wait a little for its end, which says what it has spent by then."""
-    (reference,) = running
-    cancel([reference])
-    stopped, give_up_at = CallCancelledError(), time.monotonic() + _STOP_SECONDS
-    while time.monotonic() < give_up_at:
-        if ended([reference]):
-            try:
-                stopped.spent = result_of(reference).llm_charge
-            except StageError as error:
-                return error
-            break
-    return stopped
+def _wait_for_its_end(running: Sized[Any]) -> None:
+    """Tell a chain to stop, and wait a little until it did: its end says what was spent. Raises CallCancelledError."""
+    cancel(list(running))
+    give_up_at = time.monotonic() + _STOP_SECONDS
+    while not ended(list(running)):
+        if time.monotonic() > give_up_at:
+            raise CallCancelledError
 
 
 @contextmanager

@@ -124,7 +124,8 @@ class JobDriver:
 
     def _run(self, job: Job, watched: Watched) -> Outcome:
         try:
-            outcome = self._executors[job.kind].run(watched)
+            # what was done in full counts, whoever asked for its end meanwhile; the fence says whether it is still ours
+            return self._executors[job.kind].run(watched)
         except CallCancelledError as error:
             again = HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
             return self._stopped(watched, error.spent) or again
@@ -139,8 +140,6 @@ class JobDriver:
             # a mistake of ours or a backend that went away: the attempt counts, so this cannot go on for ever
             log.exception("job.attempt_broken", backend=is_backend_failure(error))
             return self._stopped(watched) or HandBack(_backoff(job.attempts), count_attempt=True, reason="broken")
-        # what was done in full counts, however late
-        return outcome if watched.reason is StopReason.TIMED_OUT else self._stopped(watched) or outcome
 
     def _stopped(self, watched: Watched, spent: int = 0) -> Outcome | None:
         """What becomes of a job that was told to stop, having spent so many milli-credits on models."""

@@ -22,6 +22,7 @@ from core.audit.pages import LogFilter, LogPage, read_newest
 from core.clock import DatabaseClock
 from core.errors import NotFoundError, UnavailableError
 from core.ids import Prefix, random_id
+from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document
@@ -73,11 +74,9 @@ class AuditTrail:
             internal_id=scope.internal_id,
             at=self._clock.now(),
         )
-        try:
-            self._handles.organization(scope)["audit"].insert_one(entry.to_document())
-        except DuplicateKeyError as error:
+        if not self._inserted(scope, entry):
             self._catch_up(scope, Tip(entry.seq - 1, entry.prev_mac))
-            raise _ChainMovedError from error
+            raise _ChainMovedError
         self._remember(scope, entry.tip)
         if head:
             self._move_head(scope, entry.tip)
@@ -88,6 +87,17 @@ class AuditTrail:
     ) -> ChangeDigest:
         """What may be said in the log about a change: names of fields and digests, never a value."""
         return digest_changes(self._keyring.newest, scope.internal_id, before, after)
+
+    @tried_twice
+    def _inserted(self, scope: OrganizationScope, entry: AuditEntry) -> bool:
+        """Whether the entry stands; False when another one has its place."""
+        entries = self._handles.organization(scope)["audit"]
+        try:
+            entries.insert_one(entry.to_document())
+        except DuplicateKeyError:
+            # tried again after a lost answer, it may be its own predecessor
+            return entries.find_one({"_id": entry.audit_id}, {"_id": 1}) is not None
+        return True
 
     def _head(self, scope: OrganizationScope) -> Tip | None:
         """Where the chain ends by its head, which a new chain gets here. None for a head that is gone or forged."""
@@ -105,6 +115,7 @@ class AuditTrail:
             log.error("audit.head_not_genuine", missing=found is None)
         return tip
 
+    @tried_twice
     def _move_head(self, scope: OrganizationScope, tip: Tip) -> None:
         """Say where the chain ends now, unless a later entry has said so."""
         head = self._sealed_head(scope, tip)

@@ -6,6 +6,7 @@ from typing import Any
 
 from core.errors import LeaseLostError
 from core.jobs.job import Decision, Job, JobState, Move, decision_document, states_before
+from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.webhooks.event import Event
 
@@ -94,6 +95,7 @@ class Lease:
         if not self._jobs.update_one(self._mine(), {"$pull": {"events": told}, "$unset": {"due_at": ""}}):
             raise LeaseLostError
 
+    @tried_twice
     def _write(self, move: Move, update: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         if not self._jobs.update_one({**self._mine(), "state": {"$in": states_before(move)}}, update):
             raise LeaseLostError

@@ -20,6 +20,7 @@ from core.jobs.job import (
     job_from_document,
     states_before,
 )
+from core.storage.failures import tried_twice
 from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
 from core.storage.paging import BEGINNING, Page, PageRequest, read_page
@@ -36,6 +37,7 @@ class JobStore:
         self._handles = handles
         self._clock = clock
 
+    @tried_twice
     def create(self, scope: NamespaceScope, new: NewJob, hold_id: str) -> Job:
         """Record a job, queued and due at once, on the hold that was taken for it.
 
@@ -93,7 +95,8 @@ class JobStore:
         return {item["_id"]: job_from_document(item) for item in found}
 
     def request_cancel(self, scope: OrganizationScope, job_id: str) -> bool:
-        """Stop a job: at once when nobody runs it, else by a flag its worker reads. True when it will end cancelled.
+        """Stop a job: at once when nobody runs it, else by a flag its worker reads. True when it will end cancelled,
+        unless it is done before its worker looks.
 
         False when the job is unknown, foreign or decided already, or a deletion, which goes on to its end: asking twice
         is no error.

@@ -6,6 +6,7 @@ from typing import Any
 from core.clock import now
 from core.errors import PayloadTooLargeError, StageError
 from core.ids import Prefix
+from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.storage.scope import NamespaceScope
 
@@ -26,6 +27,7 @@ class ExecutionStore:
     def __init__(self, handles: Handles) -> None:
         self._handles = handles
 
+    @tried_twice
     def save(self, scope: NamespaceScope, execution_doc_id: str, execution: Mapping[str, Any]) -> None:
         """Store a result (`documents`, `stage_statistics`, …) under an id of one claim; the same again overwrites.
 

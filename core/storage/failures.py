@@ -6,6 +6,7 @@ from typing import Any
 from pymongo.errors import AutoReconnect, BulkWriteError, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from core.storage.handles import ScopedCollection
 
@@ -24,6 +25,11 @@ _BACKEND_FAILURES = (
 def is_backend_failure(error: BaseException) -> bool:
     """Whether `error` says that MongoDB or Redis did not answer, so that trying again later may help."""
     return isinstance(error, _BACKEND_FAILURES)
+
+
+tried_twice = retry(retry=retry_if_exception(is_backend_failure), stop=stop_after_attempt(2), reraise=True)
+"""For a write that may land twice without harm: made again when the connection broke. The embedded database has no
+retryable writes (docs/decisions/0010), and a lost one would cost a run or a record."""
 
 
 def is_duplicate(error: BulkWriteError) -> bool:

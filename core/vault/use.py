@@ -45,8 +45,9 @@ class SecretUse:
             seen, self._seen = self._seen, defaultdict(list)
         for internal_id, accesses in seen.items():
             try:
-                self._patterns.add(OrganizationScope(internal_id), accesses)
+                # in this order: what is added last cannot be added twice because the other failed
                 self._secrets.note_use(internal_id, _last_used(accesses))
+                self._patterns.add(OrganizationScope(internal_id), accesses)
             except Exception as error:
                 if not is_backend_failure(error):
                     raise

@@ -27,6 +27,7 @@ from core.storage.mongo import Document
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
 from tests.audit_log import CLOCK, KEYRING, AuditWorld, configured, record
+from tests.lost_answers import lost_answer
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def test_writers_of_several_processes_keep_one_unbroken_chain(world: AuditWorld,
     assert [entry.seq for entry in chain] == list(range(1, 121))
     assert {entry.audit_id for entry in written} == {entry.audit_id for entry in chain}
     assert all(after.prev_mac == before.mac for before, after in pairwise(chain))
+    assert world.problems(organization) == []
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_a_broken_connection_costs_no_entry_and_doubles_none(
+    world: AuditWorld, organization: Organization, landed: bool
+) -> None:
+    trail = world.trail()
+    with lost_answer("audit", "insert_one", landed=landed):
+        written = [trail.append(organization.scope, record(n)).audit_id for n in range(2)]
+    assert [entry.audit_id for entry in _chain(trail, organization.scope)] == written
     assert world.problems(organization) == []
 
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from core.webhooks import relay
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from pipelines.runner import CallCancelledError
+from tests.lost_answers import lost_answer
 from tests.servers import own_database
 from workers.drive_job import JobDriver
 from workers.sweeper import Sweeper
@@ -158,6 +160,23 @@ def test_killed_at_a_step_the_job_ends_once(
     assert work.runs == (1 if step == "decide" and not after else 0), "a decided job runs no stage again"
 
 
+@pytest.mark.parametrize("landed", [False, True])
+def test_a_connection_that_breaks_at_the_decision_costs_no_second_run(
+    services: Services, submitted: Job, landed: bool
+) -> None:
+    with ExitStack() as breaking:
+
+        def done_and_then_broken(watched: Watched) -> Decision:
+            breaking.enter_context(lost_answer("jobs", "update_one", landed=landed))
+            return succeed(watched)
+
+        work = Work(done_and_then_broken)
+        driver(services, work).drive(submitted.job_id)
+    drive_to_the_end(services, submitted, work)
+    assert work.runs == 1
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
 def test_killed_while_running_the_job_is_run_again_and_charged_once(services: Services, submitted: Job) -> None:
     def die(watched: Watched) -> Decision:
         raise Killed
@@ -209,7 +228,7 @@ def test_a_cancel_during_the_run_ends_the_job_cancelled_and_uncharged(services: 
     def wait_for_stop(watched: Watched) -> Decision:
         services.jobs.request_cancel(submitted.scope, submitted.job_id)
         assert watched.stop.wait(10), "the heartbeat brings the cancel"
-        return succeed(watched)
+        raise CallCancelledError
 
     drive_watched(services, submitted, Work(wait_for_stop))
     assert_ended_once(services, submitted, JobState.CANCELLED, charge=0)
@@ -232,12 +251,15 @@ def test_an_execution_that_runs_for_too_long_fails_and_pays_for_the_models_it_as
     assert decision.error.code == "timed_out"
 
 
-def test_an_execution_that_ends_just_after_its_time_counts(services: Services, submitted: Job) -> None:
+@pytest.mark.parametrize("why", ["cancelled", "out of time"])
+def test_what_is_done_in_full_counts_although_it_was_to_stop(services: Services, submitted: Job, why: str) -> None:
     def end_when_told_to_stop(watched: Watched) -> Decision:
+        if why == "cancelled":
+            services.jobs.request_cancel(submitted.scope, submitted.job_id)
         assert watched.stop.wait(10)
         return succeed(watched)
 
-    drive_watched(in_haste(services), submitted, Work(end_when_told_to_stop))
+    drive_watched(services if why == "cancelled" else in_haste(services), submitted, Work(end_when_told_to_stop))
     assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
 
 
@@ -247,7 +269,7 @@ def test_jobs_of_an_organization_that_is_deleted_end_cancelled_and_uncharged(
     def be_deleted(watched: Watched) -> Decision:
         services.removal.remove(submitted.scope)
         assert watched.stop.wait(10), "the heartbeat brings the cancel"
-        return succeed(watched)
+        raise CallCancelledError
 
     new = NewJob(random_id(Prefix.TASK), JobKind.RETRIEVER, submitted.spec, HOLD, "req_1")
     waiting = services.submission.submit(submitted.scope, new)
