@@ -6,7 +6,9 @@ Documents keep their order. A failure that the next document would meet too is n
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
+from typing import Any, TypeVar
 
 from core.errors import EgressDeniedError, KeystageError, SecretUnusableError, StageError
 from core.retrievers.parameter_types import OnError
@@ -33,13 +35,14 @@ class _OutOfCredits:
 
 
 _OUT_OF_CREDITS = _OutOfCredits()
+Value = TypeVar("Value")
 Result = Document | None
 """The document as the work leaves it; None takes it out."""
 
 
 def per_document(documents: Sequence[Document], work: Callable[[Document], Result], manner: Manner) -> StageOutput:
     """The documents after the work. Raises StageError, and what `check_cancelled` raises."""
-    results = _results(documents, work, manner)
+    results = at_once([partial(_one, work, document, manner) for document in documents], manner)
     failed = sum(isinstance(result, KeystageError) for result in results)
     kept: list[Document] = []
     for document, result in zip(documents, results, strict=True):
@@ -57,11 +60,10 @@ def per_document(documents: Sequence[Document], work: Callable[[Document], Resul
     )
 
 
-def _results(
-    documents: Sequence[Document], work: Callable[[Document], Result], manner: Manner
-) -> list[Result | KeystageError | _OutOfCredits]:
-    pool = ThreadPoolExecutor(max(1, min(manner.at_once, len(documents))), "documents")
-    running = [pool.submit(_one, work, document, manner) for document in documents]
+def at_once(works: Sequence[Callable[[], Value]], manner: Manner) -> list[Value]:
+    """What each gives, in their order. Raises the first failure, and what `check_cancelled` raises."""
+    pool = ThreadPoolExecutor(max(1, min(manner.at_once, len(works))), "documents")
+    running = [pool.submit(work) for work in works]
     try:
         _wait_for(running, manner)
         return [future.result() for future in running]
@@ -73,7 +75,7 @@ def _results(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _wait_for(running: Sequence[Future[Result | KeystageError | _OutOfCredits]], manner: Manner) -> None:
+def _wait_for(running: Sequence[Future[Any]], manner: Manner) -> None:
     """Until all are done. Raises the first failure that ends the stage."""
     waiting = set(running)
     while waiting:

@@ -6,7 +6,7 @@ from threading import Event
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from core.egress.transport import deadline, remaining_seconds
-from pipelines.llm.errors import LlmError
+from pipelines.llm.errors import LlmError, LlmFailure
 from pipelines.llm.provider import Completion, LlmRequest, Provider
 
 _TRIES = 4
@@ -17,6 +17,9 @@ _backoff = wait_random_exponential(multiplier=0.5, max=8)
 
 def ask(provider: Provider, request: LlmRequest, key: str, seconds: float, stopping: Event) -> Completion:
     """The answer. Raises the last LlmError when the tries or the time are used up, or `stopping` is set."""
+    if stopping.is_set():
+        # another look at an answer that did not fit, of a stage that nobody waits for
+        raise LlmError(LlmFailure.UNAVAILABLE, "The stage ended before the model was asked.")
     with deadline(seconds):
         again = Retrying(
             stop=stop_after_attempt(_TRIES),

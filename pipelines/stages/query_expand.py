@@ -9,6 +9,7 @@ from core.retrievers.parameters_search import FeatureSearch
 from core.storage.vectors.store import fuse
 from pipelines.llm.access import ModelChoice
 from pipelines.llm.provider import LlmRequest
+from pipelines.per_document import Manner, at_once
 from pipelines.searching import find
 from pipelines.stage import StageContext, StageInput, StageOutput, document_of
 
@@ -51,7 +52,9 @@ def _wordings(parameters: QueryExpand, query: str, context: StageContext) -> Seq
         schema,
     )
     choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
-    written = context.llm.complete(choice, request).value["queries"]
+    manner = Manner(1, "raise", context.check_cancelled, context.llm.stopping)
+    (answer,) = at_once([lambda: context.llm.complete(choice, request)], manner)
+    written = answer.value["queries"]
     return [wording for wording in written if wording.strip()][:count]
 
 

@@ -33,6 +33,15 @@ from workers.watch import LeaseWatch
 KEY = SecretStr("k1:" + base64.urlsafe_b64encode(bytes(32)).decode())
 PLATFORM_KEY = "platform-key-marked"
 ENRICH = {"stage_id": "llm_enrich", "parameters": {"prompt": "Summarize: {{ DOC.text }}"}}
+HANGING_ENRICH = {"stage_id": "llm_enrich", "parameters": {"prompt": "hang"}}
+HANGING_EXPANSION = {
+    "stage_id": "query_expand",
+    "parameters": {
+        "feature_search_config": {
+            "searches": [{"feature_uri": "mixpeek://text_extractor@v1/text_embedding", "query": "hang"}]
+        }
+    },
+}
 NOTES = 3
 _PATIENCE_SECONDS = 30.0
 
@@ -141,7 +150,10 @@ def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
 
 
-def test_an_execution_that_is_cancelled_after_it_asked_is_charged_for_the_answers_it_had(stack: Stack) -> None:
+@pytest.mark.parametrize("hanging", [HANGING_ENRICH, HANGING_EXPANSION], ids=["llm_enrich", "query_expand"])
+def test_an_execution_that_is_cancelled_after_it_asked_is_charged_for_the_answers_it_had(
+    stack: Stack, hanging: dict[str, Any]
+) -> None:
     before = stack.tenant.services.ledger.balance(stack.tenant.scope)
     hangs, let_go = threading.Event(), threading.Event()
 
@@ -153,7 +165,7 @@ def test_an_execution_that_is_cancelled_after_it_asked_is_charged_for_the_answer
 
     stack.server.default, usual = answer, stack.server.default
     try:
-        task = stack.submit(ENRICH, {"stage_id": "llm_enrich", "parameters": {"prompt": "hang"}})
+        task = stack.submit(ENRICH, hanging)
         driving = threading.Thread(target=stack.driver.drive, args=(task,))
         driving.start()
         assert hangs.wait(_PATIENCE_SECONDS)

@@ -33,6 +33,10 @@ SCHEMA = {
     "properties": {"topic": {"type": "string"}, "score": {"type": "integer"}},
     "required": ["topic"],
 }
+EXPAND = {
+    "stage_id": "query_expand",
+    "parameters": {"feature_search_config": {"searches": [{"feature_uri": TEXT_FEATURE, "query": "vault"}]}},
+}
 
 
 def test_the_seed_pages_own_json_runs(world: World) -> None:
@@ -172,6 +176,26 @@ def test_a_cancelled_stage_does_not_wait_for_its_provider(world: World) -> None:
     with pytest.raises(CallCancelledError):
         world.run({**enrich(), "on_error": "skip"}, stop=stop)
     over.set()
+
+
+@pytest.mark.parametrize("stage", [enrich(schema=SCHEMA), EXPAND], ids=["llm_enrich", "query_expand"])
+def test_a_cancelled_stage_asks_for_no_better_answer(world: World, stage: dict[str, Any]) -> None:
+    stop, over = threading.Event(), threading.Event()
+
+    def answer_late_and_badly(_: Asked) -> Reply:
+        stop.set()
+        over.wait(30)
+        return Reply("no JSON")
+
+    world.server.default = answer_late_and_badly
+    with pytest.raises(CallCancelledError):
+        world.run(stage, stop=stop)
+    asked = len(world.server.asked)
+    over.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("documents"):
+            thread.join(30)
+    assert len(world.server.asked) == asked
 
 
 def test_llm_filter_keeps_what_the_model_keeps(world: World) -> None:
