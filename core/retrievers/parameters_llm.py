@@ -1,10 +1,11 @@
 """The parameters of the stages that ask a language model. Pure."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 
-from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider
+from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider, family_of, provider_of
 from core.retrievers.parameter_types import (
     Condition,
     JsonSchema,
@@ -31,6 +32,20 @@ class _Asking(Parameters):
     model: str | None = Field(None, validation_alias=_MODEL, min_length=1, max_length=200)
     api_key: SecretReference | None = None
     temperature: float | None = Field(0.2, ge=0, le=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_says_whose_it_is(cls, given: Any) -> Any:
+        return {**given, "provider": provider_of(given)} if isinstance(given, Mapping) else given
+
+    @field_validator("model")
+    @classmethod
+    def _is_of_its_provider(cls, model: str | None, info: ValidationInfo) -> str | None:
+        provider, family = info.data.get("provider"), family_of(model or "")
+        # any model may stand behind a base URL that speaks OpenAI's protocol
+        if provider not in (None, LlmProvider.OPENAI) and family not in (None, provider):
+            raise ValueError(f"this is a model of {family} and not of the provider {provider}")
+        return model
 
     @property
     def model_asked(self) -> str:

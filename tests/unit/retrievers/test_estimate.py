@@ -61,6 +61,14 @@ def test_nothing_is_held_where_the_organization_pays_itself() -> None:
     assert (asks_with_default_key(own), asks_with_default_key(default)) == (False, True)
 
 
+def test_a_model_is_held_for_unless_its_own_provider_is_paid() -> None:
+    claude = stored(find(5), ("llm_enrich", {"prompt": "x", "model": "claude-3-haiku"}))
+    assert llm_hold(claude, 100, {"openai"}) > 0
+    assert llm_hold(claude, 100, {"anthropic"}) == 0
+    # whose model it will be is not known yet
+    assert llm_hold(stored(find(5), ("llm_enrich", {"prompt": "x", "model": "{{INPUT.m}}"})), 100, {"openai"}) > 0
+
+
 @pytest.mark.parametrize(
     ("model", "kind"),
     [

@@ -48,9 +48,36 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("claude-3-haiku", "anthropic"),
+        ("Claude-Sonnet-4-6", "anthropic"),
+        ("gemini-1.5-pro", "google"),
+        ("models/gemini-2.0-flash", "google"),
+        ("gpt-4o", "openai"),
+        ("mistral-large", "openai"),
+        ("anthropic/claude-3-haiku", "openai"),
+    ],
+)
+def test_without_a_provider_the_models_own_is_asked(model: str, provider: str) -> None:
+    for names in ({"model": model}, {"model_name": model, "provider": None}):
+        assert read("llm_enrich", prompt="x", **names).provider == provider
+    assert read("query_expand", feature_search_config=SEARCH, expansion_model=model).provider == provider
+
+
+def test_any_model_may_stand_behind_openais_protocol() -> None:
+    parsed = parse_stages([{"stage_id": "summarize", "parameters": {"provider": "openai", "model": "claude-3-opus"}}])
+    assert read("summarize", **parsed[0].parameters).provider == "openai"
+    assert read("summarize", provider="google", model="gemma-3").model_asked == "gemma-3"
+
+
+@pytest.mark.parametrize(
     ("stage_id", "parameters", "place", "message"),
     [
         ("llm_enrich", {}, ("prompt",), "required"),
+        ("llm_enrich", {"prompt": "x", "provider": "google", "model": "gpt-4o"}, ("model",), "a model of openai"),
+        ("llm_enrich", {"prompt": "x", "provider": "anthropic", "model": "o3-mini"}, ("model",), "a model of openai"),
+        ("summarize", {"provider": "google", "model_name": "claude-3-opus"}, ("model_name",), "a model of anthropic"),
         ("llm_enrich", {"prompt": "x", "provider": "typesafe"}, ("provider",), "openai"),
         ("llm_enrich", {"prompt": "x", "api_key": "sk-proj-literal"}, ("api_key",), "store the key in the vault"),
         ("llm_enrich", {"prompt": "x", "api_key": "{{INPUT.key}}"}, ("api_key",), "store the key in the vault"),
