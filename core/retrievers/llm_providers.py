@@ -23,7 +23,7 @@ class LlmProvider(StrEnum):
 
 DEFAULT_MODELS: Final = {
     LlmProvider.OPENAI: "gpt-4o-mini",
-    LlmProvider.ANTHROPIC: "claude-3-haiku",
+    LlmProvider.ANTHROPIC: "claude-haiku-4-5",
     LlmProvider.GOOGLE: "gemini-2.0-flash",
 }
 """The model of a stage that names none."""
