@@ -10,6 +10,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from core.retrievers.filters import parse_filter
+from core.retrievers.keys_in_clear import KEY_IN_CLEAR
 from core.templating.sandbox import TemplateRefusedError
 from core.templating.template import template
 from core.vault.references import reference_of
@@ -58,7 +59,7 @@ def _compiles(value: str) -> str:
 def _is_reference(value: str) -> str:
     if reference_of(value) is None:
         # the value is not repeated: it may well be the key itself
-        raise ValueError("store the key in the vault and name it here as {{secrets.name}}")
+        raise ValueError(KEY_IN_CLEAR)
     return value
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
+from core.retrievers.keys_in_clear import has_credential, is_credential
 from core.retrievers.parameter_types import (
     Condition,
     OnError,
@@ -29,6 +30,7 @@ _FORBIDDEN_HEADERS = re.compile(
     re.IGNORECASE,
 )
 _SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
+_HOW_TO_SEND_ONE = "store it in the vault and name the secret in auth, or as the whole value of a header"
 
 
 class JsonTransform(Parameters):
@@ -95,8 +97,17 @@ def _are_headers(value: dict[str, str]) -> dict[str, str]:
         if not _HEADER.fullmatch(name) or _FORBIDDEN_HEADERS.fullmatch(name):
             raise ValueError(f"{name[:40]!r} is no header that can be set")
         if reference_of(text) is None:
+            if is_credential(text, name):
+                raise ValueError(f"{name[:40]!r} looks like a credential: {_HOW_TO_SEND_ONE}")
             _renders(text)
     return value
+
+
+def _has_no_credential(url: str) -> str:
+    if has_credential(url):
+        # the URL is not repeated
+        raise ValueError(f"this looks like it has a credential in it: {_HOW_TO_SEND_ONE}")
+    return url
 
 
 def _per_second(value: Any) -> Any:
@@ -145,7 +156,7 @@ class ApiCall(Parameters):
     own_templates: ClassVar[frozenset[str]] = frozenset({"url", "headers", "body", "when"})
     literals: ClassVar[frozenset[str]] = frozenset({"auth", "allowed_domains"})
 
-    url: TemplateText = Field(min_length=1, max_length=8192)
+    url: Annotated[TemplateText, AfterValidator(_has_no_credential)] = Field(min_length=1, max_length=8192)
     allowed_domains: list[Annotated[str, AfterValidator(_is_domain)]] = Field(min_length=1, max_length=50)
     method: Annotated[
         Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"],

@@ -130,6 +130,18 @@ def test_any_model_may_stand_behind_openais_protocol() -> None:
         ("api_call", {**CALL, "headers": {"X-A": "{{ secrets.a }} b"}}, ("headers",), "'secrets' does not exist"),
         ("api_call", {**CALL, "body": {"a": ["{{ secrets.a }}"]}}, ("body",), "'secrets' does not exist"),
         ("api_call", {**CALL, "url": "https://{{ secrets.a }}/"}, ("url",), "'secrets' does not exist"),
+        ("api_call", {**CALL, "headers": {"Authorization": "Bearer a-Literal-1"}}, ("headers",), "in the vault"),
+        ("api_call", {**CALL, "headers": {"X-API-Key": "Literal1"}}, ("headers",), "in the vault"),
+        ("api_call", {**CALL, "headers": {"X-A": "sk-proj-Literal1"}}, ("headers",), "in the vault"),
+        ("api_call", {**CALL, "url": "https://a.example/?key=AIzaLiteral1"}, ("url",), "in the vault"),
+        ("api_call", {**CALL, "url": "https://a.example/?token=Literal1&q={{ DOC.q }}"}, ("url",), "in the vault"),
+        ("api_call", {**CALL, "url": "https://ada:Literal1@a.example/"}, ("url",), "in the vault"),
+        ("api_call", {**CALL, "body": {"a": [{"api_key": "Literal1"}]}}, ("body", "a", 0, "api_key"), "in the vault"),
+        ("agentic_enrich", {"api_key": "sk-proj-Literal1"}, ("api_key",), "store the key in the vault"),
+        ("agentic_enrich", {"api_key": ["Literal1"]}, ("api_key",), "store the key in the vault"),
+        ("agentic_enrich", {"api_key": "{{INPUT.key}}"}, ("api_key",), "store the key in the vault"),
+        ("limit", {"limit": 5, "api_key": "Literal1"}, ("api_key",), "store the key in the vault"),
+        ("sql_lookup", {"a": {"api_key": "Literal1"}}, ("a", "api_key"), "store the key in the vault"),
         ("json_transform", {"template": "{% for %}"}, ("template",), "cannot be read"),
         ("rag_prepare", {"citation": {"style": "footnote"}}, ("citation", "style"), "numbered"),
     ],
@@ -143,6 +155,21 @@ def test_wrong_values_are_named_with_their_place(
     assert problem.location == ("stages", 0, "parameters", *place)
     assert message in problem.message
     assert "literal" not in problem.message.lower()
+
+
+@pytest.mark.parametrize(
+    ("stage_id", "parameters"),
+    [
+        ("agentic_enrich", {"system_prompt": "x", "api_key": "{{secrets.k}}"}),
+        ("agentic_enrich", {"api_key": None, "output_schema": {"properties": {"api_key": {"type": "string"}}}}),
+        ("api_call", {**CALL, "headers": {"Authorization": "Bearer {{ INPUT.token }}", "Accept": "application/json"}}),
+        ("api_call", {**CALL, "url": "https://a.example:8443/@me?token={{ INPUT.token }}&page=a@b.example"}),
+        ("api_call", {**CALL, "body": {"api_key": "{{ INPUT.key }}"}}),
+        ("api_call", {**CALL, "headers": {"X-Token": "{{secrets.k}}"}}),
+    ],
+)
+def test_references_and_what_inputs_fill_in_are_no_keys_in_clear(stage_id: str, parameters: dict[str, Any]) -> None:
+    parse_stages([{"stage_id": stage_id, "parameters": parameters}])
 
 
 def test_a_schema_may_call_its_properties_like_keywords() -> None:
