@@ -165,6 +165,7 @@ def test_a_redirect_to_an_inner_address_is_an_error() -> None:
     [
         (as_json({"error": "s3cret-value"}, 500), {}, "HTTP 500"),
         (as_json({"a": 1}), {"response_path": "b"}, "nothing at response_path"),
+        (as_json({"0": 1}), {"response_path": "$[0]"}, "nothing at response_path"),
         (as_json([1, 2, 3]), {"response_path": "²"}, "nothing at response_path"),
         (as_json({"a": 10**30}), {}, "cannot be kept: a number has more than 64 bits"),
         (as_json({"a\0b": 1}), {}, "cannot be kept: a field's name has the character"),
@@ -184,6 +185,15 @@ def test_what_goes_wrong_is_told_without_the_answer(answer: Answer, more: dict[s
         kept = run("api_call", call(endpoint, **more) | {"on_error": "skip"}, DOCUMENTS[:1])
         assert (kept.documents, kept.facts) == (DOCUMENTS[:1], {"failed_documents": 1})
         assert run("api_call", call(endpoint, **more) | {"on_error": "remove"}, DOCUMENTS[:1]).documents == []
+
+
+@pytest.mark.parametrize("path", ["$.current.t[1]", "$['current'][\"t\"][1]", "current.t.1", "current.t[1]"])
+def test_a_published_path_finds_its_value(path: str) -> None:
+    with receiver(as_json({"current": {"t": [3, 4]}})) as endpoint:
+        [document] = run("api_call", call(endpoint, response_path=path), DOCUMENTS[:1]).documents
+        assert document["api_response"] == 4
+        [document] = run("api_call", call(endpoint, response_path="$"), DOCUMENTS[:1]).documents
+        assert document["api_response"] == {"current": {"t": [3, 4]}}
 
 
 def test_a_text_answer_stays_text_and_a_rate_limit_sends_all() -> None:

@@ -122,6 +122,16 @@ def test_any_model_may_stand_behind_openais_protocol() -> None:
         ("api_call", {**CALL, "allowed_domains": ["{{INPUT.host}}"]}, ("allowed_domains", 0), "a host such as"),
         ("api_call", {**CALL, "timeout": 61}, ("timeout",), "less than or equal to 60"),
         ("api_call", {**CALL, "rate_limit": 1e-10}, ("rate_limit",), "greater than or equal to"),
+        (
+            "api_call",
+            {**CALL, "rate_limit": {"requests_per_day": 5}},
+            ("rate_limit",),
+            "'requests_per_day' is no limit",
+        ),
+        ("api_call", {**CALL, "rate_limit": {"requests": 5}}, ("rate_limit",), "belong together"),
+        ("api_call", {**CALL, "rate_limit": {"requests": 5, "period": 0}}, ("rate_limit",), "above 0"),
+        ("api_call", {**CALL, "rate_limit": {"requests_per_hour": 5}}, ("rate_limit",), "greater than or equal to"),
+        ("api_call", {**CALL, "response_path": "$..name"}, ("response_path",), "names and places only"),
         ("api_call", {**CALL, "max_response_size": 10**8}, ("max_response_size",), "less than or equal to"),
         ("api_call", {**CALL, "auth": {"type": "bearer"}}, ("auth",), "name the secret"),
         ("api_call", {**CALL, "auth": {"type": "bearer", "value": "sk-Literal"}}, ("auth", "value"), "in the vault"),
@@ -158,6 +168,22 @@ def test_wrong_values_are_named_with_their_place(
 
 
 @pytest.mark.parametrize(
+    ("rate_limit", "per_second"),
+    [
+        (5, 5),
+        ({"requests_per_second": 5}, 5),
+        ({"requests_per_minute": 60}, 1),
+        ({"requests_per_minute": 120, "requests_per_hour": 3600}, 1),
+        ({"requests": 60, "period": 60}, 1),
+        ({"requests_per_minute": 60, "requests_per_hour": None}, 1),
+        ({}, None),
+    ],
+)
+def test_a_rate_limit_is_read_in_each_published_form(rate_limit: Any, per_second: float | None) -> None:
+    assert read("api_call", **CALL, rate_limit=rate_limit).rate_limit == per_second
+
+
+@pytest.mark.parametrize(
     ("stage_id", "parameters"),
     [
         ("agentic_enrich", {"system_prompt": "x", "api_key": "{{secrets.k}}"}),
@@ -165,10 +191,11 @@ def test_wrong_values_are_named_with_their_place(
         ("api_call", {**CALL, "headers": {"Authorization": "Bearer {{ INPUT.token }}", "Accept": "application/json"}}),
         ("api_call", {**CALL, "url": "https://a.example:8443/@me?token={{ INPUT.token }}&page=a@b.example"}),
         ("api_call", {**CALL, "body": {"api_key": "{{ INPUT.key }}"}}),
+        ("api_call", {**CALL, "rate_limit": {"requests_per_minute": "{{INPUT.n}}"}, "response_path": "{{INPUT.p}}"}),
         ("api_call", {**CALL, "headers": {"X-Token": "{{secrets.k}}"}}),
     ],
 )
-def test_references_and_what_inputs_fill_in_are_no_keys_in_clear(stage_id: str, parameters: dict[str, Any]) -> None:
+def test_references_and_what_inputs_fill_in_are_not_refused(stage_id: str, parameters: dict[str, Any]) -> None:
     parse_stages([{"stage_id": stage_id, "parameters": parameters}])
 
 
