@@ -103,6 +103,6 @@ def _documents_after(stage_id: str, parameters: Mapping[str, Any], documents: in
 
 def _number(parameters: Mapping[str, Any], default: int, *names: str) -> int:
     """A whole number among the parameters; a placeholder may stand for the most there is."""
-    value = next((parameters[name] for name in names if name in parameters), default)
+    value = next((parameters[name] for name in names if parameters.get(name) is not None), default)
     most = MOST_DOCUMENTS if default <= 25 else MOST_OUTPUT_TOKENS
     return value if isinstance(value, int) else most

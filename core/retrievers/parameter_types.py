@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from core.retrievers.filters import parse_filter
 from core.retrievers.keys_in_clear import KEY_IN_CLEAR
@@ -37,6 +37,15 @@ class Parameters(BaseModel):
     """parameters that the stage renders itself, for each document: whole templates, not placeholders"""
     literals: ClassVar[frozenset[str]] = frozenset()
     """parameters that are taken as they stand: references to secrets, and what no caller may choose"""
+    own_nulls: ClassVar[frozenset[str]] = frozenset()
+    """parameters for which null says something else than leaving them out"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {name: value for name, value in given.items() if value is not None or name in cls.own_nulls}
 
 
 def is_own_template(model: type[BaseModel], name: str, value: Any) -> bool:

@@ -27,11 +27,13 @@ class _Asking(Parameters):
     """What all of them have."""
 
     literals: ClassVar[frozenset[str]] = frozenset({"api_key"})
+    own_nulls: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
     provider: LlmProvider = LlmProvider.OPENAI
     model: str | None = Field(None, validation_alias=_MODEL, min_length=1, max_length=200)
     api_key: SecretReference | None = None
     temperature: float | None = Field(0.2, ge=0, le=2)
+    """None sends none"""
 
     @model_validator(mode="before")
     @classmethod

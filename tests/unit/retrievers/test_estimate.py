@@ -29,6 +29,7 @@ def test_the_hold_grows_with_documents_and_tokens() -> None:
     assert ten == 10 * one > 0
     longer = llm_hold(stored(find(1), ("llm_enrich", {"prompt": "Summarize.", "max_tokens": 4000})), 100, ())
     assert longer - one == llm_price("gpt-4o-mini", 4000 - 512)
+    assert llm_hold(stored(find(1), ("llm_enrich", {"prompt": "Summarize.", "max_tokens": None})), 100, ()) == one
     # a limit before the models bounds their documents, one after them does not
     assert llm_hold(stored(find(10), ("limit", {"limit": 2}), enrich), 100, ()) == 2 * one
     assert llm_hold(stored(find(10), enrich, ("limit", {"limit": 2})), 100, ()) == ten

@@ -167,6 +167,34 @@ def test_wrong_values_are_named_with_their_place(
     assert "literal" not in problem.message.lower()
 
 
+REQUIRED: dict[str, dict[str, Any]] = {
+    "feature_search": SEARCH,
+    "attribute_filter": {"field": "a"},
+    "sort_attribute": {"field": "a"},
+    "llm_enrich": {"prompt": "x"},
+    "query_expand": {"feature_search_config": SEARCH},
+    "api_call": CALL,
+    "json_transform": {"template": "{}"},
+}
+
+
+@pytest.mark.parametrize("stage_id", STAGE_PARAMETERS)
+def test_null_is_the_same_as_leaving_a_parameter_out(stage_id: str) -> None:
+    model, given = STAGE_PARAMETERS[stage_id], REQUIRED.get(stage_id, {})
+    nulls = {name: None for name in model.model_fields if name not in given and name != "temperature"}
+    [parsed] = parse_stages([{"stage_id": stage_id, "parameters": {**given, **nulls}}])
+    assert model.model_validate(parsed.parameters) == model.model_validate(given)
+    for name in given:
+        with pytest.raises(ValidationFailedError):
+            parse_stages([{"stage_id": stage_id, "parameters": {**given, name: None}}])
+
+
+def test_a_null_deeper_inside_is_the_default_too_and_a_temperature_can_be_left_out() -> None:
+    assert read("api_call", **CALL, auth={"type": None, "location": None}).auth.type == "none"
+    assert read("llm_enrich", prompt="x").temperature == 0.2
+    assert read("llm_enrich", prompt="x", temperature=None).temperature is None
+
+
 @pytest.mark.parametrize(
     ("rate_limit", "per_second"),
     [
