@@ -49,7 +49,8 @@ class JsonTransform(Parameters):
 class Citation(Parameters):
     """How a context names its sources."""
 
-    style: Literal["numbered", "inline", "none"] = "numbered"
+    style: Literal["numbered", "bracketed", "inline", "footnote", "none"] = "numbered"
+    """`[1]`, `[document id]` (`inline` is the same), a raised ¹, or nothing"""
 
 
 class RagPrepare(Parameters):

@@ -153,7 +153,7 @@ def test_any_model_may_stand_behind_openais_protocol() -> None:
         ("limit", {"limit": 5, "api_key": "Literal1"}, ("api_key",), "store the key in the vault"),
         ("sql_lookup", {"a": {"api_key": "Literal1"}}, ("a", "api_key"), "store the key in the vault"),
         ("json_transform", {"template": "{% for %}"}, ("template",), "cannot be read"),
-        ("rag_prepare", {"citation": {"style": "footnote"}}, ("citation", "style"), "numbered"),
+        ("rag_prepare", {"citation": {"style": "raised"}}, ("citation", "style"), "numbered"),
     ],
 )
 def test_wrong_values_are_named_with_their_place(
