@@ -55,7 +55,7 @@ def _stage_price(stage_id: str, parameters: Mapping[str, Any], documents: int) -
         case "llm_filter":
             calls, read, written = documents, prompt + _READ_TOKENS, FILTER_OUTPUT_TOKENS
         case "summarize":
-            calls = documents if parameters.get("group_by") else 1
+            calls = documents if _makes_many(parameters) else 1
             read = prompt + _number(parameters, 8000, "max_input_tokens")
             written = _number(parameters, 1024, "max_output_tokens", "max_tokens")
         case _:
@@ -97,8 +97,13 @@ def _documents_after(stage_id: str, parameters: Mapping[str, Any], documents: in
         case "limit":
             return min(_number(parameters, 10, "limit"), before)
         case "summarize":
-            return before if parameters.get("group_by") else 1
+            return before if _makes_many(parameters) else 1
     return before
+
+
+def _makes_many(summarize: Mapping[str, Any]) -> bool:
+    """Whether there may be as many summaries as documents. A placeholder may stand for any mode."""
+    return bool(summarize.get("group_by")) or (summarize.get("mode") or "aggregate") != "aggregate"
 
 
 def _number(parameters: Mapping[str, Any], default: int, *names: str) -> int:

@@ -89,12 +89,13 @@ class LlmFilter(_Asking):
 
 
 class Summarize(_Asking):
-    """`summarize`: one answer over all documents, or one for each group of them."""
+    """`summarize`: one answer over all documents, or one for each group of them, or for each of them."""
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "document_template"})
 
     prompt: TemplateText = "Summarize these documents."
     document_template: TemplateText | None = None
+    mode: Literal["aggregate", "per_document"] = "aggregate"
     group_by: str | None = Field(None, min_length=1, max_length=200)
     output_field: OutputField = "summary"
     max_input_tokens: int = Field(8000, ge=16, le=1_000_000)
@@ -103,6 +104,13 @@ class Summarize(_Asking):
         1024, ge=1, le=MOST_OUTPUT_TOKENS, validation_alias=AliasChoices("max_output_tokens", "max_tokens")
     )
     output_schema: JsonSchema | None = Field(None, validation_alias=AliasChoices("output_schema", "schema"))
+
+    @field_validator("group_by")
+    @classmethod
+    def _documents_are_no_groups(cls, group_by: str | None, info: ValidationInfo) -> str | None:
+        if group_by is not None and info.data.get("mode") == "per_document":
+            raise ValueError("a summary of each document has no groups: leave mode or group_by out")
+        return group_by
 
 
 class QueryExpand(_Asking):

@@ -30,6 +30,9 @@ def test_the_hold_grows_with_documents_and_tokens() -> None:
     longer = llm_hold(stored(find(1), ("llm_enrich", {"prompt": "Summarize.", "max_tokens": 4000})), 100, ())
     assert longer - one == llm_price("gpt-4o-mini", 4000 - 512)
     assert llm_hold(stored(find(1), ("llm_enrich", {"prompt": "Summarize.", "max_tokens": None})), 100, ()) == one
+    for mode in ("per_document", "{{INPUT.mode}}"):
+        each = llm_hold(stored(find(4), ("summarize", {"mode": mode}), enrich), 100, ())
+        assert each == 4 * llm_hold(stored(find(4), ("summarize", {"mode": None}), enrich), 100, ())
     # a limit before the models bounds their documents, one after them does not
     assert llm_hold(stored(find(10), ("limit", {"limit": 2}), enrich), 100, ()) == 2 * one
     assert llm_hold(stored(find(10), enrich, ("limit", {"limit": 2})), 100, ()) == ten

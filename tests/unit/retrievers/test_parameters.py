@@ -114,6 +114,8 @@ def test_any_model_may_stand_behind_openais_protocol() -> None:
         ("llm_enrich", {"prompt": "x", "multimodal_inputs": ["a"]}, ("multimodal_inputs",), "not available"),
         ("llm_enrich", {"prompt": "x", "model": "{{secrets.a}}"}, (), "cannot be filled in"),
         ("llm_filter", {"criteria": "{% include 'a' %}"}, ("criteria",), "cannot use include"),
+        ("summarize", {"mode": "per_document", "group_by": "a"}, ("group_by",), "has no groups"),
+        ("summarize", {"mode": "each"}, ("mode",), "per_document"),
         ("summarize", {"truncation_strategy": "other"}, ("truncation_strategy",), "drop_last"),
         ("query_expand", {"feature_search_config": {}}, ("feature_search_config", "searches"), "required"),
         ("api_call", {"url": "https://a.example"}, ("allowed_domains",), "required"),
