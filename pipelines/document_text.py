@@ -6,17 +6,26 @@ from typing import Any
 
 from core.templating.template import template
 from pipelines.stage import Document, StageContext, StageInput
-from pipelines.template_values import values_for
+from pipelines.template_values import NOWHERE, values_for
 
 _BOOKKEEPING = frozenset(
     {"document_id", "collection_id", "score", "source_object_id", "root_object_id", "root_bucket_id", "lineage_path"}
 )
 
 
-def text_of(document: Document, own: str | None, stage: StageInput[Any], context: StageContext) -> str:
-    """The document by the stage's own template, or its text, or all of its fields as JSON."""
+def text_of(
+    document: Document,
+    own: str | None,
+    stage: StageInput[Any],
+    context: StageContext,
+    place: Mapping[str, Any] = NOWHERE,
+) -> str:
+    """The document by the stage's own template, or its text, or all of its fields as JSON.
+
+    `place` is what the template is told in `CONTEXT` about where the text will stand.
+    """
     if own is not None:
-        rendered = template(own).render(values_for(stage, context, document))
+        rendered = template(own).render(values_for(stage, context, document, place))
         context.room.take(len(rendered))
         return rendered
     text = document.get("text")

@@ -1,21 +1,56 @@
 """What templates of a stage are rendered with, and conditions decided by. There is no secret among it."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from core.retrievers.filters import matches, parse_filter
 from core.templating.template import template
 from pipelines.stage import Document, StageContext, StageInput
 
+NOWHERE: Final[Mapping[str, Any]] = {}
+_CONTENT, _TEXT = "content", "text"
 
-def values_for(stage: StageInput[Any], context: StageContext, document: Document | None = None) -> dict[str, Any]:
-    """`INPUT`, `DOC`, `CONTEXT` and `STAGE` for one document, or for none of them."""
+
+class _Doc(dict[str, Any]):
+    """A document as templates see it: `content`, as published pages call it, is another name of its `text`.
+
+    Only where it is asked for: what goes over all fields meets the text once.
+    """
+
+    def __missing__(self, name: str) -> Any:
+        if name == _CONTENT and _TEXT in self:
+            return self[_TEXT]
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(_TEXT if name == _CONTENT and not super().__contains__(name) else name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """`content` too."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
+def values_for(
+    stage: StageInput[Any],
+    context: StageContext,
+    document: Document | None = None,
+    place: Mapping[str, Any] = NOWHERE,
+) -> dict[str, Any]:
+    """`INPUT`, `DOC`, `CONTEXT` and `STAGE` for one document, or for none of them.
+
+    `place` is what `CONTEXT` says beyond the execution: where the document stands in what a stage makes.
+    """
     return {
         "INPUT": dict(stage.inputs),
-        "DOC": document or {},
+        "DOC": _Doc(document or {}),
         "CONTEXT": {
             "namespace_id": context.namespace_id,
             "collection_ids": list(context.collection_ids),
             "document_count": len(stage.documents or []),
+            **place,
         },
         "STAGE": {"name": stage.stage_name},
     }

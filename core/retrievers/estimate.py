@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from core.credits.prices import llm_price
-from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider
+from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider, named_model, provider_of
 from core.retrievers.parameters_llm import MOST_OUTPUT_TOKENS
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.secret_places import LLM_STAGES
+from core.retrievers.templates import is_templated
 
 FILTER_OUTPUT_TOKENS: Final = 256
 """The most that `llm_filter` lets a model write about one document."""
@@ -35,7 +36,7 @@ def llm_hold(stages: Sequence[Mapping[str, Any]], limit: int, own_keys: Collecti
     for stage in stages:
         stage_id, parameters = stage["config"]["stage_id"], stage["config"]["parameters"]
         incoming = limit if documents is None else documents
-        if _asks(stage) and not parameters.get("api_key") and parameters.get("provider", "openai") not in own_keys:
+        if _asks(stage) and not parameters.get("api_key") and not _has_own_key(parameters, own_keys):
             total += _stage_price(stage_id, parameters, incoming)
         documents = _documents_after(stage_id, parameters, documents, limit)
     return total
@@ -54,7 +55,7 @@ def _stage_price(stage_id: str, parameters: Mapping[str, Any], documents: int) -
         case "llm_filter":
             calls, read, written = documents, prompt + _READ_TOKENS, FILTER_OUTPUT_TOKENS
         case "summarize":
-            calls = documents if parameters.get("group_by") else 1
+            calls = documents if _makes_many(parameters) else 1
             read = prompt + _number(parameters, 8000, "max_input_tokens")
             written = _number(parameters, 1024, "max_output_tokens", "max_tokens")
         case _:
@@ -68,12 +69,15 @@ def _stage_price(stage_id: str, parameters: Mapping[str, Any], documents: int) -
 _STRUCTURED = frozenset({"llm_filter", "query_expand"})
 
 
+def _has_own_key(parameters: Mapping[str, Any], own_keys: Collection[str]) -> bool:
+    # whose model an input will name is not known yet
+    known = parameters.get("provider") or not is_templated(named_model(parameters))
+    return bool(known) and provider_of(parameters) in own_keys
+
+
 def _model(parameters: Mapping[str, Any]) -> str:
-    named = next(
-        (parameters[name] for name in ("model", "model_name", "expansion_model") if parameters.get(name)), None
-    )
-    provider = parameters.get("provider", "openai")
-    return str(named) if named else DEFAULT_MODELS.get(LlmProvider(provider), "") if provider in _PROVIDERS else ""
+    provider = provider_of(parameters)
+    return named_model(parameters) or (DEFAULT_MODELS[LlmProvider(provider)] if provider in _PROVIDERS else "")
 
 
 _PROVIDERS = frozenset(LlmProvider)
@@ -93,12 +97,17 @@ def _documents_after(stage_id: str, parameters: Mapping[str, Any], documents: in
         case "limit":
             return min(_number(parameters, 10, "limit"), before)
         case "summarize":
-            return before if parameters.get("group_by") else 1
+            return before if _makes_many(parameters) else 1
     return before
+
+
+def _makes_many(summarize: Mapping[str, Any]) -> bool:
+    """Whether there may be as many summaries as documents. A placeholder may stand for any mode."""
+    return bool(summarize.get("group_by")) or (summarize.get("mode") or "aggregate") != "aggregate"
 
 
 def _number(parameters: Mapping[str, Any], default: int, *names: str) -> int:
     """A whole number among the parameters; a placeholder may stand for the most there is."""
-    value = next((parameters[name] for name in names if name in parameters), default)
+    value = next((parameters[name] for name in names if parameters.get(name) is not None), default)
     most = MOST_DOCUMENTS if default <= 25 else MOST_OUTPUT_TOKENS
     return value if isinstance(value, int) else most

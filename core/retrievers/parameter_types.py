@@ -1,24 +1,19 @@
 """The types that parameters of several stages share: templates, references to secrets, schemas, conditions. Pure."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from core.retrievers.filters import parse_filter
+from core.retrievers.json_schemas import standing_alone
+from core.retrievers.keys_in_clear import KEY_IN_CLEAR
 from core.templating.sandbox import TemplateRefusedError
 from core.templating.template import template
 from core.vault.references import reference_of
 
-_LARGEST_SCHEMA = 32 * 1024
 _FIELD = re.compile(r"[A-Za-z][\w-]*(\.[A-Za-z][\w-]*){0,7}", re.ASCII)
-_REFUSED_KEYWORDS = frozenset({"$ref", "$dynamicRef", "$id", "$schema", "pattern", "patternProperties"})
-_KEYWORDS_OF_NAMES = frozenset({"properties", "dependentSchemas", "$defs", "definitions"})
-_KEYWORDS_OF_DATA = frozenset({"enum", "const", "default", "examples", "required", "dependentRequired"})
 _KEPT_FIELDS = frozenset({"document_id", "collection_id", "namespace_id"})
 
 
@@ -36,6 +31,15 @@ class Parameters(BaseModel):
     """parameters that the stage renders itself, for each document: whole templates, not placeholders"""
     literals: ClassVar[frozenset[str]] = frozenset()
     """parameters that are taken as they stand: references to secrets, and what no caller may choose"""
+    own_nulls: ClassVar[frozenset[str]] = frozenset()
+    """parameters for which null says something else than leaving them out"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {name: value for name, value in given.items() if value is not None or name in cls.own_nulls}
 
 
 def is_own_template(model: type[BaseModel], name: str, value: Any) -> bool:
@@ -58,7 +62,7 @@ def _compiles(value: str) -> str:
 def _is_reference(value: str) -> str:
     if reference_of(value) is None:
         # the value is not repeated: it may well be the key itself
-        raise ValueError("store the key in the vault and name it here as {{secrets.name}}")
+        raise ValueError(KEY_IN_CLEAR)
     return value
 
 
@@ -68,35 +72,6 @@ def _is_condition(value: Any, info: ValidationInfo) -> Any:
     if value is not None:
         parse_filter(value, templates_stand(info))
     return value
-
-
-def _is_schema(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value)) > _LARGEST_SCHEMA:
-        raise ValueError(f"a schema has at most {_LARGEST_SCHEMA} characters")
-    if value.get("type") != "object":
-        raise ValueError('a JSON schema of "type": "object" is needed')
-    _check_keywords(value)
-    try:
-        Draft202012Validator.check_schema(value)
-    except SchemaError as error:
-        raise ValueError(f"not a JSON schema: {error.message[:200]}") from None
-    return value
-
-
-def _check_keywords(schema: Any) -> None:
-    """No schema makes us fetch another or run a pattern that it brings."""
-    if isinstance(schema, list):
-        for part in schema:
-            _check_keywords(part)
-    elif isinstance(schema, Mapping):
-        for keyword, part in schema.items():
-            if keyword in _REFUSED_KEYWORDS:
-                raise ValueError(f"{keyword} cannot be used in a schema here")
-            if keyword in _KEYWORDS_OF_NAMES and isinstance(part, Mapping):
-                # what stands first in it are a customer's names, which may be those of keywords
-                _check_keywords(list(part.values()))
-            elif keyword not in _KEYWORDS_OF_DATA:
-                _check_keywords(part)
 
 
 def _is_field(value: str) -> str:
@@ -115,6 +90,6 @@ NotYet = Annotated[Any, AfterValidator(_not_yet)]
 TemplateText = Annotated[str, AfterValidator(_compiles)]
 SecretReference = Annotated[str, AfterValidator(_is_reference)]
 Condition = Annotated[Any, AfterValidator(_is_condition)]
-JsonSchema = Annotated[dict[str, Any], AfterValidator(_is_schema)]
+JsonSchema = Annotated[dict[str, Any], AfterValidator(standing_alone)]
 OutputField = Annotated[str, AfterValidator(_is_field)]
 OnError = Literal["skip", "remove", "raise"]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from core.errors import FieldProblem
+from core.retrievers.keys_in_clear import KEY_IN_CLEAR, keys_in_clear
 from core.retrievers.parameter_types import is_own_template
 from core.retrievers.parameters_apply import ApiCall, JsonTransform, RagPrepare
 from core.retrievers.parameters_llm import LlmEnrich, LlmFilter, QueryExpand, Summarize
@@ -35,10 +36,17 @@ STAGE_PARAMETERS: Final[Mapping[str, type[BaseModel]]] = {
 
 
 def check_parameters(stage_id: str, parameters: Mapping[str, Any], location: Location) -> list[FieldProblem]:
-    """What is wrong with the parameters of a stage as they are saved. Nothing is checked for a stage to come."""
+    """What is wrong with the parameters of a stage as they are saved. Of a stage to come only its keys are checked."""
+    keys = [FieldProblem((*location, *place), KEY_IN_CLEAR, "secret_in_clear") for place in keys_in_clear(parameters)]
     model = STAGE_PARAMETERS.get(stage_id)
     if model is None:
-        return []
+        return keys
+    found = _model_problems(model, parameters, location)
+    said = {problem.location for problem in found}
+    return [*(key for key in keys if key.location not in said), *found]
+
+
+def _model_problems(model: type[BaseModel], parameters: Mapping[str, Any], location: Location) -> list[FieldProblem]:
     problems = [
         FieldProblem(location, f"{{{{{expression}}}}} cannot be filled in for this stage: use {{{{INPUT.name}}}}")
         for expression in unknown_placeholders(_filled_in_here(model, parameters))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
+from core.retrievers.keys_in_clear import has_credential, is_credential
 from core.retrievers.parameter_types import (
     Condition,
     OnError,
@@ -13,6 +14,8 @@ from core.retrievers.parameter_types import (
     SecretReference,
     TemplateText,
 )
+from core.retrievers.response_path import steps_of
+from core.retrievers.templates import is_templated
 from core.templating.sandbox import TemplateRefusedError
 from core.templating.template import template
 from core.vault.references import reference_of
@@ -20,6 +23,7 @@ from core.vault.references import reference_of
 MOST_RESPONSE_BYTES = 10 * 1024 * 1024
 _FEWEST_A_SECOND = 1 / 60
 """A stage that waits holds a place of an actor, which all tenants share."""
+_SECONDS = {"requests_per_second": 1, "requests_per_minute": 60, "requests_per_hour": 3600}
 _DOMAIN = re.compile(
     r"(\*\.)?([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE
 )
@@ -29,6 +33,7 @@ _FORBIDDEN_HEADERS = re.compile(
     re.IGNORECASE,
 )
 _SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
+_HOW_TO_SEND_ONE = "store it in the vault and name the secret in auth, or as the whole value of a header"
 
 
 class JsonTransform(Parameters):
@@ -44,7 +49,8 @@ class JsonTransform(Parameters):
 class Citation(Parameters):
     """How a context names its sources."""
 
-    style: Literal["numbered", "inline", "none"] = "numbered"
+    style: Literal["numbered", "bracketed", "inline", "footnote", "none"] = "numbered"
+    """`[1]`, `[document id]` (`inline` is the same), a raised ¹, or nothing"""
 
 
 class RagPrepare(Parameters):
@@ -95,16 +101,41 @@ def _are_headers(value: dict[str, str]) -> dict[str, str]:
         if not _HEADER.fullmatch(name) or _FORBIDDEN_HEADERS.fullmatch(name):
             raise ValueError(f"{name[:40]!r} is no header that can be set")
         if reference_of(text) is None:
+            if is_credential(text, name):
+                raise ValueError(f"{name[:40]!r} looks like a credential: {_HOW_TO_SEND_ONE}")
             _renders(text)
     return value
 
 
+def _has_no_credential(url: str) -> str:
+    if has_credential(url):
+        # the URL is not repeated
+        raise ValueError(f"this looks like it has a credential in it: {_HOW_TO_SEND_ONE}")
+    return url
+
+
+def _is_path(path: str) -> str:
+    steps_of(path)
+    return path
+
+
 def _per_second(value: Any) -> Any:
-    """`rate_limit` as a number, or as an object that says it."""
-    if isinstance(value, dict):
-        known = ("requests_per_second", "requests", "max_requests")
-        return next((value[name] for name in known if name in value), value)
-    return value
+    """`rate_limit` as a number, or as an object that says it; of several limits the strictest."""
+    if not isinstance(value, dict):
+        return value
+    given = {name: part for name, part in value.items() if part is not None}
+    if unknown := sorted(given.keys() - _SECONDS.keys() - {"requests", "period"}):
+        raise ValueError(f"{unknown[0][:40]!r} is no limit: use {', '.join(_SECONDS)}, or requests with period")
+    if given.keys() & {"requests", "period"} not in (set(), {"requests", "period"}):
+        raise ValueError("requests and period, in seconds, belong together")
+    if placeholder := next(filter(is_templated, given.values()), None):
+        # what it stands for is checked when it is filled in
+        return placeholder
+    limits = [(given[name], seconds) for name, seconds in _SECONDS.items() if name in given]
+    limits += [(given["requests"], given["period"])] if "requests" in given else []
+    if not all(type(part) in (int, float) and part > 0 for limit in limits for part in limit):
+        raise ValueError("a limit is a number above 0")
+    return min((calls / seconds for calls, seconds in limits), default=None)
 
 
 class Auth(Parameters):
@@ -145,7 +176,7 @@ class ApiCall(Parameters):
     own_templates: ClassVar[frozenset[str]] = frozenset({"url", "headers", "body", "when"})
     literals: ClassVar[frozenset[str]] = frozenset({"auth", "allowed_domains"})
 
-    url: TemplateText = Field(min_length=1, max_length=8192)
+    url: Annotated[TemplateText, AfterValidator(_has_no_credential)] = Field(min_length=1, max_length=8192)
     allowed_domains: list[Annotated[str, AfterValidator(_is_domain)]] = Field(min_length=1, max_length=50)
     method: Annotated[
         Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"],
@@ -158,8 +189,8 @@ class ApiCall(Parameters):
     timeout: float = Field(10.0, gt=0, le=60)
     """seconds, for one call from its first look-up to its last byte"""
     max_response_size: int = Field(MOST_RESPONSE_BYTES, ge=1, le=MOST_RESPONSE_BYTES)
-    response_path: str | None = Field(None, max_length=400)
-    """where in the answer the result is: `data.items.0.name`"""
+    response_path: Annotated[str, AfterValidator(_is_path)] | None = Field(None, max_length=400)
+    """where in the answer the result is: `$.data.items[0].name`, or `data.items.0.name`"""
     rate_limit: Annotated[float | None, BeforeValidator(_per_second)] = Field(None, ge=_FEWEST_A_SECOND, le=1000)
     """calls a second"""
     when: Condition = None

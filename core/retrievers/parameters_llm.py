@@ -1,10 +1,11 @@
 """The parameters of the stages that ask a language model. Pure."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 
-from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider
+from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider, family_of, provider_of
 from core.retrievers.parameter_types import (
     Condition,
     JsonSchema,
@@ -26,11 +27,27 @@ class _Asking(Parameters):
     """What all of them have."""
 
     literals: ClassVar[frozenset[str]] = frozenset({"api_key"})
+    own_nulls: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
     provider: LlmProvider = LlmProvider.OPENAI
     model: str | None = Field(None, validation_alias=_MODEL, min_length=1, max_length=200)
     api_key: SecretReference | None = None
     temperature: float | None = Field(0.2, ge=0, le=2)
+    """None sends none"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_says_whose_it_is(cls, given: Any) -> Any:
+        return {**given, "provider": provider_of(given)} if isinstance(given, Mapping) else given
+
+    @field_validator("model")
+    @classmethod
+    def _is_of_its_provider(cls, model: str | None, info: ValidationInfo) -> str | None:
+        provider, family = info.data.get("provider"), family_of(model or "")
+        # any model may stand behind a base URL that speaks OpenAI's protocol
+        if provider not in (None, LlmProvider.OPENAI) and family not in (None, provider):
+            raise ValueError(f"this is a model of {family} and not of the provider {provider}")
+        return model
 
     @property
     def model_asked(self) -> str:
@@ -72,12 +89,13 @@ class LlmFilter(_Asking):
 
 
 class Summarize(_Asking):
-    """`summarize`: one answer over all documents, or one for each group of them."""
+    """`summarize`: one answer over all documents, or one for each group of them, or for each of them."""
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "document_template"})
 
     prompt: TemplateText = "Summarize these documents."
     document_template: TemplateText | None = None
+    mode: Literal["aggregate", "per_document"] = "aggregate"
     group_by: str | None = Field(None, min_length=1, max_length=200)
     output_field: OutputField = "summary"
     max_input_tokens: int = Field(8000, ge=16, le=1_000_000)
@@ -86,6 +104,13 @@ class Summarize(_Asking):
         1024, ge=1, le=MOST_OUTPUT_TOKENS, validation_alias=AliasChoices("max_output_tokens", "max_tokens")
     )
     output_schema: JsonSchema | None = Field(None, validation_alias=AliasChoices("output_schema", "schema"))
+
+    @field_validator("group_by")
+    @classmethod
+    def _documents_are_no_groups(cls, group_by: str | None, info: ValidationInfo) -> str | None:
+        if group_by is not None and info.data.get("mode") == "per_document":
+            raise ValueError("a summary of each document has no groups: leave mode or group_by out")
+        return group_by
 
 
 class QueryExpand(_Asking):

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import FieldProblem, StageError
+from core.retrievers.llm_providers import WHO_IS_ASKED, provider_of
 from core.retrievers.templates import render
 from core.vault.references import misplaced_references, references_anywhere, references_in
 
 LLM_STAGES = frozenset({"llm_enrich", "llm_filter", "summarize", "query_expand"})
 """Stages that call a language model with a key."""
-_DEFAULT_PROVIDER = "openai"
 
 
 def secret_names(stages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -35,11 +35,11 @@ def _with_default(
     if config["stage_id"] not in LLM_STAGES or parameters.get("api_key") is not None:
         return stage
     try:
-        provider = render(parameters.get("provider") or _DEFAULT_PROVIDER, inputs)
+        provider = provider_of(render({name: parameters.get(name) for name in WHO_IS_ASKED}, inputs))
     except StageError:
         # without the input the stage fails as well, and says so
         return stage
-    name = credentials.get(provider) if isinstance(provider, str) else None
+    name = credentials.get(provider)
     if name is None:
         return stage
     return {**stage, "config": {**config, "parameters": {**parameters, "api_key": f"{{{{secrets.{name}}}}}"}}}

@@ -11,9 +11,8 @@ from typing import Any
 from core.errors import FieldProblem
 
 _NAME = r"[a-z][a-z0-9_]{0,99}"
-_WHOLE = re.compile(
-    rf"\$?\{{\{{\s*(?:secrets|secret|SECRET|SECRETS)\.({_NAME})\s*\}}\}}|\$\{{vault:({_NAME})\}}", re.ASCII
-)
+_WHOLE = re.compile(rf"\$?\{{\{{\s*(?i:secrets?)\.({_NAME})\s*\}}\}}|\$\{{vault:({_NAME})\}}", re.ASCII)
+_ONE_EXPRESSION = re.compile(r"\$?\{\{[^{}]*\}\}|\$\{vault:[^{}]*\}")
 _LOOKS_LIKE_ONE = re.compile(r"\{[{%][^{}]{0,200}?(?<![\w.'\"])secrets?\s*[.\[|)}]|\$\{vault:", re.IGNORECASE)
 """The name `secrets` in a template, which is none of somebody's object nor in quotes. Bounded, so it stays linear."""
 
@@ -51,12 +50,24 @@ def references_in(parameters: Mapping[str, Any]) -> list[Reference]:
 def misplaced_references(parameters: Mapping[str, Any]) -> list[FieldProblem]:
     """Fields that name a secret where none may stand, or in another form than a whole value."""
     return [
-        FieldProblem(
-            place, "a secret may be named only as the whole value of api_key, auth or a header", "secret_place"
-        )
+        FieldProblem(place, _what_is_wrong(place, value), "secret_place")
         for place, value in _texts(parameters, ())
         if (reference_of(value) or _LOOKS_LIKE_ONE.search(value)) and not (reference_of(value) and _allowed(place))
     ]
+
+
+def _what_is_wrong(place: tuple[str | int, ...], value: str) -> str:
+    if _allowed(place) and _ONE_EXPRESSION.fullmatch(value.strip()):
+        return (
+            "no secret has this name: write {{secrets.name}}, the name a lower-case letter, then up to 99 lower-case "
+            "letters, digits and underscores"
+        )
+    if _allowed(place) and place[0] == "headers":
+        return (
+            'a secret is the whole value of a header, or named in auth, as {"type": "bearer", "secret_ref": "name"}, '
+            "which puts Bearer before it"
+        )
+    return "a secret may be named only as the whole value of api_key, auth or a header"
 
 
 def references_anywhere(value: object, at: tuple[str | int, ...]) -> list[FieldProblem]:

@@ -11,6 +11,15 @@ from pipelines.llm.provider import Completion, LlmRequest, Usage
 
 _NAME = "anthropic"
 _TOOL = "give_output"
+_SERVED = {
+    "claude-3-haiku": "claude-haiku-4-5",
+    "claude-3-5-haiku": "claude-haiku-4-5",
+    "claude-3-sonnet": "claude-sonnet-4-6",
+    "claude-3-5-sonnet": "claude-sonnet-4-6",
+    "claude-3-opus": "claude-opus-4-8",
+}
+"""Published short names, which Anthropic never knew, and the model of the same kind that it serves: the ones that they
+stood for are retired. A name with its date is sent as it is."""
 _TAKES_TEMPERATURE = "claude-3"
 """Later models refuse a request that sets one."""
 
@@ -41,8 +50,9 @@ class Anthropic:
 
 
 def _arguments(request: LlmRequest) -> dict[str, Any]:
+    model = _SERVED.get(request.model, request.model)
     arguments: dict[str, Any] = {
-        "model": request.model,
+        "model": model,
         "max_tokens": request.max_tokens,
         "messages": [{"role": "user", "content": request.prompt}],
         # a client's own estimate of a long answer must not turn into a refusal; the deadline is ours
@@ -50,7 +60,7 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
     }
     if request.system:
         arguments["system"] = request.system
-    if request.temperature is not None and request.model.startswith(_TAKES_TEMPERATURE):
+    if request.temperature is not None and model.startswith(_TAKES_TEMPERATURE):
         # the client has no argument for it any more
         arguments["extra_body"] = {"temperature": min(request.temperature, 1.0)}
     if request.schema is not None:

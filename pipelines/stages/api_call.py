@@ -19,6 +19,7 @@ from core.egress.transport import outbound_client
 from core.errors import EgressDeniedError, PayloadTooLargeError, StageError, UnavailableError
 from core.plain_values import parsed, plain
 from core.retrievers.parameters_apply import ApiCall, Auth
+from core.retrievers.response_path import steps_of
 from core.templating.template import template
 from core.vault.references import reference_of
 from core.vault.resolved import ResolvedSecrets, host_matches
@@ -178,11 +179,11 @@ def _value(answer: Answer, path: str | None) -> Any:
 
 
 def _at(value: Any, path: str | None) -> Any:
-    for name in path.split(".") if path else []:
-        if isinstance(value, Mapping) and name in value:
-            value = value[name]
-        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-            value = value[int(name)]
+    for step in steps_of(path or ""):
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
+            value = value[int(step)]
         else:
             raise ApiCallError("The service's answer has nothing at response_path.")
     return value

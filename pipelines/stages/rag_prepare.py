@@ -3,6 +3,7 @@
 It asks no model. Tokens are counted by `pipelines.tokens`.
 """
 
+import re
 from collections.abc import Sequence
 
 from core.retrievers.parameters_apply import RagPrepare
@@ -15,6 +16,9 @@ from pipelines.tokens import TOKENIZER_NAME, count_tokens, first_tokens
 _BETWEEN = "\n\n"
 _LONGEST_MARK = 12
 """Tokens that a citation's mark takes at most."""
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PLACES_THE_MARK = re.compile(r"\b(CONTEXT|context)\s*(\.\s*|\[\s*['\"])(INDEX|CITATION)\b")
+"""A template that says itself where the mark or the number stands; then none is put before the text."""
 _STRATEGIES: dict[str, Strategy] = {
     "priority_truncate": "priority",
     "proportional": "proportional",
@@ -26,8 +30,13 @@ def rag_prepare(stage: StageInput[RagPrepare], context: StageContext) -> StageOu
     """One document with the whole context, or each document with its piece of it."""
     parameters = stage.parameters
     documents = stage.documents or []
-    texts = [text_of(document, parameters.document_template, stage, context) for document in documents]
     marks = [_mark(parameters.citation.style, number, document) for number, document in enumerate(documents, start=1)]
+    texts = [
+        text_of(document, parameters.document_template, stage, context, {"INDEX": number, "CITATION": mark})
+        for number, (document, mark) in enumerate(zip(documents, marks, strict=True), start=1)
+    ]
+    if parameters.document_template is not None and _PLACES_THE_MARK.search(parameters.document_template):
+        marks = [""] * len(documents)
     around = count_tokens(_BETWEEN) + max((count_tokens(mark) for mark in marks), default=0)
     pieces = packed(texts, parameters.max_tokens - around, around, _STRATEGIES[parameters.truncation_strategy])
     marked = [f"{mark} {piece}".strip() if piece else "" for mark, piece in zip(marks, pieces, strict=True)]
@@ -45,9 +54,9 @@ def rag_prepare(stage: StageInput[RagPrepare], context: StageContext) -> StageOu
 def _mark(style: str, number: int, document: Document) -> str:
     if style == "none":
         return ""
-    if style == "inline":
+    if style in ("bracketed", "inline"):
         return first_tokens(f"[{document.get('document_id', number)}]", _LONGEST_MARK)
-    return f"[{number}]"
+    return str(number).translate(_RAISED) if style == "footnote" else f"[{number}]"
 
 
 def _context(stage: StageInput[RagPrepare], documents: Sequence[Document], marked: Sequence[str]) -> Document:

@@ -1,4 +1,4 @@
-"""`summarize`: one answer of a model over all documents, or one for each group of them."""
+"""`summarize`: one answer of a model over all documents, or one for each group of them, or for each of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,10 @@ _STRATEGIES: dict[str, Strategy] = {"drop_last": "whole", "truncate_each": "equa
 
 
 def summarize(stage: StageInput[Summarize], context: StageContext) -> StageOutput:
-    """One document for each group, with the summary, the group's value, and what it was made of."""
+    """One document for each group, with the summary, the group's value, and what it was made of; or each document with
+    its own summary."""
     parameters = stage.parameters
-    groups = _groups(stage.documents or [], parameters.group_by)
+    groups = _groups(stage.documents or [], parameters)
     choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
 
     def summary(group: Document) -> Document:
@@ -30,25 +31,35 @@ def summarize(stage: StageInput[Summarize], context: StageContext) -> StageOutpu
         request, used = _request(stage, context, members)
         answer = context.llm.complete(choice, request)
         value = answer.text if parameters.output_schema is None else answer.value
-        made: Document = {
-            "document_id": f"summary:{stage.stage_name}:{group['number']}",
-            "collection_id": members[0].get("collection_id"),
-            "source_document_ids": [member.get("document_id") for member in members],
-            "documents_used": used,
-        }
-        if parameters.group_by is not None:
-            made = with_field(made, parameters.group_by, group["value"])
-        return with_field(made, parameters.output_field, value)
+        of = members[0] if parameters.mode == "per_document" else _made_of(group, used, stage)
+        return with_field(of, parameters.output_field, value)
 
     manner = Manner(context.llm.most_concurrent, "raise", context.check_cancelled, context.llm.stopping)
     output = per_document(groups, summary, manner)
     # groups that the credits did not reach have no summary to give on
-    made = [document for document in output.documents if "members" not in document]
+    unread = {id(group) for group in groups}
+    made = [document for document in output.documents if id(document) not in unread]
     return StageOutput(made, facts=output.facts, exhausted=output.exhausted)
 
 
-def _groups(documents: Sequence[Document], field: str | None) -> list[dict[str, Any]]:
-    """Documents by the value of the field, in the order of each value's first one."""
+def _made_of(group: Document, used: int, stage: StageInput[Summarize]) -> Document:
+    """The document of a group, without its summary."""
+    members: Sequence[Document] = group["members"]
+    made: Document = {
+        "document_id": f"summary:{stage.stage_name}:{group['number']}",
+        "collection_id": members[0].get("collection_id"),
+        "source_document_ids": [member.get("document_id") for member in members],
+        "documents_used": used,
+    }
+    field = stage.parameters.group_by
+    return made if field is None else with_field(made, field, group["value"])
+
+
+def _groups(documents: Sequence[Document], parameters: Summarize) -> list[dict[str, Any]]:
+    """Documents by the value of the field, in the order of each value's first one; or each by itself."""
+    if parameters.mode == "per_document":
+        return [{"members": [document]} for document in documents]
+    field = parameters.group_by
     groups: dict[str, dict[str, Any]] = {}
     for document in documents:
         value = value_at(document, field) if field is not None else None

@@ -165,6 +165,7 @@ def test_a_redirect_to_an_inner_address_is_an_error() -> None:
     [
         (as_json({"error": "s3cret-value"}, 500), {}, "HTTP 500"),
         (as_json({"a": 1}), {"response_path": "b"}, "nothing at response_path"),
+        (as_json({"0": 1}), {"response_path": "$[0]"}, "nothing at response_path"),
         (as_json([1, 2, 3]), {"response_path": "²"}, "nothing at response_path"),
         (as_json({"a": 10**30}), {}, "cannot be kept: a number has more than 64 bits"),
         (as_json({"a\0b": 1}), {}, "cannot be kept: a field's name has the character"),
@@ -184,6 +185,15 @@ def test_what_goes_wrong_is_told_without_the_answer(answer: Answer, more: dict[s
         kept = run("api_call", call(endpoint, **more) | {"on_error": "skip"}, DOCUMENTS[:1])
         assert (kept.documents, kept.facts) == (DOCUMENTS[:1], {"failed_documents": 1})
         assert run("api_call", call(endpoint, **more) | {"on_error": "remove"}, DOCUMENTS[:1]).documents == []
+
+
+@pytest.mark.parametrize("path", ["$.current.t[1]", "$['current'][\"t\"][1]", "current.t.1", "current.t[1]"])
+def test_a_published_path_finds_its_value(path: str) -> None:
+    with receiver(as_json({"current": {"t": [3, 4]}})) as endpoint:
+        [document] = run("api_call", call(endpoint, response_path=path), DOCUMENTS[:1]).documents
+        assert document["api_response"] == 4
+        [document] = run("api_call", call(endpoint, response_path="$"), DOCUMENTS[:1]).documents
+        assert document["api_response"] == {"current": {"t": [3, 4]}}
 
 
 def test_a_text_answer_stays_text_and_a_rate_limit_sends_all() -> None:
@@ -267,7 +277,7 @@ def test_a_document_that_cannot_be_transformed_stays_or_fails_the_stage(template
 
 
 @pytest.mark.parametrize("strategy", ["priority_truncate", "proportional", "drop_last"])
-@pytest.mark.parametrize("style", ["numbered", "inline", "none"])
+@pytest.mark.parametrize("style", ["numbered", "bracketed", "inline", "footnote", "none"])
 def test_rag_prepare_packs_a_context_that_fits(strategy: str, style: str) -> None:
     [packed] = run(
         "rag_prepare", {"max_tokens": 110, "truncation_strategy": strategy, "citation": {"style": style}}
@@ -285,3 +295,32 @@ def test_rag_prepare_lists_pieces_and_uses_a_template() -> None:
     )
     assert [document["piece"] for document in output.documents] == ["[1] 0!", "[2] 1!", "[3] 2!"]
     assert run("rag_prepare", {}, []).documents == []
+
+
+@pytest.mark.parametrize(
+    ("style", "mark"),
+    [("numbered", "[3]"), ("bracketed", "[doc_2]"), ("inline", "[doc_2]"), ("footnote", "³"), ("none", "")],
+)
+def test_rag_prepare_cites_in_each_style_where_the_template_says_so(style: str, mark: str) -> None:
+    def pieces(template: str) -> list[str]:
+        parameters = {"output_mode": "formatted_list", "document_template": template, "citation": {"style": style}}
+        return [document["rag_context"] for document in run("rag_prepare", parameters).documents]
+
+    assert pieces("{{ DOC.n }}")[2] == f"{mark} 2".strip()
+    # the published default: the template brings the number, and it is not put there twice
+    assert pieces("[{{CONTEXT.INDEX}}] {{DOC.content}}")[2].startswith("[3] Text 2.")
+    assert pieces("{{ DOC.n }} ({{ context.CITATION }})")[2] == f"2 ({mark})"
+
+
+def test_content_is_another_name_of_the_text_that_shows_nowhere_else() -> None:
+    def made(template: str, **document: Any) -> Any:
+        parameters = {"template": template, "fail_on_error": True}
+        return run("json_transform", parameters, [{"document_id": "doc_1", **document}]).documents[0]
+
+    by_each_way = '{"a": "{{ DOC.content }}", "b": "{{ doc[\'content\'] }}", "c": "{{ DOC.get(\'content\') }}"}'
+    assert made(by_each_way, text="T") == {"document_id": "doc_1", "a": "T", "b": "T", "c": "T"}
+    assert made('{"a": "{{ DOC.content }}"}', text="T", content="C")["a"] == "C"
+    assert made("{{ DOC|tojson }}", text="T") == {"document_id": "doc_1", "text": "T"}
+    assert made('{"a": {{ DOC.keys()|length }}}', text="T")["a"] == 2
+    with pytest.raises(StageError, match="'content' is not defined"):
+        made('{"a": "{{ DOC.content }}"}', title="T")

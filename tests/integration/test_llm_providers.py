@@ -21,7 +21,7 @@ from tests.integration.model_world import (
     enrich,
     limit_one,
 )
-from tests.llm_provider import Asked, Reply, says
+from tests.llm_provider import INPUT_TOKENS, OUTPUT_TOKENS, Asked, Reply, says
 
 ENVIRONMENT = (
     "OPENAI_API_KEY",
@@ -221,3 +221,26 @@ def test_what_a_provider_does_not_count_is_estimated_and_charged(world: World) -
     # 26 bytes read and 2 written, 3 to a token
     assert result.stage_statistics["llm_enrich"]["tokens_used"] == 10
     assert result.llm_charge == llm_price("gpt-4o-mini", 10)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "takes_temperature"),
+    [
+        ("claude-3-haiku", "claude-haiku-4-5", False),
+        ("claude-3-5-sonnet", "claude-sonnet-4-6", False),
+        ("claude-3-opus", "claude-opus-4-8", False),
+        ("claude-3-haiku-20240307", "claude-3-haiku-20240307", True),
+        ("claude-opus-5-5", "claude-opus-5-5", False),
+    ],
+)
+def test_anthropic_gets_names_that_it_knows_at_the_price_of_the_asked_one(
+    world: World, asked: str, sent: str, takes_temperature: bool
+) -> None:
+    result = world.run(limit_one(), enrich(model=asked))
+    [request] = world.server.asked
+    assert (request.provider, request.body["model"], "temperature" in request.body) == (
+        "anthropic",
+        sent,
+        takes_temperature,
+    )
+    assert result.llm_charge == llm_price(asked, INPUT_TOKENS + OUTPUT_TOKENS)

@@ -221,6 +221,21 @@ def test_summarize_makes_one_of_many_or_one_a_group(world: World) -> None:
     assert sum(text in world.server.asked[-1].prompt for text in TEXTS) == 1
 
 
+def test_summarize_gives_each_document_its_own_summary(world: World) -> None:
+    stage = {"stage_id": "summarize", "parameters": {"mode": "per_document", "output_field": "members"}}
+    documents = world.run(stage).documents
+    assert {document["document_id"]: document["members"] for document in documents} == {
+        "doc_0": "an answer",
+        "doc_1": "an answer",
+        "doc_2": "an answer",
+    }
+    assert sorted(document["text"] for document in documents) == sorted(TEXTS)
+    assert [sum(text in asked.prompt for text in TEXTS) for asked in world.server.asked] == [1, 1, 1]
+    # what the credits did not reach has no summary, and is not given on as if it had
+    none = world.run(stage, budget=0)
+    assert (none.documents, none.exhausted) == ([], True)
+
+
 def test_query_expand_searches_by_all_wordings(world: World) -> None:
     world.server.default = says('{"queries": ["baking bread in an oven", "BAKING BREAD IN AN OVEN", "dough"]}')
     search = {"searches": [{"feature_uri": TEXT_FEATURE, "query": "{{INPUT.query}}"}], "final_top_k": 1}

@@ -438,6 +438,13 @@ GUARDS = (
         "tests/unit/vault/test_references.py",
     ),
     Guard(
+        "vault: no stage keeps a key in clear",
+        "core/retrievers/parameters.py",
+        "        return keys",
+        "        return []",
+        "tests/unit/retrievers/test_parameters.py",
+    ),
+    Guard(
         "vault: a reference elsewhere is refused",
         "api/routes/retrievers.py",
         "if misplaced := misplaced_secrets(call.body):",

@@ -29,6 +29,10 @@ def test_the_hold_grows_with_documents_and_tokens() -> None:
     assert ten == 10 * one > 0
     longer = llm_hold(stored(find(1), ("llm_enrich", {"prompt": "Summarize.", "max_tokens": 4000})), 100, ())
     assert longer - one == llm_price("gpt-4o-mini", 4000 - 512)
+    assert llm_hold(stored(find(1), ("llm_enrich", {"prompt": "Summarize.", "max_tokens": None})), 100, ()) == one
+    for mode in ("per_document", "{{INPUT.mode}}"):
+        each = llm_hold(stored(find(4), ("summarize", {"mode": mode}), enrich), 100, ())
+        assert each == 4 * llm_hold(stored(find(4), ("summarize", {"mode": None}), enrich), 100, ())
     # a limit before the models bounds their documents, one after them does not
     assert llm_hold(stored(find(10), ("limit", {"limit": 2}), enrich), 100, ()) == 2 * one
     assert llm_hold(stored(find(10), enrich, ("limit", {"limit": 2})), 100, ()) == ten
@@ -59,6 +63,14 @@ def test_nothing_is_held_where_the_organization_pays_itself() -> None:
     assert llm_hold(default, 100, {"anthropic"}) > 0
     assert llm_hold(stored(find(5)), 100, ()) == 0
     assert (asks_with_default_key(own), asks_with_default_key(default)) == (False, True)
+
+
+def test_a_model_is_held_for_unless_its_own_provider_is_paid() -> None:
+    claude = stored(find(5), ("llm_enrich", {"prompt": "x", "model": "claude-3-haiku"}))
+    assert llm_hold(claude, 100, {"openai"}) > 0
+    assert llm_hold(claude, 100, {"anthropic"}) == 0
+    # whose model it will be is not known yet
+    assert llm_hold(stored(find(5), ("llm_enrich", {"prompt": "x", "model": "{{INPUT.m}}"})), 100, {"openai"}) > 0
 
 
 @pytest.mark.parametrize(

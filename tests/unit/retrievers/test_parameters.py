@@ -41,16 +41,43 @@ def test_published_and_older_names_mean_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("provider", "model"),
-    [("openai", "gpt-4o-mini"), ("anthropic", "claude-3-haiku"), ("google", "gemini-2.0-flash")],
+    [("openai", "gpt-4o-mini"), ("anthropic", "claude-haiku-4-5"), ("google", "gemini-2.0-flash")],
 )
 def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
     assert read("llm_enrich", prompt="x", provider=provider).model_asked == model
 
 
 @pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("claude-3-haiku", "anthropic"),
+        ("Claude-Sonnet-4-6", "anthropic"),
+        ("gemini-1.5-pro", "google"),
+        ("models/gemini-2.0-flash", "google"),
+        ("gpt-4o", "openai"),
+        ("mistral-large", "openai"),
+        ("anthropic/claude-3-haiku", "openai"),
+    ],
+)
+def test_without_a_provider_the_models_own_is_asked(model: str, provider: str) -> None:
+    for names in ({"model": model}, {"model_name": model, "provider": None}):
+        assert read("llm_enrich", prompt="x", **names).provider == provider
+    assert read("query_expand", feature_search_config=SEARCH, expansion_model=model).provider == provider
+
+
+def test_any_model_may_stand_behind_openais_protocol() -> None:
+    parsed = parse_stages([{"stage_id": "summarize", "parameters": {"provider": "openai", "model": "claude-3-opus"}}])
+    assert read("summarize", **parsed[0].parameters).provider == "openai"
+    assert read("summarize", provider="google", model="gemma-3").model_asked == "gemma-3"
+
+
+@pytest.mark.parametrize(
     ("stage_id", "parameters", "place", "message"),
     [
         ("llm_enrich", {}, ("prompt",), "required"),
+        ("llm_enrich", {"prompt": "x", "provider": "google", "model": "gpt-4o"}, ("model",), "a model of openai"),
+        ("llm_enrich", {"prompt": "x", "provider": "anthropic", "model": "o3-mini"}, ("model",), "a model of openai"),
+        ("summarize", {"provider": "google", "model_name": "claude-3-opus"}, ("model_name",), "a model of anthropic"),
         ("llm_enrich", {"prompt": "x", "provider": "typesafe"}, ("provider",), "openai"),
         ("llm_enrich", {"prompt": "x", "api_key": "sk-proj-literal"}, ("api_key",), "store the key in the vault"),
         ("llm_enrich", {"prompt": "x", "api_key": "{{INPUT.key}}"}, ("api_key",), "store the key in the vault"),
@@ -87,6 +114,8 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
         ("llm_enrich", {"prompt": "x", "multimodal_inputs": ["a"]}, ("multimodal_inputs",), "not available"),
         ("llm_enrich", {"prompt": "x", "model": "{{secrets.a}}"}, (), "cannot be filled in"),
         ("llm_filter", {"criteria": "{% include 'a' %}"}, ("criteria",), "cannot use include"),
+        ("summarize", {"mode": "per_document", "group_by": "a"}, ("group_by",), "has no groups"),
+        ("summarize", {"mode": "each"}, ("mode",), "per_document"),
         ("summarize", {"truncation_strategy": "other"}, ("truncation_strategy",), "drop_last"),
         ("query_expand", {"feature_search_config": {}}, ("feature_search_config", "searches"), "required"),
         ("api_call", {"url": "https://a.example"}, ("allowed_domains",), "required"),
@@ -95,6 +124,16 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
         ("api_call", {**CALL, "allowed_domains": ["{{INPUT.host}}"]}, ("allowed_domains", 0), "a host such as"),
         ("api_call", {**CALL, "timeout": 61}, ("timeout",), "less than or equal to 60"),
         ("api_call", {**CALL, "rate_limit": 1e-10}, ("rate_limit",), "greater than or equal to"),
+        (
+            "api_call",
+            {**CALL, "rate_limit": {"requests_per_day": 5}},
+            ("rate_limit",),
+            "'requests_per_day' is no limit",
+        ),
+        ("api_call", {**CALL, "rate_limit": {"requests": 5}}, ("rate_limit",), "belong together"),
+        ("api_call", {**CALL, "rate_limit": {"requests": 5, "period": 0}}, ("rate_limit",), "above 0"),
+        ("api_call", {**CALL, "rate_limit": {"requests_per_hour": 5}}, ("rate_limit",), "greater than or equal to"),
+        ("api_call", {**CALL, "response_path": "$..name"}, ("response_path",), "names and places only"),
         ("api_call", {**CALL, "max_response_size": 10**8}, ("max_response_size",), "less than or equal to"),
         ("api_call", {**CALL, "auth": {"type": "bearer"}}, ("auth",), "name the secret"),
         ("api_call", {**CALL, "auth": {"type": "bearer", "value": "sk-Literal"}}, ("auth", "value"), "in the vault"),
@@ -103,8 +142,20 @@ def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
         ("api_call", {**CALL, "headers": {"X-A": "{{ secrets.a }} b"}}, ("headers",), "'secrets' does not exist"),
         ("api_call", {**CALL, "body": {"a": ["{{ secrets.a }}"]}}, ("body",), "'secrets' does not exist"),
         ("api_call", {**CALL, "url": "https://{{ secrets.a }}/"}, ("url",), "'secrets' does not exist"),
+        ("api_call", {**CALL, "headers": {"Authorization": "Bearer a-Literal-1"}}, ("headers",), "in the vault"),
+        ("api_call", {**CALL, "headers": {"X-API-Key": "Literal1"}}, ("headers",), "in the vault"),
+        ("api_call", {**CALL, "headers": {"X-A": "sk-proj-Literal1"}}, ("headers",), "in the vault"),
+        ("api_call", {**CALL, "url": "https://a.example/?key=AIzaLiteral1"}, ("url",), "in the vault"),
+        ("api_call", {**CALL, "url": "https://a.example/?token=Literal1&q={{ DOC.q }}"}, ("url",), "in the vault"),
+        ("api_call", {**CALL, "url": "https://ada:Literal1@a.example/"}, ("url",), "in the vault"),
+        ("api_call", {**CALL, "body": {"a": [{"api_key": "Literal1"}]}}, ("body", "a", 0, "api_key"), "in the vault"),
+        ("agentic_enrich", {"api_key": "sk-proj-Literal1"}, ("api_key",), "store the key in the vault"),
+        ("agentic_enrich", {"api_key": ["Literal1"]}, ("api_key",), "store the key in the vault"),
+        ("agentic_enrich", {"api_key": "{{INPUT.key}}"}, ("api_key",), "store the key in the vault"),
+        ("limit", {"limit": 5, "api_key": "Literal1"}, ("api_key",), "store the key in the vault"),
+        ("sql_lookup", {"a": {"api_key": "Literal1"}}, ("a", "api_key"), "store the key in the vault"),
         ("json_transform", {"template": "{% for %}"}, ("template",), "cannot be read"),
-        ("rag_prepare", {"citation": {"style": "footnote"}}, ("citation", "style"), "numbered"),
+        ("rag_prepare", {"citation": {"style": "raised"}}, ("citation", "style"), "numbered"),
     ],
 )
 def test_wrong_values_are_named_with_their_place(
@@ -116,6 +167,66 @@ def test_wrong_values_are_named_with_their_place(
     assert problem.location == ("stages", 0, "parameters", *place)
     assert message in problem.message
     assert "literal" not in problem.message.lower()
+
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "feature_search": SEARCH,
+    "attribute_filter": {"field": "a"},
+    "sort_attribute": {"field": "a"},
+    "llm_enrich": {"prompt": "x"},
+    "query_expand": {"feature_search_config": SEARCH},
+    "api_call": CALL,
+    "json_transform": {"template": "{}"},
+}
+
+
+@pytest.mark.parametrize("stage_id", STAGE_PARAMETERS)
+def test_null_is_the_same_as_leaving_a_parameter_out(stage_id: str) -> None:
+    model, given = STAGE_PARAMETERS[stage_id], REQUIRED.get(stage_id, {})
+    nulls = {name: None for name in model.model_fields if name not in given and name != "temperature"}
+    [parsed] = parse_stages([{"stage_id": stage_id, "parameters": {**given, **nulls}}])
+    assert model.model_validate(parsed.parameters) == model.model_validate(given)
+    for name in given:
+        with pytest.raises(ValidationFailedError):
+            parse_stages([{"stage_id": stage_id, "parameters": {**given, name: None}}])
+
+
+def test_a_null_deeper_inside_is_the_default_too_and_a_temperature_can_be_left_out() -> None:
+    assert read("api_call", **CALL, auth={"type": None, "location": None}).auth.type == "none"
+    assert read("llm_enrich", prompt="x").temperature == 0.2
+    assert read("llm_enrich", prompt="x", temperature=None).temperature is None
+
+
+@pytest.mark.parametrize(
+    ("rate_limit", "per_second"),
+    [
+        (5, 5),
+        ({"requests_per_second": 5}, 5),
+        ({"requests_per_minute": 60}, 1),
+        ({"requests_per_minute": 120, "requests_per_hour": 3600}, 1),
+        ({"requests": 60, "period": 60}, 1),
+        ({"requests_per_minute": 60, "requests_per_hour": None}, 1),
+        ({}, None),
+    ],
+)
+def test_a_rate_limit_is_read_in_each_published_form(rate_limit: Any, per_second: float | None) -> None:
+    assert read("api_call", **CALL, rate_limit=rate_limit).rate_limit == per_second
+
+
+@pytest.mark.parametrize(
+    ("stage_id", "parameters"),
+    [
+        ("agentic_enrich", {"system_prompt": "x", "api_key": "{{secrets.k}}"}),
+        ("agentic_enrich", {"api_key": None, "output_schema": {"properties": {"api_key": {"type": "string"}}}}),
+        ("api_call", {**CALL, "headers": {"Authorization": "Bearer {{ INPUT.token }}", "Accept": "application/json"}}),
+        ("api_call", {**CALL, "url": "https://a.example:8443/@me?token={{ INPUT.token }}&page=a@b.example"}),
+        ("api_call", {**CALL, "body": {"api_key": "{{ INPUT.key }}"}}),
+        ("api_call", {**CALL, "rate_limit": {"requests_per_minute": "{{INPUT.n}}"}, "response_path": "{{INPUT.p}}"}),
+        ("api_call", {**CALL, "headers": {"X-Token": "{{secrets.k}}"}}),
+    ],
+)
+def test_references_and_what_inputs_fill_in_are_not_refused(stage_id: str, parameters: dict[str, Any]) -> None:
+    parse_stages([{"stage_id": stage_id, "parameters": parameters}])
 
 
 def test_a_schema_may_call_its_properties_like_keywords() -> None:

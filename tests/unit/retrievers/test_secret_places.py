@@ -65,3 +65,10 @@ def test_a_provider_that_an_input_names_has_the_organizations_own_key_too() -> N
     filled = with_default_credentials(stages, {"openai": "shared"}, {"who": "openai"})
     assert [stage["config"]["parameters"].get("api_key") for stage in filled] == ["{{secrets.shared}}", None]
     assert secret_names(with_default_credentials(stages, {"openai": "shared"}, {"who": "google"})) == []
+
+
+def test_a_stage_that_names_only_a_model_has_the_key_of_the_models_provider() -> None:
+    stages = [stored("llm_enrich", model="claude-3-haiku"), stored("llm_enrich", model_name="{{INPUT.model}}")]
+    filled = with_default_credentials(stages, {"openai": "o", "anthropic": "a"}, {"model": "gpt-4o"})
+    assert secret_names(filled) == ["a", "o"]
+    assert [stage["config"]["parameters"].get("api_key") for stage in filled] == ["{{secrets.a}}", "{{secrets.o}}"]

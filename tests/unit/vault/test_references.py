@@ -12,6 +12,8 @@ SPELLINGS = [
     "${{ secrets.openai_api_key }}",
     "{{SECRET.openai_api_key}}",
     "{{secret.openai_api_key}}",
+    "{{Secrets.openai_api_key}}",
+    "{{ SECRETS.openai_api_key }}",
     "${vault:openai_api_key}",
 ]
 
@@ -48,6 +50,26 @@ def test_the_published_spellings_are_references(text: str) -> None:
 def test_whatever_else_looks_like_a_reference_is_misplaced(parameters: dict[str, Any]) -> None:
     assert len(misplaced_references(parameters)) == 1
     assert references_in(parameters) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"api_key": "{{secrets.OPENAI_API_KEY}}"}, "the name a lower-case letter"),
+        ({"api_key": "{{secrets.openai-key}}"}, "the name a lower-case letter"),
+        ({"api_key": "{{ secrets['k'] }}"}, "write {{secrets.name}}"),
+        ({"api_key": " ${{ secrets.STRIPE_KEY }} "}, "the name a lower-case letter"),
+        ({"auth": {"value": "${vault:Key}"}}, "the name a lower-case letter"),
+        ({"headers": {"X-A": "{{secrets.1}}"}}, "the name a lower-case letter"),
+        ({"headers": {"Authorization": "Bearer {{secrets.k}}"}}, '{"type": "bearer", "secret_ref": "name"}'),
+        ({"api_key": "Bearer {{secrets.k}}"}, "only as the whole value of"),
+        ({"prompt": "{{secrets.K}}"}, "only as the whole value of"),
+        ({"prompt": "{{Secrets.k}}"}, "only as the whole value of"),
+    ],
+)
+def test_the_message_says_whether_the_place_or_the_name_is_wrong(parameters: dict[str, Any], message: str) -> None:
+    [problem] = misplaced_references(parameters)
+    assert message in problem.message
 
 
 @pytest.mark.parametrize(
