@@ -5,14 +5,20 @@ encrypt with associated data; Google by its own client library's REST transport.
 """
 
 import base64
+import io
+import logging
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
+from config.logging_setup import configure_logs
 from core.errors import IntegrityError, UnavailableError
 from core.storage.keyring import Keyring
 from core.vault.kek import KeyEncryption, MovingKeyEncryption, Wrapped
@@ -160,6 +166,30 @@ def test_a_provider_takes_over_from_another_one(subject: Subject) -> None:
     keys = MovingKeyEncryption(subject.keys, before) if subject.keys.provider != "environment" else before
     assert keys.unwrap(old, "int_a", 1) == KEY
     assert keys.wrap(KEY, "int_a", 1).kek_id.startswith(f"{subject.keys.provider}:")
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that this process logs meanwhile, at the level that says most."""
+    root, stream = logging.getLogger(), io.StringIO()
+    before = (root.handlers, root.level, sys.excepthook, threading.excepthook)
+    configure_logs("DEBUG", "json", "test", stream)
+    yield stream
+    root.handlers, root.level, sys.excepthook, threading.excepthook = before
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def test_no_log_line_has_the_key_at_any_level(log: io.StringIO, subject: Subject) -> None:
+    key = os.urandom(32)
+    subject.keys.current_kek_id()
+    assert subject.keys.unwrap(subject.keys.wrap(key, "int_a", 1), "int_a", 1) == key
+    logging.getLogger("ours").debug("logged at this level")
+    assert "logged at this level" in log.getvalue()
+    # the base64 of its first 30 bytes is the same whatever follows, and has no padding
+    for form in (base64.b64encode(key[:30]), base64.urlsafe_b64encode(key[:30]), key[:30].hex().encode()):
+        assert form.decode() not in log.getvalue()
+    assert repr(key)[2:-1] not in log.getvalue().replace("\\\\", "\\")
 
 
 def away(provider: str) -> KeyEncryption:
