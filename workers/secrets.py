@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.bootstrap import Services
-from core.errors import KeystageError, SecretUnusableError
+from core.errors import SecretUnusableError
 from core.jobs.job import Job
 from core.retrievers.secret_places import secret_names
 from core.vault.redaction import Redactor
@@ -57,13 +57,11 @@ def job_secrets(services: Services, job: Job, stages: Sequence[Mapping[str, Any]
         # decided where the request was to leave: the host was not one of the secret's
         services.resolver.note_denied(job.scope, error, used_by)
         raise
-    except KeystageError as error:
-        raise _cleaned(error, redactor) from None
     except Exception as error:
-        if not resolved.by_name:
+        if redactor.is_idle:
             raise
-        # a fault of ours is logged in full, and its text may hold anything
-        raise RuntimeError(redactor.text(f"{type(error).__name__}: {error}")) from None
+        # a fault of ours is logged in full
+        raise redactor.error(error) from None
 
 
 def destinations(stages: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -92,12 +90,3 @@ def _host_of(address: str) -> str | None:
         return None if "{" in parts.netloc else parts.hostname
     except ValueError:
         return None
-
-
-def _cleaned(error: KeystageError, redactor: Redactor) -> KeystageError:
-    """The same error with a message and details that are safe to store."""
-    error.message = redactor.text(error.message)
-    error.details = redactor.json(dict(error.details))
-    error.args = (error.message,)
-    error.__traceback__ = None
-    return error

@@ -26,6 +26,12 @@ class LlmSettings:
     timeout_seconds: float = 60.0
     most_concurrent: int = 8
 
+    @property
+    def platform_keys(self) -> list[str]:
+        """The platform's keys, for the redactor alone."""
+        keys = [provider.platform_key for provider in self.providers.values()]
+        return [key.get_secret_value() for key in keys if key is not None]
+
 
 def _openai(base_url: str) -> Provider:
     from pipelines.llm.openai import OpenAi
