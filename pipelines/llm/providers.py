@@ -20,7 +20,7 @@ class ProviderSettings:
 
 @dataclass(frozen=True)
 class LlmSettings:
-    """What a worker hands to the actor with each call, so that no node of Ray keeps the platform's keys."""
+    """What a worker hands to the actor with each call, so that no node of Ray keeps the platform's keys for models."""
 
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     timeout_seconds: float = 60.0
