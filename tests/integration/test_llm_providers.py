@@ -150,7 +150,7 @@ def test_the_platforms_key_that_comes_back_reaches_no_document_and_no_later_stag
 
 @pytest.mark.parametrize("key", [PLATFORM["openai"], VAULT["openai"]])
 def test_no_error_that_leaves_the_chain_has_a_key(world: World, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    own = {"secrets": {"mine": key}} if key == VAULT["openai"] else {}
+    own: dict[str, Any] = {"secrets": {"mine": key}} if key == VAULT["openai"] else {}
     asking = enrich(**({"api_key": "{{secrets.mine}}"} if own else {}))
 
     def failing(kind: type[Exception]) -> Exception:
