@@ -20,6 +20,8 @@ _NOISY = (
     "pymongo", "kombu", "celery.bootsteps", "granian", "urllib3",
     # these tell of each request's address and headers, where customers' credentials stand
     "httpcore2", "httpx2", "httpcore", "httpx", "openai", "anthropic", "google_genai",
+    # and these of its body, where data keys stand
+    "boto3", "botocore", "s3transfer", "google",
 )  # fmt: skip
 
 

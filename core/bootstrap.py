@@ -185,7 +185,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
     retrievers = RetrieverStore(handles)
     secret_use = SecretUse(secrets, secret_access)
-    rotation = KeyRotation(handles, kek, data_keys, cipher)
+    rotation = KeyRotation(handles, kek, data_keys, cipher, trail)
     return Services(
         settings=settings,
         database=to.database,
@@ -237,6 +237,12 @@ def build_cipher(settings: Settings, database: Database[Document]) -> Cipher:
     """What opens sealed values, for a process that needs nothing else of the vault."""
     kek = choose_key_encryption(settings)
     return Cipher(DataKeys(Handles(database), kek, settings.data_key_cache_seconds))
+
+
+def build_recorder(settings: Settings, database: Database[Document]) -> Recorder:
+    """What writes into audit logs, for a process that needs nothing else of them."""
+    keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
+    return Recorder(AuditTrail(Handles(database), database_clock(database), keys))
 
 
 def _failure_policies(settings: Settings) -> FailurePolicies:

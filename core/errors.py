@@ -10,6 +10,7 @@ KeystageError
 ├── NotFoundError              absent, or another tenant's: never told apart
 ├── AlreadyExistsError         the name is taken
 ├── ConflictError              not now: another one is doing it, or the state forbids it
+│   └── SecretUnreadableError  … a stored value does not open
 ├── TooManyRequestsError       over a rate, or too much under way
 ├── PayloadTooLargeError       over a stated cap
 ├── UnsupportedMediaError      a type nobody here can read
@@ -110,6 +111,12 @@ class ConflictError(KeystageError):
     """The resource is in a state that does not allow this."""
 
     code = "conflict"
+
+
+class SecretUnreadableError(ConflictError):
+    """This version of the secret cannot be read: give the secret a new value."""
+
+    code = "secret_unreadable"
 
 
 class TooManyRequestsError(KeystageError):

@@ -1,20 +1,24 @@
 """Runs a retriever's stages one after the other, in one process. It knows nothing of Ray, and keeps nothing."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
-from core.errors import SecretUnusableError, StageError, StageUnavailableError
+from core.errors import KeystageError, SecretUnusableError, StageError, StageUnavailableError
 from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
+from core.retrievers.secret_places import LLM_STAGES
 from core.retrievers.stages import StageSpec
 from core.storage.vectors.filters import AnyOf
 from core.vault.redaction import Redactor
-from core.vault.references import references_in
+from core.vault.references import reference_of, references_in
 from core.vault.resolved import ResolvedSecrets
+from core.vault.secret import MIN_VALUE_CHARACTERS
 from pipelines.llm.errors import BudgetExhaustedError
 from pipelines.llm.provider import Usage
 from pipelines.registry import FINDING_STAGES, READING_STAGES, STAGES
@@ -48,24 +52,53 @@ def run_stages(
     limit: int,
     check_cancelled: Callable[[], None],
 ) -> ChainResult:
-    """The first `limit` documents that the stages give. Raises StageError and what `check_cancelled` raises."""
+    """The first `limit` documents that the stages give. Raises StageError and what `check_cancelled` raises.
+
+    No key that was sent is in what it gives, raises or logs.
+    """
     _refuse_what_cannot_run(stages, context.secrets)
+    redactor = _redactor_for(stages, context)
     try:
-        return _run_all(stages, inputs, replace(context, check_cancelled=check_cancelled), limit)
+        with _masked_errors(redactor):
+            return _run_all(stages, inputs, replace(context, check_cancelled=check_cancelled), limit, redactor)
     except StageError as error:
         error.spent = context.llm.charge
         raise
 
 
-def _run_all(stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: StageContext, limit: int) -> ChainResult:
+def _redactor_for(stages: Sequence[StageSpec], context: StageContext) -> Redactor:
+    """Masks what the stages may send: secrets, and the platform's keys where a model is asked with one."""
+    asks = any(
+        stage.stage_id in LLM_STAGES and reference_of(stage.parameters.get("api_key")) is None for stage in stages
+    )
+    keys = context.llm.platform_keys if asks else []
+    # a word such as "none", for a server of the operator's own that wants no key, stands in innocent text too
+    return Redactor([*context.secrets.values, *(key for key in keys if len(key) >= MIN_VALUE_CHARACTERS)])
+
+
+@contextmanager
+def _masked_errors(redactor: Redactor) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if redactor.is_idle:
+            raise
+        if not isinstance(error, KeystageError):
+            # where it came from does not go with it
+            log.error("chain.broken", fault=redactor.text(traceback.format_exc()))
+        raise redactor.error(error) from None
+
+
+def _run_all(
+    stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: StageContext, limit: int, redactor: Redactor
+) -> ChainResult:
     documents = _first_documents(stages[0], context, limit)
-    redactor = Redactor(context.secrets.values)
     statistics: dict[str, dict[str, Any]] = {}
     for stage in stages:
         context.check_cancelled()
         context.llm.begin_stage()
         started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
-        output = _run_or_skip(stage, inputs, documents, context)
+        output = _run_or_skip(stage, inputs, documents, context, redactor)
         # before the next stage can turn a value that came back into something that nobody recognises, or send it on
         documents = redactor.json(output.documents)
         outgoing = len(documents or [])
@@ -76,7 +109,7 @@ def _run_all(stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: St
             "efficiency": round(outgoing / incoming, 4) if incoming else 1.0,
             **_model_facts(context.llm.usage - used),
             **({"truncated": True} if output.truncated else {}),
-            **output.facts,
+            **redactor.json(output.facts),
         }
         if output.exhausted:
             break
@@ -86,7 +119,11 @@ def _run_all(stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: St
 
 
 def _run_or_skip(
-    stage: StageSpec, inputs: Mapping[str, Any], documents: list[Document] | None, context: StageContext
+    stage: StageSpec,
+    inputs: Mapping[str, Any],
+    documents: list[Document] | None,
+    context: StageContext,
+    redactor: Redactor,
 ) -> "_Output":
     try:
         output = _run(stage, inputs, documents, context)
@@ -99,7 +136,7 @@ def _run_or_skip(
     except StageError as error:
         if stage.on_error == "error":
             raise
-        log.info("stage.skipped", stage=stage.stage_name, error=error.message)
+        log.info("stage.skipped", stage=stage.stage_name, error=redactor.text(error.message))
         return _Output(documents, False, {"error": error.message}, exhausted=False)
 
 

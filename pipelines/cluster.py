@@ -114,6 +114,8 @@ class Cluster:
         """Tell Ray how to connect: it reads this when it is imported."""
         # Ray would start a cluster of its own for a call that finds none
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+        # and log the errors of calls that nobody waits for any more: what we log of a call we have masked
+        os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
         os.environ.update(self._tls_environment)
         if self._token:
             os.environ["RAY_AUTH_MODE"] = "token"

@@ -205,7 +205,7 @@ def _cancelled_unless_done(running: Sized[Any]) -> Iterator[None]:
 def actor_config(settings: Settings) -> ActorConfig:
     """The values of the settings that actors need; never the settings themselves."""
     return ActorConfig(
-        embedder=EmbedderSpec(settings.embedder, settings.openai_base_url, settings.openai_api_key),
+        embedder=EmbedderSpec.for_name(settings.embedder, settings.openai_base_url, settings.openai_api_key),
         blob_url=settings.blobs,
         vectors_dir=None if settings.qdrant_url else settings.vectors_dir,
         qdrant_url=settings.qdrant_url,

@@ -27,6 +27,8 @@ class KeyServer:
         self.url = ""
         self.seen: list[dict[str, Any]] = []
         """bodies of requests"""
+        self.disabled = False
+        """whether an operator has switched the key off"""
 
     def rotate(self) -> None:
         """Make a new version the current one."""
@@ -41,9 +43,20 @@ class KeyServer:
         """The plaintext. Raises InvalidTag."""
         return self.versions[version - 1].decrypt(blob[:12], blob[12:], bound)
 
-    def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and body."""
+    def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and body: what JSON can say, or bytes as they are."""
         raise NotImplementedError
+
+
+class NonsenseServer(KeyServer):
+    """What stands in a service's place and knows nothing of keys: a proxy's page, or another service."""
+
+    def __init__(self, status: int, content: bytes) -> None:
+        super().__init__()
+        self._answer = status, content
+
+    def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> tuple[int, Any]:
+        return self._answer
 
 
 class TransitServer(KeyServer):
@@ -80,6 +93,9 @@ class GoogleKmsServer(KeyServer):
     def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         primary = f"{GOOGLE_KEY}/cryptoKeyVersions/{len(self.versions)}"
         bound = base64.b64decode(body.get("additionalAuthenticatedData", ""))
+        if self.disabled and method == "POST":
+            message = f"{primary} is not enabled, current state is: DISABLED."
+            return 400, {"error": {"code": 400, "message": message, "status": "FAILED_PRECONDITION"}}
         match (method, path.partition("?")[0]):
             case ("GET", where) if where == f"/v1/{GOOGLE_KEY}":
                 return 200, {"name": GOOGLE_KEY, "primary": {"name": primary, "state": "ENABLED"}}
@@ -111,7 +127,7 @@ def running(server: KeyServer) -> Iterator[KeyServer]:
         def _answer(self, body: dict[str, Any]) -> None:
             server.seen.append(body)
             status, answer = server.answer(self.command, self.path, self.headers, body)
-            content = json.dumps(answer).encode()
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

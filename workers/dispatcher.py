@@ -19,7 +19,9 @@ import uvloop
 
 from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
-from core.bootstrap import build_cipher
+from core.audit.entry import Actor, ActorType
+from core.audit.recorder import Recorder
+from core.bootstrap import build_cipher, build_recorder
 from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
 from core.errors import IntegrityError, UnavailableError
@@ -28,6 +30,7 @@ from core.storage.failures import is_backend_failure
 from core.storage.mongo import connect, connect_async
 from core.storage.redis import DeliverySignal
 from core.vault.cipher import Cipher, SealedValue
+from core.vault.unreadable import WEBHOOK, unreadable
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
 from core.webhooks.due_scan import DueScan
@@ -50,6 +53,7 @@ _BEAT_SECONDS = 5.0
 _LEASE_MARGIN_SECONDS = 15.0
 """A lease outlives the request's deadline by this much, for the database's sake."""
 _GONE = 410
+_ACTOR = Actor("dispatcher", ActorType.SYSTEM)
 
 log = structlog.get_logger(__name__)
 
@@ -57,11 +61,14 @@ log = structlog.get_logger(__name__)
 class Dispatcher:
     """Claims due deliveries, sends them, settles them."""
 
-    def __init__(self, settings: Settings, queue: DeliveryQueue, sender: Sender, cipher: Cipher) -> None:
+    def __init__(
+        self, settings: Settings, queue: DeliveryQueue, sender: Sender, cipher: Cipher, recorder: Recorder
+    ) -> None:
         self._schedule = settings.webhook_retry_schedule
         self._queue = queue
         self._sender = sender
         self._cipher = cipher
+        self._recorder = recorder
         self._lanes = Lanes(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
         self._scan = DueScan()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -160,6 +167,8 @@ class Dispatcher:
             signed = await self._signed(claimed, body)
         except (IntegrityError, UnavailableError) as error:
             log.error("delivery.not_signed", delivery_id=claimed.delivery_id, error=error.message)
+            if isinstance(error, IntegrityError):
+                await asyncio.to_thread(self._record_unreadable, claimed)
             return Attempt(AttemptResult.NOT_SENT, error="signing_secret_unreadable")
         return await self._sender.send(endpoint["url"], endpoint["headers"] | signed, body, endpoint["timeout_seconds"])
 
@@ -172,6 +181,17 @@ class Dispatcher:
         # the organization's key may have to be read, and unwrapped by a service far away
         secret = await asyncio.to_thread(self._cipher.open, record, SealedValue.of(sealed))
         return signature_headers([secret], claimed.event_id, timestamp, body)
+
+    def _record_unreadable(self, claimed: ClaimedDelivery) -> None:
+        record = unreadable(
+            WEBHOOK,
+            claimed.webhook_id,
+            _ACTOR,
+            used_for=claimed.delivery_id,
+            namespace_id=claimed.scope.namespace_id,
+        )
+        # as denials are: each try of each delivery to this endpoint fails alike
+        self._recorder.denied(claimed.scope.organization, record)
 
     def _judge(self, claimed: ClaimedDelivery, attempt: Attempt) -> tuple[DeliveryStatus, timedelta | None]:
         """What an attempt means for its delivery: the end, or a retry after a while."""
@@ -215,9 +235,9 @@ async def dispatch(settings: Settings) -> None:
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
     sender = Sender(EgressPolicy.allowing(settings.egress_allow_cidrs), settings.webhook_timeout_seconds, _SLOTS)
     keys_database = connect(settings.mongo_url, settings.mongo_tls)
-    cipher = build_cipher(settings, keys_database)
+    cipher, recorder = build_cipher(settings, keys_database), build_recorder(settings, keys_database)
     wake = DeliverySignal(settings.redis_url, settings.redis_tls)
-    dispatcher = Dispatcher(settings, queue, sender, cipher)
+    dispatcher = Dispatcher(settings, queue, sender, cipher, recorder)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
     try:
@@ -227,6 +247,7 @@ async def dispatch(settings: Settings) -> None:
         await wake.close()
         await sender.close()
         await database.client.close()
+        recorder.close()
         keys_database.client.close()
 
 

@@ -5,20 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
+from config.settings import Settings
 from core.bootstrap import Services
-from core.errors import KeystageError, SecretUnusableError
+from core.errors import SecretUnusableError
 from core.jobs.job import Job
 from core.retrievers.secret_places import secret_names
 from core.vault.redaction import Redactor
-from core.vault.references import references_in
 from core.vault.resolved import ResolvedSecrets
 from core.vault.resolver import UsedBy
-from pipelines.runner import ChainResult
-
-_UNKNOWN = "unknown"
-_ADDRESS_PARAMETERS = ("url", "base_url", "endpoint")
+from pipelines.runner import ChainResult, llm_settings
+from workers.destinations import UNKNOWN, destinations
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,10 @@ def job_secrets(services: Services, job: Job, stages: Sequence[Mapping[str, Any]
     Raises SecretUnusableError, and UnavailableError when a use cannot be recorded or a key not be reached.
     """
     used_by = UsedBy(
-        caller=str(job.spec.get("caller", _UNKNOWN)),
+        caller=str(job.spec.get("caller", UNKNOWN)),
         job_id=job.job_id,
         request_id=job.request_id,
-        hosts=destinations(stages),
+        hosts=destinations(stages, job.spec.get("inputs", {}), _base_urls(services.settings)),
     )
     resolved = services.resolver.resolve(job.scope, secret_names(stages), used_by)
     redactor = Redactor(resolved.values)
@@ -57,47 +54,12 @@ def job_secrets(services: Services, job: Job, stages: Sequence[Mapping[str, Any]
         # decided where the request was to leave: the host was not one of the secret's
         services.resolver.note_denied(job.scope, error, used_by)
         raise
-    except KeystageError as error:
-        raise _cleaned(error, redactor) from None
     except Exception as error:
-        if not resolved.by_name:
+        if redactor.is_idle:
             raise
-        # a fault of ours is logged in full, and its text may hold anything
-        raise RuntimeError(redactor.text(f"{type(error).__name__}: {error}")) from None
+        # a fault of ours is logged in full
+        raise redactor.error(error) from None
 
 
-def destinations(stages: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Where each secret's value goes, as far as the stages say: a host, or else the provider's name."""
-    found: dict[str, set[str]] = {}
-    for stage in stages:
-        parameters = stage["config"]["parameters"]
-        for reference in references_in(parameters):
-            found.setdefault(reference.name, set()).add(_destination(parameters))
-    return {name: tuple(sorted(places)) for name, places in found.items()}
-
-
-def _destination(parameters: Mapping[str, Any]) -> str:
-    for name in _ADDRESS_PARAMETERS:
-        address = parameters.get(name)
-        if isinstance(address, str) and (host := _host_of(address)):
-            return host
-    provider = parameters.get("provider")
-    return provider if isinstance(provider, str) and "{" not in provider else _UNKNOWN
-
-
-def _host_of(address: str) -> str | None:
-    try:
-        parts = urlsplit(address)
-        # a placeholder is not filled in yet
-        return None if "{" in parts.netloc else parts.hostname
-    except ValueError:
-        return None
-
-
-def _cleaned(error: KeystageError, redactor: Redactor) -> KeystageError:
-    """The same error with a message and details that are safe to store."""
-    error.message = redactor.text(error.message)
-    error.details = redactor.json(dict(error.details))
-    error.args = (error.message,)
-    error.__traceback__ = None
-    return error
+def _base_urls(settings: Settings) -> dict[str, str]:
+    return {name: provider.base_url for name, provider in llm_settings(settings).providers.items()}

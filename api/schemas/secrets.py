@@ -187,7 +187,7 @@ class AccessDayView(View):
 
 
 class FindingView(View):
-    """Something that the last day has and the secret's history has not."""
+    """Something that today or yesterday has and the secret's history has not."""
 
     kind: str
     """new_caller, new_host, burst or denied"""
@@ -203,7 +203,7 @@ class AccessView(Answer):
     secret_name: str
     """Its name."""
     unusual: list[FindingView]
-    """What stands out in the last 24 hours against the secret's own history."""
+    """What stands out today and yesterday (UTC) against the secret's own history."""
     callers: dict[str, int]
     """API key → uses, over all days."""
     hosts: dict[str, int]

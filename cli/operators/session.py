@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from cli.stack.locate import stack_settings
+from config.logging_setup import configure_logging
 from core.audit.actions import AuditAction
 from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
@@ -24,7 +25,10 @@ from core.storage.scope import OrganizationScope
 def operator_session() -> Iterator[Services]:
     """The stack's services. What goes wrong ends the command with a sentence and exit code 1."""
     try:
-        services = build_services(stack_settings())
+        settings = stack_settings()
+        # to stderr, and masked: stdout has the command's answer alone
+        configure_logging(settings, "operator")
+        services = build_services(settings)
     except KeystageError as error:
         raise click.ClickException(error.message) from error
     except (ValidationError, SettingsError) as error:

@@ -8,7 +8,6 @@ import click
 
 from cli.operators.options import json_option, org_option, org_or_all_option
 from cli.operators.session import operator_session, print_json, record, show
-from config.logging_setup import configure_logging
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
 from core.bootstrap import Services
@@ -37,8 +36,6 @@ def rotate(
     if not (wants_kek or wants_data_keys):
         raise click.UsageError("Say what to rotate: --kek, --data-keys, or both.")
     with operator_session() as services:
-        # what a rotation meets on its way goes to stderr: stdout has the report alone
-        configure_logging(services.settings, "operator")
         moment = before.replace(tzinfo=UTC) if before else services.clock.now()
         report: dict[str, object] = {}
         if wants_data_keys:

@@ -34,15 +34,18 @@ def _with_default(
     parameters = config["parameters"]
     if config["stage_id"] not in LLM_STAGES or parameters.get("api_key") is not None:
         return stage
-    try:
-        provider = provider_of(render({name: parameters.get(name) for name in WHO_IS_ASKED}, inputs))
-    except StageError:
-        # without the input the stage fails as well, and says so
-        return stage
-    name = credentials.get(provider)
+    name = credentials.get(provider_asked(parameters, inputs) or "")
     if name is None:
         return stage
     return {**stage, "config": {**config, "parameters": {**parameters, "api_key": f"{{{{secrets.{name}}}}}"}}}
+
+
+def provider_asked(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
+    """Which provider an LLM stage asks. None without the input that names it: the stage fails then, and says so."""
+    try:
+        return provider_of(render({name: parameters.get(name) for name in WHO_IS_ASKED}, inputs))
+    except StageError:
+        return None
 
 
 def misplaced_secrets(body: Mapping[str, Any]) -> list[FieldProblem]:

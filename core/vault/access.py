@@ -24,6 +24,7 @@ _KEPT_DAYS = 90
 _DIFFERENT_A_DAY = 100
 """Callers, and hosts, that one day counts apart."""
 _RECENT = timedelta(days=1)
+"""Before today: callers and hosts are counted by the day, so what is recent begins at a midnight (UTC)."""
 _LEAST_BURST = 20
 """Uses in an hour below which nothing is a burst."""
 _BURST_FACTOR = 3
@@ -70,7 +71,7 @@ class Unusual(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that the last day has and the secret's history has not."""
+    """Something that today or yesterday has and the secret's history has not."""
 
     kind: Unusual
     what: str
@@ -80,7 +81,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class AccessPattern:
-    """A secret's use over the days that are kept, newest first, and what is unusual in the last one."""
+    """A secret's use over the days that are kept, newest first, and what is unusual in today and yesterday."""
 
     days: list[AccessDay] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -113,7 +114,7 @@ class AccessStore:
             days.update_one({"_id": day_id}, {"$inc": dict(_increments(uses, standing or {}))})
 
     def pattern(self, scope: OrganizationScope, secret_id: str, moment: datetime) -> AccessPattern:
-        """A secret's days, and what is unusual in the last 24 hours."""
+        """A secret's days, and what is unusual in today and yesterday (UTC)."""
         query = {"secret_id": secret_id, "day": {"$gte": moment - timedelta(days=_KEPT_DAYS)}}
         found = self._handles.organization(scope)["secret_access"].find(query)
         days = sorted(map(_access_day, found), key=lambda day: day.day, reverse=True)
@@ -121,7 +122,7 @@ class AccessStore:
 
 
 def unusual(days: Iterable[AccessDay], moment: datetime) -> list[Finding]:
-    """What the last 24 hours have that the days before have not. A secret without a history has nothing to differ from,
+    """What today and yesterday have that the days before have not. Without a history there is nothing to differ from,
     but a denial is always worth a look."""
     since = _day_of(moment - _RECENT)
     recent = [day for day in days if day.day >= since]

@@ -20,9 +20,8 @@ from core.storage.handles import Handles, OrganizationData
 from core.storage.mongo import Document
 from core.storage.scope import OrganizationScope
 from core.vault.cipher import DataKey
-from core.vault.kek import KeyEncryption, Wrapped
+from core.vault.kek import KEY_BYTES, KeyEncryption, Wrapped
 
-KEY_BYTES = 32
 _KEPT_AT_MOST = 10_000
 _TRIES = 5
 """Looks at the active key before a write gives up: each further one means a rotation came between."""

@@ -4,6 +4,8 @@ A wrapped key is bound to its organization and version: handed to another one, i
 """
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +14,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from core.errors import IntegrityError
+from core.errors import IntegrityError, UnavailableError
 from core.storage.keyring import Keyring, RootKey
 
+KEY_BYTES = 32
+"""Bytes of a data key."""
+REMOTE_TIMEOUT_SECONDS = 10.0
+"""How long one try at a provider that is reached over the network may take."""
 _PURPOSE = "ks-kek-v1"
 _NONCE_BYTES = 12
 
@@ -31,7 +37,8 @@ class Wrapped:
 class KeyEncryption(Protocol):
     """Wraps and unwraps data keys. Safe to use from several threads.
 
-    Raises IntegrityError for what does not open, UnavailableError when the provider does not answer or refuses us.
+    Raises IntegrityError for what does not open, UnavailableError when the provider does not answer, refuses us, or
+    answers what nobody can read.
     """
 
     @property
@@ -113,6 +120,23 @@ def binding(internal_id: str, version: int, *more: str) -> bytes:
 def not_its_own() -> IntegrityError:
     """The error for a blob that was wrapped for another organization, version or key, or was changed."""
     return IntegrityError("the wrapped data key does not belong to this organization and version")
+
+
+@contextmanager
+def reading(provider: str) -> Iterator[None]:
+    """Around what takes an answer of a provider apart: what is not there, or is something else, is UnavailableError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        # the answer, which such an error repeats, may hold a key
+        raise UnavailableError(f"{provider} gave an answer that cannot be read.") from None
+
+
+def unwrapped(content: bytes) -> bytes:
+    """A data key that a provider gave. Raises ValueError for anything else, such as the nothing of an empty answer."""
+    if len(content) != KEY_BYTES:
+        raise ValueError(f"a data key has {KEY_BYTES} bytes")
+    return content
 
 
 def _cipher(root: RootKey) -> AESGCM:

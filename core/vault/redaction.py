@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from core.errors import KeystageError
+
 MASK = "[redacted]"
 
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
@@ -43,6 +45,24 @@ class Redactor:
         ]
         self._pattern = re.compile("|".join([*patterns, *map(re.escape, ordered)])) if ordered else None
         self._numeric = any(_NUMERIC.fullmatch(form) for form in forms)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing that it could mask."""
+        return self._pattern is None
+
+    def error(self, error: Exception) -> Exception:
+        """What may leave in the error's place, to be raised `from None`: one of ours itself, its texts masked.
+
+        Of any other error, which may hold anything, its kind and its text.
+        """
+        if not isinstance(error, KeystageError):
+            return RuntimeError(self.text(f"{type(error).__name__}: {error}"))
+        error.message = self.text(error.message)
+        error.details = self.json(dict(error.details))
+        error.args = (error.message,)
+        error.__traceback__ = None
+        return error
 
     def text(self, text: str) -> str:
         """The text without the values."""

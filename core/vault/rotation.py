@@ -4,6 +4,7 @@ A new key-encryption key wraps the data keys again and touches no secret. A new 
 again; the old one opens what is left until nothing is, and is then destroyed.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 import structlog
 from pymongo.errors import DuplicateKeyError
 
+from core.audit.entry import Actor, ActorType
+from core.audit.trail import AuditTrail
 from core.clock import now
 from core.errors import IntegrityError
 from core.storage.handles import Handles, OrganizationData
@@ -21,8 +24,10 @@ from core.storage.scope import OrganizationScope
 from core.vault.cipher import Cipher, DataKey, SealedValue, SecretRecord
 from core.vault.data_keys import DataKeys, KeyState, key_id, wrapped_fields, wrapped_of
 from core.vault.kek import KeyEncryption
+from core.vault.unreadable import SECRET, WEBHOOK, unreadable
 from core.webhooks.endpoint import secret_record
 
+_OPERATOR = Actor("operator", ActorType.OPERATOR)
 _AT_ONCE = 100
 """Values that one transaction seals again."""
 
@@ -55,11 +60,12 @@ class Resealed:
 class KeyRotation:
     """Rotates and destroys keys, for operators."""
 
-    def __init__(self, handles: Handles, kek: KeyEncryption, keys: DataKeys, cipher: Cipher) -> None:
+    def __init__(self, handles: Handles, kek: KeyEncryption, keys: DataKeys, cipher: Cipher, trail: AuditTrail) -> None:
         self._handles = handles
         self._kek = kek
         self._keys = keys
         self._cipher = cipher
+        self._trail = trail
 
     # The key-encryption key -------------------------------------------------------------------------
 
@@ -132,10 +138,11 @@ class KeyRotation:
     def _reseal_all(self, scope: OrganizationScope, version: int) -> tuple[int, int]:
         """Seal all values under this key again; how many were, and how many do not open."""
         rows = list(self._sealed_under(scope, version))
-        moved = failed = 0
+        moved, failed = 0, Counter[tuple[str, str]]()
         for start in range(0, len(rows), _AT_ONCE):
-            opened = [(row, value) for row in rows[start : start + _AT_ONCE] if (value := self._open(row)) is not None]
-            failed += len(rows[start : start + _AT_ONCE]) - len(opened)
+            values = [(row, self._open(row)) for row in rows[start : start + _AT_ONCE]]
+            opened = [(row, value) for row, value in values if value is not None]
+            failed.update(row.resource for row, value in values if value is None)
             moved += len(opened)
 
             def write(data: OrganizationData, key: DataKey, opened: list[tuple[_Sealed, str]] = opened) -> None:
@@ -144,7 +151,9 @@ class KeyRotation:
 
             if opened:
                 self._keys.write_sealed(scope, write)
-        return moved, failed
+        for (resource_type, resource_id), count in failed.items():
+            self._trail.append(scope, unreadable(resource_type, resource_id, _OPERATOR, count=count))
+        return moved, failed.total()
 
     def _open(self, row: "_Sealed") -> str | None:
         try:
@@ -211,6 +220,11 @@ class _Sealed:
     """where in the document its fields stand"""
     record: SecretRecord
     sealed: SealedValue
+
+    @property
+    def resource(self) -> tuple[str, str]:
+        """The type and id by which its organization knows what it belongs to."""
+        return (WEBHOOK, self.document_id) if self.collection == "webhooks" else (SECRET, self.record.name)
 
     def replace(self, data: OrganizationData, sealed: SealedValue) -> None:
         """Put another token in its place, unless somebody stored another value meanwhile."""

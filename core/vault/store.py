@@ -4,10 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import structlog
 from pymongo.errors import DuplicateKeyError
 
 from core.clock import now
-from core.errors import AlreadyExistsError, ConflictError, FieldProblem, NotFoundError, ValidationFailedError
+from core.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    FieldProblem,
+    IntegrityError,
+    NotFoundError,
+    SecretUnreadableError,
+    ValidationFailedError,
+)
 from core.storage.handles import Handles, OrganizationData, ScopedCollection
 from core.storage.mongo import Document
 from core.storage.scope import OrganizationScope
@@ -26,6 +35,8 @@ from core.vault.secret import (
     secret_from_document,
     value_problems,
 )
+
+log = structlog.get_logger(__name__)
 
 
 class SecretStore:
@@ -115,7 +126,7 @@ class SecretStore:
     def roll_back(self, scope: OrganizationScope, name: str, to_version: int, created_by: str | None = None) -> Secret:
         """Give a secret an earlier value again, as its next version.
 
-        Raises NotFoundError for a version that is not kept.
+        Raises NotFoundError for a version that is not kept, SecretUnreadableError for one that does not open.
         """
 
         def earlier(secret: Secret) -> str:
@@ -123,7 +134,13 @@ class SecretStore:
             if found is None:
                 raise NotFoundError(f"The version {to_version} of the secret is not kept.")
             record = SecretRecord(secret.internal_id, secret.secret_id, secret.name, to_version)
-            return self._cipher.open(record, SealedValue.of(found))
+            try:
+                return self._cipher.open(record, SealedValue.of(found))
+            except IntegrityError as error:
+                log.error(
+                    "vault.version_unreadable", secret_id=secret.secret_id, version=to_version, error=error.message
+                )
+                raise SecretUnreadableError from None
 
         return self._add_version(scope, name, earlier, created_by)
 

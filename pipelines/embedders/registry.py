@@ -16,6 +16,12 @@ class EmbedderSpec:
     """`builtin`, `hub:<path or repository>` or `openai:<model>`"""
     openai_base_url: str
     openai_api_key: SecretStr | None
+    """None unless the embedder is the one that sends it"""
+
+    @staticmethod
+    def for_name(name: str, openai_base_url: str, openai_api_key: SecretStr | None) -> "EmbedderSpec":
+        """The embedder of this name, with the key only if it needs that: a stage actor keeps what it is built from."""
+        return EmbedderSpec(name, openai_base_url, openai_api_key if name.startswith("openai:") else None)
 
 
 def build_embedder(spec: EmbedderSpec) -> Embedder:

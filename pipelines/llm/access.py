@@ -4,7 +4,7 @@ With a key of the organization's own the work is free. The platform's key is use
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -76,6 +76,11 @@ class Llm:
     def charge(self) -> int:
         """Milli-credits for the calls with the platform's key, never more than the budget."""
         return min(self._spent, self._budget)
+
+    @property
+    def platform_keys(self) -> Sequence[str]:
+        """What a call may send that names no secret, for the redactor alone."""
+        return self._settings.platform_keys
 
     @property
     def most_concurrent(self) -> int:

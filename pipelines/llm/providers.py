@@ -20,11 +20,17 @@ class ProviderSettings:
 
 @dataclass(frozen=True)
 class LlmSettings:
-    """What a worker hands to the actor with each call, so that no node of Ray keeps the platform's keys."""
+    """What a worker hands to the actor with each call, so that no node of Ray keeps the platform's keys for models."""
 
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     timeout_seconds: float = 60.0
     most_concurrent: int = 8
+
+    @property
+    def platform_keys(self) -> list[str]:
+        """The platform's keys, for the redactor alone."""
+        keys = [provider.platform_key for provider in self.providers.values()]
+        return [key.get_secret_value() for key in keys if key is not None]
 
 
 def _openai(base_url: str) -> Provider:

@@ -20,11 +20,13 @@ from pydantic import SecretStr
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from config.settings import Settings
 from core.errors import StageError, UnavailableError
 from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
+from pipelines.runner import actor_config
 from tests.tiny_model import make_tiny_model
 
 Array = npt.NDArray[np.float64]
@@ -51,6 +53,12 @@ def embedder(request: pytest.FixtureRequest, builtin: Embedder, tiny_model: Path
         return builtin
     name = f"hub:{tiny_model}" if request.param == "hub" else "openai:test-model"
     return build_embedder(EmbedderSpec(name, provider.url, KEY))
+
+
+@pytest.mark.parametrize(("name", "key"), [("builtin", None), ("hub:a/model", None), ("openai:a-model", KEY)])
+def test_an_actor_gets_the_platforms_key_only_for_the_embedder_that_sends_it(name: str, key: SecretStr | None) -> None:
+    settings = Settings(_env_file=None, embedder=name, openai_api_key=KEY)
+    assert actor_config(settings).embedder == EmbedderSpec(name, settings.openai_base_url, key)
 
 
 def test_vectors_are_rows_of_length_one_in_order(embedder: Embedder) -> None:

@@ -5,25 +5,34 @@ encrypt with associated data; Google by its own client library's REST transport.
 """
 
 import base64
+import io
+import logging
 import os
+import socket
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
+from config.logging_setup import configure_logs
 from core.errors import IntegrityError, UnavailableError
 from core.storage.keyring import Keyring
 from core.vault.kek import KeyEncryption, MovingKeyEncryption, Wrapped
 from core.vault.kek_environment import EnvironmentKeys
 from core.vault.kek_file import FileKeys
 from core.vault.kek_vault_transit import TransitKeys
-from tests.key_servers import GOOGLE_KEY, TOKEN, GoogleKmsServer, TransitServer, running
+from tests.key_servers import GOOGLE_KEY, TOKEN, GoogleKmsServer, NonsenseServer, TransitServer, running
 from tests.servers import free_port
 
 KEY = bytes(range(32))
-PROVIDERS = ["environment", "file", "transit", "aws", "google"]
+REMOTE = ["transit", "aws", "google"]
+PROVIDERS = ["environment", "file", *REMOTE]
 
 
 @dataclass
@@ -162,29 +171,112 @@ def test_a_provider_takes_over_from_another_one(subject: Subject) -> None:
     assert keys.wrap(KEY, "int_a", 1).kek_id.startswith(f"{subject.keys.provider}:")
 
 
-def away(provider: str) -> KeyEncryption:
-    nowhere = f"http://127.0.0.1:{free_port()}"
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that this process logs meanwhile, at the level that says most."""
+    root, stream = logging.getLogger(), io.StringIO()
+    before = (root.handlers, root.level, sys.excepthook, threading.excepthook)
+    configure_logs("DEBUG", "json", "test", stream)
+    yield stream
+    root.handlers, root.level, sys.excepthook, threading.excepthook = before
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def test_no_log_line_has_the_key_at_any_level(log: io.StringIO, subject: Subject) -> None:
+    key = os.urandom(32)
+    subject.keys.current_kek_id()
+    assert subject.keys.unwrap(subject.keys.wrap(key, "int_a", 1), "int_a", 1) == key
+    logging.getLogger("ours").debug("logged at this level")
+    assert "logged at this level" in log.getvalue()
+    # the base64 of its first 30 bytes is the same whatever follows, and has no padding
+    for form in (base64.b64encode(key[:30]), base64.urlsafe_b64encode(key[:30]), key[:30].hex().encode()):
+        assert form.decode() not in log.getvalue()
+    assert repr(key)[2:-1] not in log.getvalue().replace("\\\\", "\\")
+
+
+def at(provider: str, url: str) -> KeyEncryption:
     if provider == "transit":
-        return TransitKeys(nowhere, SecretStr(TOKEN), "keystage")
+        return TransitKeys(url, SecretStr(TOKEN), "keystage")
     if provider == "aws":
         from core.vault.kek_aws import AwsKeys
 
-        return AwsKeys("alias/keystage", "eu-central-1", nowhere)
+        return AwsKeys("alias/keystage", "eu-central-1", url)
     from google.auth.credentials import AnonymousCredentials
 
     from core.vault.kek_google import GoogleKeys
 
-    return GoogleKeys(GOOGLE_KEY, nowhere, AnonymousCredentials())
+    return GoogleKeys(GOOGLE_KEY, url, AnonymousCredentials())
 
 
-@pytest.mark.parametrize("provider", ["transit", "aws", "google"])
-def test_a_provider_that_does_not_answer_is_unavailable(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def unavailable(keys: KeyEncryption) -> None:
+    """Hold each of its calls against what callers rely on."""
+    calls: list[Callable[[], object]] = [
+        keys.current_kek_id,
+        lambda: keys.wrap(KEY, "int_a", 1),
+        lambda: keys.unwrap(Wrapped(f"{keys.provider}:x", b"vault:v1:AAAA"), "int_a", 1),
+    ]
+    for call in calls:
+        with pytest.raises(UnavailableError):
+            call()
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    keys = away(provider)
-    with pytest.raises(UnavailableError):
-        keys.unwrap(Wrapped(f"{provider}:x", b"vault:v1:AAAA"), "int_a", 1)
+
+
+@pytest.mark.usefixtures("aws_credentials")
+@pytest.mark.parametrize("provider", REMOTE)
+def test_a_provider_that_does_not_answer_is_unavailable(provider: str) -> None:
+    unavailable(at(provider, f"http://127.0.0.1:{free_port()}"))
+
+
+@pytest.mark.usefixtures("aws_credentials")
+@pytest.mark.parametrize("provider", REMOTE)
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, b"<html>Welcome</html>"),
+        (200, b"{}"),
+        (200, b"[]"),
+        (200, b'{"data": {"plaintext": "AAAA", "ciphertext": 1}, "plaintext": "AAAA", "Plaintext": "AAAA"}'),
+        (200, b"\xff\xfe"),
+        (404, b'"what?"'),
+        (403, b"<html>Forbidden</html>"),
+        (404, b"[1]"),
+    ],
+)
+def test_a_provider_that_answers_nonsense_is_unavailable(provider: str, status: int, content: bytes) -> None:
+    with running(NonsenseServer(status, content)) as server:
+        unavailable(at(provider, server.url))
+
+
+def test_a_disabled_key_of_google_is_unavailable_and_no_forgery() -> None:
+    with running(GoogleKmsServer()) as server:
+        keys = at("google", server.url)
+        wrapped = keys.wrap(KEY, "int_a", 1)
+        server.disabled = True
+        with pytest.raises(UnavailableError, match="FAILED_PRECONDITION"):
+            keys.unwrap(wrapped, "int_a", 1)
+        with pytest.raises(UnavailableError, match="FAILED_PRECONDITION"):
+            keys.wrap(KEY, "int_a", 1)
+        server.disabled = False
+        assert keys.unwrap(wrapped, "int_a", 1) == KEY
+
+
+@pytest.mark.usefixtures("aws_credentials")
+@pytest.mark.parametrize("provider", REMOTE)
+def test_a_provider_that_hangs_is_given_up(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("kek_vault_transit", "kek_aws", "kek_google"):
+        monkeypatch.setattr(f"core.vault.{module}.REMOTE_TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        keys = at(provider, f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        started = time.monotonic()
+        with pytest.raises(UnavailableError):
+            keys.wrap(KEY, "int_a", 1)
+        assert time.monotonic() - started < 5
 
 
 def test_a_token_that_transit_refuses_is_unavailable_and_not_repeated() -> None:

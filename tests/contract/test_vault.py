@@ -346,7 +346,7 @@ def test_a_data_key_of_another_organization_does_not_open(vault: Vault, handles:
 def test_a_data_key_is_wrapped_anew_for_its_own_organization(vault: Vault, handles: Handles) -> None:
     vault.create()
     both = EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [NEWER, OLDER]))
-    done = KeyRotation(handles, both, vault.keys, Cipher(vault.keys)).rewrap(vault.scope.organization)
+    done = KeyRotation(handles, both, vault.keys, Cipher(vault.keys), vault.trail).rewrap(vault.scope.organization)
     assert (done.rewrapped, done.unreadable) == (1, 0)
     keys = DataKeys(handles, EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [NEWER])), kept_seconds=60)
     assert keys.find(vault.scope.internal_id, 1) == vault.keys.find(vault.scope.internal_id, 1)
@@ -355,7 +355,7 @@ def test_a_data_key_is_wrapped_anew_for_its_own_organization(vault: Vault, handl
 def test_a_destroyed_data_key_is_gone_from_memory_at_once(vault: Vault, handles: Handles) -> None:
     vault.create()
     assert vault.keys.find(vault.scope.internal_id, 1) is not None
-    rotation = KeyRotation(handles, EnvironmentKeys(KEYS), vault.keys, Cipher(vault.keys))
+    rotation = KeyRotation(handles, EnvironmentKeys(KEYS), vault.keys, Cipher(vault.keys), vault.trail)
     assert rotation.destroy_all(vault.scope.organization) == 1
     assert vault.keys.find(vault.scope.internal_id, 1) is None
 
@@ -374,7 +374,7 @@ def test_a_write_whose_key_was_retired_meanwhile_begins_again_under_the_new_one(
 ) -> None:
     vault.create()
     retired, active = vault.keys.active(vault.scope), vault.keys.active
-    rotation = KeyRotation(handles, EnvironmentKeys(KEYS), vault.keys, Cipher(vault.keys))
+    rotation = KeyRotation(handles, EnvironmentKeys(KEYS), vault.keys, Cipher(vault.keys), vault.trail)
     moment = database_clock(vault.database).now() + timedelta(seconds=1)
     assert rotation.rotate(vault.scope.organization, moment).destroyed == 1
     looks = iter([retired])

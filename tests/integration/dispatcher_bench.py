@@ -108,6 +108,7 @@ def start_dispatcher(mongo_url: str, redis_url: str, **settings: str) -> Process
         "KEYSTAGE_MONGO_URL": mongo_url,
         "KEYSTAGE_REDIS_URL": redis_url,
         "KEYSTAGE_VAULT_KEYS": VAULT_KEY,
+        "KEYSTAGE_AUDIT_KEYS": VAULT_KEY,
         "KEYSTAGE_EGRESS_ALLOW_CIDRS": "127.0.0.0/8,::1/128",
         "KEYSTAGE_WEBHOOK_RETRY_SCHEDULE": "0.2,0.2",
         **settings,

@@ -1,11 +1,15 @@
 """`keystage audit` against real servers: what it prints, and its exit code when a log was edited."""
 
 import json
+import logging
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from click import Group
 from click.testing import CliRunner, Result
 from pymongo.database import Database
@@ -45,7 +49,13 @@ def services(
     for name, value in given.items():
         monkeypatch.setenv(f"KEYSTAGE_{name}", value)
     services = build_services(Settings(_env_file=None, audit_signing_key=signing_key))
+    # the commands run in this process, and set up its logging
+    root = logging.getLogger()
+    before = (root.handlers, root.level, sys.excepthook, threading.excepthook)
     yield services
+    root.handlers, root.level, sys.excepthook, threading.excepthook = before
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
     services.close()
 
 
@@ -104,6 +114,17 @@ def test_entries_are_listed_and_exported_without_the_internal_id(organization: O
     assert [line["seq"] for line in lines] == [1, 2, 3, 4]
     assert [line["prev_mac"] for line in lines[1:]] == [line["mac"] for line in lines[:-1]]
     assert organization.internal_id not in listed.stdout + exported.stdout
+
+
+def test_what_a_command_logs_goes_to_stderr_as_lines_and_leaves_its_answer_alone(
+    organization: Organization, database: Database[Document]
+) -> None:
+    database["audit_heads"].delete_many({"internal_id": organization.internal_id})
+    named = ("--org", organization.organization_id, "--credits", "5", "--reference", "gift")
+    done = CliRunner().invoke(credits, ["grant", *named])
+    assert isinstance(json.loads(done.stdout), dict)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert ("audit.head_not_genuine", "operator") in {(line["event"], line["process"]) for line in lines}
 
 
 def test_what_the_operator_does_is_in_the_organizations_log(services: Services) -> None:

@@ -67,7 +67,7 @@ def test_without_redis_a_delivery_still_arrives(bench: Bench, run: Run) -> None:
         bench.await_status(hook, DeliveryStatus.DELIVERED)
 
 
-def test_a_secret_that_cannot_be_opened_is_our_fault_and_can_be_replayed(bench: Bench, run: Run) -> None:
+def test_a_secret_that_cannot_be_opened_is_our_fault_and_audited_and_can_be_replayed(bench: Bench, run: Run) -> None:
     with receiver() as endpoint:
         hook = bench.endpoint(endpoint.url, generate_secret())
         bench.send()
@@ -76,6 +76,11 @@ def test_a_secret_that_cannot_be_opened_is_our_fault_and_can_be_replayed(bench: 
         assert (failed.last_error, endpoint.requests) == ("signing_secret_unreadable", [])
         assert bench.store.get(bench.scope, hook).health.consecutive_failures == 0
         stop_dispatcher(keyless)
+        entries = list(bench.handles.organization(bench.scope)["audit"].find({}))
+        assert len(entries) == failed.attempts
+        said = {(e["action"], e["resource_type"], e["resource_id"], e["status"], e["reason"]) for e in entries}
+        reason = f"signing_secret_unreadable:{failed.delivery_id}"
+        assert said == {("secret_accessed", "webhook", hook, "failure", reason)}
         run()
         bench.store.replay(bench.scope, hook, failed.delivery_id)
         bench.await_status(hook, DeliveryStatus.DELIVERED)

@@ -2,17 +2,19 @@
 
 import json
 import threading
+import traceback
 from typing import Any
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from core.credits.prices import llm_price
-from core.errors import SecretUnusableError
+from core.errors import SecretUnusableError, StageError
 from core.retrievers.secret_places import with_default_credentials
 from core.retrievers.stages import parse_stages
 from core.vault.resolved import ResolvedSecret
 from pipelines.llm.errors import LlmError, LlmFailure
-from pipelines.llm.provider import LlmRequest
+from pipelines.llm.provider import Completion, LlmRequest
 from tests.integration.model_world import (
     PLATFORM,
     PROVIDERS,
@@ -131,6 +133,54 @@ def test_a_key_that_comes_back_reaches_no_later_stage(world: World) -> None:
     [document] = result.documents
     assert "sent" in document["turned"][::-1]
     assert key not in document["turned"][::-1]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_platforms_key_that_comes_back_reaches_no_document_and_no_later_stage(world: World, provider: str) -> None:
+    key = PLATFORM[provider]
+    world.server.default = lambda asked: Reply(f"You sent {asked.auth} and {asked.prompt}")
+    turn = {"stage_id": "json_transform", "parameters": {"template": '{"turned": {{ DOC.summary|reverse|tojson }}}'}}
+    echoed, turned = (world.run(limit_one(), enrich(provider=provider), *more) for more in ((), (turn,)))
+    assert key in str(world.server.asked[0].auth)
+    assert "sent" in echoed.documents[0]["summary"]
+    assert key not in str(echoed)
+    assert "sent" in turned.documents[0]["turned"][::-1]
+    assert key not in turned.documents[0]["turned"][::-1]
+
+
+@pytest.mark.parametrize("key", [PLATFORM["openai"], VAULT["openai"]])
+def test_no_error_that_leaves_the_chain_has_a_key(world: World, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    own: dict[str, Any] = {"secrets": {"mine": key}} if key == VAULT["openai"] else {}
+    asking = enrich(**({"api_key": "{{secrets.mine}}"} if own else {}))
+
+    def failing(kind: type[Exception]) -> Exception:
+        def ask(*arguments: Any) -> Completion:
+            assert key in arguments
+            raise kind(f"cannot send {key}") from OSError(key)
+
+        monkeypatch.setattr("pipelines.llm.access.ask", ask)
+        with pytest.raises((StageError, RuntimeError)) as failed:
+            world.run(limit_one(), asking, **own)
+        return failed.value
+
+    logger = CapturingLogger()
+    monkeypatch.setattr("pipelines.chain.log", logger)
+    refused, broken = failing(StageError), failing(ZeroDivisionError)
+    assert isinstance(refused, StageError)
+    assert refused.message == "cannot send [redacted]"
+    assert str(broken) == "ZeroDivisionError: cannot send [redacted]"
+    # as Ray sends it on and our logs show it
+    for error in (refused, broken):
+        assert key not in "".join(traceback.format_exception(error))
+    (logged,) = logger.calls
+    assert "in ask" in logged.kwargs["fault"]
+    assert key not in str(logged)
+
+
+def test_a_word_that_stands_for_no_key_is_left_in_innocent_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLATFORM, "openai", "none")
+    world.server.default = lambda _: Reply("none of it")
+    assert world.run(limit_one(), enrich()).documents[0]["summary"] == "none of it"
 
 
 def test_without_any_key_the_stage_says_so(world: World) -> None:

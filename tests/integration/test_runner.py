@@ -21,6 +21,7 @@ from core.retrievers.parameters_search import TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.blobs import BlobStore
 from core.vault.resolved import NO_SECRETS
+from pipelines.cluster import RAY_NAMESPACE
 from pipelines.runner import CallCancelledError, CallContext, ChainResult, ChunkResult, Health, Runner
 from tests.ray_cluster import RayHead, ray_head, stop_head
 from tests.servers import free_port
@@ -215,6 +216,20 @@ def test_a_cancelled_extraction_frees_its_actors(runner: Runner, tenant: Tenant)
     [chunk] = tenant.extract(runner, tenant.stored("obj_next", LINES[0]))
     assert chunk.document_counts == {"obj_next": 1}
     assert len(tenant.search(runner, "keys").documents) == 1
+
+
+def test_a_failed_call_that_nobody_waits_for_any_more_is_not_logged_by_ray(
+    runner: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    import ray
+
+    runner.attach()
+    actor = ray.get_actor("stages-0", namespace=RAY_NAMESPACE)
+    unread = actor.extract.remote(None, None, None)
+    time.sleep(1)
+    del unread
+    time.sleep(1)
+    assert "Unhandled error" not in caplog.text
 
 
 def test_a_dead_address_is_unavailable_without_a_wait(settings: Settings) -> None:

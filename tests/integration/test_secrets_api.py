@@ -70,6 +70,22 @@ def test_update_rollback_and_delete_as_published_and_a_value_is_in_no_answer(ten
     assert "the second value" not in json.dumps(answers)
 
 
+def test_a_rollback_to_a_version_that_was_copied_from_another_secret_is_refused_and_audited(tenant: Tenant) -> None:
+    create(tenant)
+    path, versions = f"{SECRETS}/openai_api_key", tenant.services.database["secret_versions"]
+    tenant.post(SECRETS, {"secret_name": "another", "secret_value": "another value"})
+    foreign = versions.find_one({"name": "another"})
+    tenant.call("PUT", path, {"secret_value": "the second value"})
+    assert foreign
+    versions.update_one({"name": "openai_api_key", "version": 1}, {"$set": {"token": foreign["token"]}})
+    refused = tenant.post(f"{path}/rollback", {"version": 1})
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (409, "secret_unreadable")
+    assert resolve(tenant) == "the second value"
+    audited = tenant.services.database["audit"].find({"resource_id": "openai_api_key", "action": "secret_updated"})
+    newest = max(audited, key=lambda entry: int(entry["seq"]))
+    assert (newest["status"], newest["reason"]) == ("failure", "secret_unreadable")
+
+
 def test_a_repeated_create_answers_again_and_stores_no_value_for_it(tenant: Tenant) -> None:
     body = {"secret_name": "k", "secret_value": VALUE}
     first, again = (tenant.post(SECRETS, body, Idempotency_Key="once") for _ in range(2))

@@ -275,7 +275,7 @@ def test_versions_and_signing_secrets_move_along_with_the_data_key(services: Ser
     assert sealed["dek_version"] == 2
 
 
-def test_a_value_that_does_not_open_keeps_its_key_and_is_reported(services: Services) -> None:
+def test_a_value_that_does_not_open_keeps_its_key_and_is_reported_and_audited(services: Services) -> None:
     scope = one_organization(services)
     services.secrets.create(scope, random_id(Prefix.SECRET), "spoilt", "some other value", SecretLimits())
     services.database["secrets"].update_one(
@@ -284,6 +284,9 @@ def test_a_value_that_does_not_open_keeps_its_key_and_is_reported(services: Serv
     done = services.key_rotation.rotate(scope.organization, services.clock.now() + timedelta(seconds=1))
     assert (done.destroyed, done.unreadable) == (0, 1)
     assert use(services, scope) == "the first value"
+    failures = services.database["audit"].find({"internal_id": scope.internal_id, "status": "failure"})
+    said = [(entry["action"], entry["resource_type"], entry["resource_id"], entry["reason"]) for entry in failures]
+    assert said == [("secret_accessed", "secret", "spoilt", "secret_unreadable")]
 
 
 def test_values_stored_while_keys_rotate_are_all_readable_afterwards(services: Services) -> None:

@@ -109,7 +109,7 @@ def test_a_process_is_given_only_the_keys_it_needs() -> None:
     assert given == {
         "api": ROOT_KEYS - {"keystage_audit_signing_key"},
         "worker": {"keystage_vault_keys", "keystage_audit_keys"},
-        "dispatcher": {"keystage_vault_keys"},
+        "dispatcher": {"keystage_vault_keys", "keystage_audit_keys"},
         "sweeper": {"keystage_vault_keys", "keystage_audit_keys", "keystage_audit_signing_key"},
     }
 

@@ -47,5 +47,11 @@ def test_a_secret_without_a_history_has_no_new_callers_and_no_bursts() -> None:
     assert unusual([day(0, callers=("key_a", "key_b"), hourly=5000)], NOW) == []
 
 
+def test_yesterday_is_recent_from_its_first_hour_and_the_day_before_is_history() -> None:
+    new = [Finding(Unusual.NEW_CALLER, "key_b", 1)]
+    assert unusual([day(1, callers=("key_b",)), day(3)], NOW) == new
+    assert unusual([day(0, callers=("key_b",)), day(2, callers=("key_b",))], NOW) == []
+
+
 def test_what_was_new_last_week_is_history_now() -> None:
     assert unusual([day(0, callers=("key_b",)), day(7, callers=("key_a", "key_b"))], NOW) == []

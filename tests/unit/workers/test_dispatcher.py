@@ -38,7 +38,7 @@ def claimed(sealed_for: str) -> ClaimedDelivery:
 
 
 def test_a_secret_that_was_sealed_for_another_organization_signs_nothing() -> None:
-    dispatcher = Dispatcher(Settings(_env_file=None), NOBODY, NOBODY, CIPHER)
+    dispatcher = Dispatcher(Settings(_env_file=None), NOBODY, NOBODY, CIPHER, NOBODY)
     assert "webhook-signature" in asyncio.run(dispatcher._signed(claimed("int_1"), b"{}"))
     with pytest.raises(IntegrityError):
         asyncio.run(dispatcher._signed(claimed("int_2"), b"{}"))
