@@ -20,6 +20,7 @@ def hosts(stage_id: str, inputs: dict[str, Any] | None = None, **parameters: Any
         ({}, "llm.example.com"),
         ({"provider": None}, "llm.example.com"),
         ({"provider": "anthropic"}, "api.anthropic.com"),
+        ({"model": "claude-haiku-4-5"}, "api.anthropic.com"),
         ({"provider": "{{INPUT.whose}}"}, "api.anthropic.com"),
         ({"provider": "{{INPUT.missing}}"}, "unknown"),
         ({"provider": "google"}, "unknown"),
