@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from core.retrievers.parameters_llm import PLACE_NAMES
 from core.templating.template import template
 from pipelines.stage import Document, StageContext, StageInput
 from pipelines.template_values import NOWHERE, values_for
@@ -22,10 +23,11 @@ def text_of(
 ) -> str:
     """The document by the stage's own template, or its text, or all of its fields as JSON.
 
-    `place` is what the template is told in `CONTEXT` about where the text will stand.
+    `place` is what the template is told about where the text will stand, in `CONTEXT` and beside it.
     """
     if own is not None:
-        rendered = template(own).render(values_for(stage, context, document, place))
+        values = {**values_for(stage, context, document, place), **place}
+        rendered = template(own, PLACE_NAMES).render(values)
         context.room.take(len(rendered))
         return rendered
     text = document.get("text")

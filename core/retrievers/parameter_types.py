@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
@@ -51,9 +52,14 @@ def is_own_template(model: type[BaseModel], name: str, value: Any) -> bool:
     return (name in model.own_templates and not is_filter) or name in model.literals
 
 
-def _compiles(value: str) -> str:
+def template_text(more_names: frozenset[str]) -> AfterValidator:
+    """Takes a template that may name these too."""
+    return AfterValidator(partial(_compiles, more_names=more_names))
+
+
+def _compiles(value: str, more_names: frozenset[str] = frozenset()) -> str:
     try:
-        template(value)
+        template(value, more_names)
     except TemplateRefusedError as error:
         raise ValueError(str(error)) from None
     return value

@@ -1,7 +1,7 @@
 """The parameters of the stages that ask a language model. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 
@@ -15,10 +15,15 @@ from core.retrievers.parameter_types import (
     Parameters,
     SecretReference,
     TemplateText,
+    template_text,
 )
 from core.retrievers.parameters_search import FeatureSearch
 
 MOST_OUTPUT_TOKENS = 32_768
+SUMMARY_NAMES: Final = frozenset({"DOCUMENTS", "DOC_COUNT", "GROUP_VALUE"})
+"""What the prompt of a summary may name beside the usual."""
+PLACE_NAMES: Final = frozenset({"INDEX"})
+"""What the template of one document among several may name beside the usual."""
 _MODEL = AliasChoices("model", "model_name")
 _SCHEMA = AliasChoices("schema", "output_schema")
 
@@ -93,8 +98,9 @@ class Summarize(_Asking):
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "document_template"})
 
-    prompt: TemplateText = "Summarize these documents."
-    document_template: TemplateText | None = None
+    prompt: Annotated[str, template_text(SUMMARY_NAMES)] = "Summarize these documents."
+    """followed by the documents, unless it says where they stand"""
+    document_template: Annotated[str, template_text(PLACE_NAMES)] | None = None
     mode: Literal["aggregate", "per_document"] = "aggregate"
     group_by: str | None = Field(None, min_length=1, max_length=200)
     output_field: OutputField = "summary"

@@ -146,6 +146,8 @@ class _Reading:
         if not isinstance(parameters, Mapping):
             self._refuse(where, "must be an object")
             return {}
+        # the official client writes its defaults of null as a text
+        parameters = {name: value for name, value in parameters.items() if value != "null"}
         self._problems += check_parameters(stage_id, parameters, (*self._at, *where))
         return parameters
 

@@ -19,14 +19,16 @@ _sandbox = lru_cache(maxsize=1)(Sandbox)
 class Template:
     """A template that was read and may be rendered, from any thread."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, more_names: frozenset[str] = frozenset()) -> None:
         """Read the template. Raises TemplateRefusedError, which says what is wrong."""
         sandbox = _sandbox()
         tree = parse(sandbox, text)
-        unknown = sorted(meta.find_undeclared_variables(tree) - NAMES - {"range"})
+        known = NAMES | more_names
+        unknown = sorted(meta.find_undeclared_variables(tree) - known - {"range"})
         if unknown:
-            raise TemplateRefusedError(f"{unknown[0][:40]!r} does not exist: use INPUT, DOC, CONTEXT or STAGE")
-        self.names: frozenset[str] = frozenset(meta.find_undeclared_variables(tree)) & NAMES
+            usable = ", ".join(("INPUT", "DOC", "CONTEXT", *sorted(more_names)))
+            raise TemplateRefusedError(f"{unknown[0][:40]!r} does not exist: use {usable} or STAGE")
+        self.names: frozenset[str] = frozenset(meta.find_undeclared_variables(tree)) & known
         """which of the given values it uses, as it spells them"""
         try:
             self._compiled = sandbox.from_string(tree)
@@ -65,9 +67,12 @@ class Template:
 
 
 @lru_cache(maxsize=256)
-def template(text: str) -> Template:
-    """The template of this text, read once. Raises TemplateRefusedError."""
-    return Template(text)
+def template(text: str, more_names: frozenset[str] = frozenset()) -> Template:
+    """The template of this text, read once. `more_names` are those that its place gives it beside the usual ones.
+
+    Raises TemplateRefusedError.
+    """
+    return Template(text, more_names)
 
 
 def _spelled(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.retrievers.filters import value_at
-from core.retrievers.parameters_llm import Summarize
+from core.retrievers.parameters_llm import SUMMARY_NAMES, Summarize
 from core.templating.template import template
 from pipelines.document_text import text_of
 from pipelines.llm.access import ModelChoice
@@ -28,7 +28,7 @@ def summarize(stage: StageInput[Summarize], context: StageContext) -> StageOutpu
 
     def summary(group: Document) -> Document:
         members: Sequence[Document] = group["members"]
-        request, used = _request(stage, context, members)
+        request, used = _request(stage, context, members, group.get("value"))
         answer = context.llm.complete(choice, request)
         value = answer.text if parameters.output_schema is None else answer.value
         of = members[0] if parameters.mode == "per_document" else _made_of(group, used, stage)
@@ -69,16 +69,23 @@ def _groups(documents: Sequence[Document], parameters: Summarize) -> list[dict[s
 
 
 def _request(
-    stage: StageInput[Summarize], context: StageContext, members: Sequence[Document]
+    stage: StageInput[Summarize], context: StageContext, members: Sequence[Document], group_value: Any
 ) -> tuple[LlmRequest, int]:
-    parameters = stage.parameters
-    prompt = template(parameters.prompt).render(values_for(stage, context, members[0]))
-    texts = [text_of(member, parameters.document_template, stage, context) for member in members]
-    room = max(1, parameters.max_input_tokens - count_tokens(prompt))
+    """What to ask about these documents, and how many of them are in it."""
+    parameters, prompt = stage.parameters, template(stage.parameters.prompt, SUMMARY_NAMES)
+    values = {**values_for(stage, context, members[0]), "DOC_COUNT": len(members), "GROUP_VALUE": group_value}
+    around = prompt.render({**values, "DOCUMENTS": ""})
+    texts = [
+        text_of(member, parameters.document_template, stage, context, {"INDEX": number})
+        for number, member in enumerate(members, start=1)
+    ]
+    room = max(1, parameters.max_input_tokens - count_tokens(around))
     pieces = packed(texts, room, count_tokens(_BETWEEN), _STRATEGIES[parameters.truncation_strategy])
+    documents = _BETWEEN.join(piece for piece in pieces if piece)
+    says_where = "DOCUMENTS" in prompt.names
     request = LlmRequest(
         parameters.model_asked,
-        f"{prompt}\n\nDocuments:\n{_BETWEEN.join(piece for piece in pieces if piece)}",
+        prompt.render({**values, "DOCUMENTS": documents}) if says_where else f"{around}\n\nDocuments:\n{documents}",
         parameters.max_output_tokens,
         temperature=parameters.temperature,
         schema=parameters.output_schema,

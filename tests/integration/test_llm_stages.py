@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from mixpeek.models.stage_params_summarize import StageParamsSummarize
 from pydantic import SecretStr
 
 from core.credits.prices import llm_price
@@ -219,6 +220,26 @@ def test_summarize_makes_one_of_many_or_one_a_group(world: World) -> None:
     assert {group["kind"]: len(group["source_document_ids"]) for group in groups} == {"tech": 2, "food": 1}
     world.run({"stage_id": "summarize", "parameters": {"max_input_tokens": 16, "truncation_strategy": "drop_last"}})
     assert sum(text in world.server.asked[-1].prompt for text in TEXTS) == 1
+
+
+def test_summarize_runs_with_all_that_the_official_client_sends_by_default(world: World) -> None:
+    parameters = json.loads(StageParamsSummarize().to_json())
+    assert (parameters["group_by"], "{{DOCUMENTS}}" in parameters["prompt"]) == ("null", True)
+    [made] = world.run({"stage_id": "summarize", "parameters": parameters}).documents
+    assert (made["summary"], made["documents_used"]) == ("an answer", 3)
+    [asked] = world.server.asked
+    assert asked.body["model"] == "gpt-4o-mini"
+    head, *texts = asked.prompt.replace("---", "").split("\n\n")
+    assert head == "Summarize the following 3 documents concisely:"
+    assert sorted(text.strip()[4:] for text in texts if text.strip()) == sorted(TEXTS)
+    assert [text.strip()[:3] for text in texts if text.strip()] == ["[1]", "[2]", "[3]"]
+
+
+def test_a_prompt_for_groups_names_their_values(world: World) -> None:
+    prompt = "{{ GROUP_VALUE }}: {{ DOC_COUNT }}"
+    world.run({"stage_id": "summarize", "parameters": {"prompt": prompt, "group_by": "kind"}})
+    heads = sorted(asked.prompt.partition("\n\nDocuments:\n")[0] for asked in world.server.asked)
+    assert heads == ["food: 1", "tech: 2"]
 
 
 def test_summarize_gives_each_document_its_own_summary(world: World) -> None:
