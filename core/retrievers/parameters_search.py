@@ -127,8 +127,8 @@ class SortRelevance(Parameters):
 
     score_field: str = "score"
     direction: Direction = "desc"
-    missing_score: float | None = None
-    """the score of a document without one; without it, such documents come last"""
+    missing_score: float | Literal["bottom", "top", "preserve"] = "bottom"
+    """the score of a document without one, or where it comes: last, first, or where it stood"""
     feature_address: NotYet = None
 
 

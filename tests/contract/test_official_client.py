@@ -3,6 +3,7 @@
 It is imported where it is used, because that takes seconds.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.retrievers.stages import parse_stages
 from core.tenancy.permissions import Permission
 from tests.api_process import Account, Site, site
 from tests.tenants import new_key
@@ -255,3 +257,26 @@ def test_the_high_level_client(package: Any, house: Site) -> None:
     assert client.buckets.get(bucket["bucket_id"])["bucket_name"] == "notes"
     assert client.collections.list()["results"] == []
     assert client.retrievers.list()["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("stage_id", "required"),
+    [
+        ("summarize", {}),
+        ("llm_enrich", {"prompt": "x"}),
+        ("llm_filter", {"criteria": "x"}),
+        ("api_call", {"url": "https://api.example.com/", "allowed_domains": ["api.example.com"]}),
+        ("json_transform", {"template": "{}"}),
+        ("rag_prepare", {}),
+        ("attribute_filter", {}),
+        ("sort_relevance", {}),
+        ("sort_attribute", {}),
+    ],
+)
+def test_the_defaults_that_it_writes_into_a_stage_are_taken(
+    package: Any, stage_id: str, required: dict[str, Any]
+) -> None:
+    model = getattr(package, f"StageParams{stage_id.title().replace('_', '')}")
+    parameters = json.loads(model(**required).to_json())
+    [stage] = parse_stages([{"stage_id": stage_id, "parameters": parameters}])
+    assert "null" not in stage.parameters.values()

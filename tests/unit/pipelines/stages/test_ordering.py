@@ -31,6 +31,10 @@ def order(found: list[dict[str, Any]]) -> str:
         ({"direction": "asc"}, "dcba"),
         ({"direction": "ascending"}, "dcba"),
         ({"missing_score": 0.25}, "bcad"),
+        ({"missing_score": 1}, "abcd"),
+        ({"missing_score": "bottom"}, "bcda"),
+        ({"missing_score": "top"}, "abcd"),
+        ({"missing_score": "preserve", "direction": "asc"}, "adcb"),
     ],
 )
 def test_relevance_orders_by_score(parameters: dict[str, Any], expected: str) -> None:
