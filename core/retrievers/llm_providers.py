@@ -24,7 +24,7 @@ class LlmProvider(StrEnum):
 DEFAULT_MODELS: Final = {
     LlmProvider.OPENAI: "gpt-4o-mini",
     LlmProvider.ANTHROPIC: "claude-haiku-4-5",
-    LlmProvider.GOOGLE: "gemini-2.0-flash",
+    LlmProvider.GOOGLE: "gemini-3.5-flash-lite",
 }
 """The model of a stage that names none."""
 

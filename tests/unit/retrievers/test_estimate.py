@@ -78,6 +78,7 @@ def test_a_model_is_held_for_unless_its_own_provider_is_paid() -> None:
     [
         ("gpt-4o-mini", ModelClass.SMALL),
         ("claude-3-haiku", ModelClass.SMALL),
+        ("gemini-3.5-flash-lite", ModelClass.SMALL),
         ("gemini-2.0-flash", ModelClass.SMALL),
         ("gpt-4o", ModelClass.STANDARD),
         ("claude-3-sonnet", ModelClass.STANDARD),

@@ -41,7 +41,7 @@ def test_published_and_older_names_mean_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("provider", "model"),
-    [("openai", "gpt-4o-mini"), ("anthropic", "claude-haiku-4-5"), ("google", "gemini-2.0-flash")],
+    [("openai", "gpt-4o-mini"), ("anthropic", "claude-haiku-4-5"), ("google", "gemini-3.5-flash-lite")],
 )
 def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
     assert read("llm_enrich", prompt="x", provider=provider).model_asked == model
