@@ -9,7 +9,7 @@ from pipelines.template_values import values_for
 
 
 def json_transform(stage: StageInput[JsonTransform], context: StageContext) -> StageOutput:
-    """The transformed documents; one that cannot be transformed fails the stage, or stays as it is."""
+    """The transformed documents; one that cannot be transformed fails the stage, or is left out and counted."""
     rendered: list[Document] = []
     failed = 0
     for document in stage.documents or []:
@@ -19,7 +19,6 @@ def json_transform(stage: StageInput[JsonTransform], context: StageContext) -> S
         except StageError:
             if stage.parameters.fail_on_error:
                 raise
-            rendered.append(document)
             failed += 1
     return StageOutput(rendered, facts={"failed_documents": failed} if failed else {})
 
