@@ -74,10 +74,11 @@ def test_a_rollback_to_a_version_that_was_copied_from_another_secret_is_refused_
     create(tenant)
     path, versions = f"{SECRETS}/openai_api_key", tenant.services.database["secret_versions"]
     tenant.post(SECRETS, {"secret_name": "another", "secret_value": "another value"})
-    foreign = versions.find_one({"name": "another"})
+    own = {"internal_id": tenant.scope.internal_id}
+    foreign = versions.find_one({**own, "name": "another"})
     tenant.call("PUT", path, {"secret_value": "the second value"})
     assert foreign
-    versions.update_one({"name": "openai_api_key", "version": 1}, {"$set": {"token": foreign["token"]}})
+    versions.update_one({**own, "name": "openai_api_key", "version": 1}, {"$set": {"token": foreign["token"]}})
     refused = tenant.post(f"{path}/rollback", {"version": 1})
     assert (refused.status_code, refused.get_json()["error"]["code"]) == (409, "secret_unreadable")
     assert resolve(tenant) == "the second value"
