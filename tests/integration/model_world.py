@@ -123,7 +123,16 @@ def world_around(library: Library) -> Iterator[World]:
     with llm_server() as server:
         world = World(server, library)
         yield world
+        # a call that still has its connection would lose it unclosed
+        wait_for_calls_under_way()
         world.pool.close()
+
+
+def wait_for_calls_under_way() -> None:
+    """Of stages that ended before them."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("documents"):
+            thread.join(30)
 
 
 def enrich(**parameters: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tests.integration.model_world import (
     World,
     enrich,
     limit_one,
+    wait_for_calls_under_way,
     world_around,
 )
 from tests.llm_provider import INPUT_TOKENS, OUTPUT_TOKENS, Asked, Reply, says
@@ -193,9 +194,7 @@ def test_a_cancelled_stage_asks_for_no_better_answer(world: World, stage: dict[s
         world.run(stage, stop=stop)
     asked = len(world.server.asked)
     over.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("documents"):
-            thread.join(30)
+    wait_for_calls_under_way()
     assert len(world.server.asked) == asked
 
 
