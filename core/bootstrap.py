@@ -177,7 +177,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     jobs = JobStore(handles, clock)
     tenants = TenantCache(to.limits_redis, organizations, namespaces)
     submission = Submission(ledger, jobs, to.doorbell)
-    audit_keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
+    audit_keys = _audit_keys(settings)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
@@ -241,8 +241,11 @@ def build_cipher(settings: Settings, database: Database[Document]) -> Cipher:
 
 def build_recorder(settings: Settings, database: Database[Document]) -> Recorder:
     """What writes into audit logs, for a process that needs nothing else of them."""
-    keys = Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
-    return Recorder(AuditTrail(Handles(database), database_clock(database), keys))
+    return Recorder(AuditTrail(Handles(database), database_clock(database), _audit_keys(settings)))
+
+
+def _audit_keys(settings: Settings) -> Keyring:
+    return Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
 
 
 def _failure_policies(settings: Settings) -> FailurePolicies:

@@ -15,7 +15,7 @@ from pydantic_settings import SettingsError
 from cli.stack.locate import stack_settings
 from config.logging_setup import configure_logging
 from core.audit.actions import AuditAction
-from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
+from core.audit.entry import OPERATOR, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
 from core.errors import KeystageError
 from core.storage.scope import OrganizationScope
@@ -52,9 +52,7 @@ def record(
 
     Raises UnavailableError when it cannot be written: then nothing is to be done.
     """
-    # the organization reads this: it does not learn who runs the installation, or on which host
-    actor = Actor("operator", ActorType.OPERATOR)
-    services.audit.append(scope, AuditRecord(action, action.resource_type, resource_id, status, actor))
+    services.audit.append(scope, AuditRecord(action, action.resource_type, resource_id, status, OPERATOR))
 
 
 def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:

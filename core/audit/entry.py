@@ -49,6 +49,10 @@ class Actor:
     key_name: str | None = None
 
 
+OPERATOR = Actor("operator", ActorType.OPERATOR)
+"""Whoever runs the installation. An organization reads its log: it does not learn who that is, or on which host."""
+
+
 @dataclass(frozen=True)
 class ChangeDigest:
     """What a change touched: the fields' names, and digests of the state before and after. No values."""

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from pymongo.errors import DuplicateKeyError
 
-from core.audit.entry import Actor, ActorType
+from core.audit.entry import OPERATOR
 from core.audit.trail import AuditTrail
 from core.clock import now
 from core.errors import IntegrityError
@@ -27,7 +27,6 @@ from core.vault.kek import KeyEncryption
 from core.vault.unreadable import SECRET, WEBHOOK, unreadable
 from core.webhooks.endpoint import secret_record
 
-_OPERATOR = Actor("operator", ActorType.OPERATOR)
 _AT_ONCE = 100
 """Values that one transaction seals again."""
 
@@ -152,7 +151,7 @@ class KeyRotation:
             if opened:
                 self._keys.write_sealed(scope, write)
         for (resource_type, resource_id), count in failed.items():
-            self._trail.append(scope, unreadable(resource_type, resource_id, _OPERATOR, count=count))
+            self._trail.append(scope, unreadable(resource_type, resource_id, OPERATOR, count=count))
         return moved, failed.total()
 
     def _open(self, row: "_Sealed") -> str | None:
