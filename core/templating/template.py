@@ -23,12 +23,12 @@ class Template:
         """Read the template. Raises TemplateRefusedError, which says what is wrong."""
         sandbox = _sandbox()
         tree = parse(sandbox, text)
-        known = NAMES | more_names
-        unknown = sorted(meta.find_undeclared_variables(tree) - known - {"range"})
+        named, known = frozenset(meta.find_undeclared_variables(tree)), NAMES | more_names
+        unknown = sorted(named - known - {"range"})
         if unknown:
             usable = ", ".join(("INPUT", "DOC", "CONTEXT", *sorted(more_names)))
             raise TemplateRefusedError(f"{unknown[0][:40]!r} does not exist: use {usable} or STAGE")
-        self.names: frozenset[str] = frozenset(meta.find_undeclared_variables(tree)) & known
+        self.names = named & known
         """which of the given values it uses, as it spells them"""
         try:
             self._compiled = sandbox.from_string(tree)
