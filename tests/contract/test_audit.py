@@ -59,11 +59,12 @@ def test_writers_of_several_processes_keep_one_unbroken_chain(world: AuditWorld,
 
 
 @pytest.mark.parametrize("landed", [False, True])
+@pytest.mark.parametrize("write", [("audit", "insert_one"), ("audit_heads", "update_one")], ids=["entry", "head"])
 def test_a_broken_connection_costs_no_entry_and_doubles_none(
-    world: AuditWorld, organization: Organization, landed: bool
+    world: AuditWorld, organization: Organization, write: tuple[str, str], landed: bool
 ) -> None:
     trail = world.trail()
-    with lost_answer("audit", "insert_one", landed=landed):
+    with lost_answer(*write, landed=landed):
         written = [trail.append(organization.scope, record(n)).audit_id for n in range(2)]
     assert [entry.audit_id for entry in _chain(trail, organization.scope)] == written
     assert world.problems(organization) == []

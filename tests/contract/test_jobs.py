@@ -18,6 +18,7 @@ from core.jobs.store import JobStore
 from core.storage.handles import Handles
 from core.storage.mongo import Document, database_clock
 from core.storage.scope import NamespaceScope
+from tests.lost_answers import lost_answer
 
 DONE = Decision(JobState.SUCCEEDED, charge=100, result={"document_count": 2})
 
@@ -52,6 +53,14 @@ def claim(queue: JobQueue, job_id: str, owner: str) -> Lease:
     lease = queue.claim(job_id, owner)
     assert lease is not None
     return lease
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_a_broken_connection_costs_no_job(jobs: JobStore, scope: NamespaceScope, landed: bool) -> None:
+    new = new_job()
+    with lost_answer("jobs", "insert_one", landed=landed):
+        made = jobs.create(scope, new, "hold_1")
+    assert [job.job_id for job in jobs.list(scope)] == [made.job_id] == [new.job_id]
 
 
 def test_of_many_claimers_one_gets_the_lease(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:

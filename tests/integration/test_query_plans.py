@@ -191,8 +191,11 @@ def test_no_query_of_the_stores_scans_a_collection(wire: Wire, services: Service
     assert wire.hinted == set()
 
 
-def test_the_check_sees_a_scan(services: Services) -> None:
+def test_the_check_sees_a_scan_and_a_named_index(wire: Wire, services: Services) -> None:
     assert _scans(services.database, "jobs", {"spec.batch_id": "btch_1"})
+    services.database["heartbeats"].find_one({}, hint="at_1")
+    services.database["leases"].update_one({"_id": "none"}, {"$set": {"n": 1}}, hint="_id_")
+    assert wire.hinted == {"heartbeats", "leases"}
 
 
 def _scans(database: Database[Document], collection: str, query: Mapping[str, Any]) -> bool:
