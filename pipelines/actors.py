@@ -29,7 +29,7 @@ from pipelines.extractors.extractor import ExtractionContext
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.llm.access import Llm
 from pipelines.llm.providers import LlmSettings, ProviderPool
-from pipelines.remote import call_name, check_cancelled
+from pipelines.remote import check_cancelled
 from pipelines.stage import StageContext
 from pipelines.vectors_actor import VectorsProxy
 
@@ -104,10 +104,10 @@ class StageActor:
 
         Each secret is an argument of its own: what is larger than 100 kB Ray puts into its object store.
         """
-        with _bound(call):
+        specs = [StageSpec.from_stored(stage) for stage in stages]
+        with _bound(call, "+".join(spec.stage_id for spec in specs)):
             resolved = ResolvedSecrets({secret.name: secret for secret in secrets})
-            specs = [StageSpec.from_stored(stage) for stage in stages]
-            vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
+            vectors = self._vectors(call.namespace_id)
             llm = Llm(self._providers, access.settings, resolved, access.budget)
             context = StageContext(
                 call.namespace_id, tuple(collection_ids), vectors, self._embedder, resolved, llm, self._egress
@@ -116,15 +116,15 @@ class StageActor:
 
     def extract(self, call: CallContext, collection: Collection, objects: Sequence[StoredObject]) -> ChunkResult:
         """Extract a few objects and store their vectors. Raises StageError, UnavailableError."""
-        with _bound(call):
-            vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
+        with _bound(call, collection.extractor.name):
+            vectors = self._vectors(call.namespace_id)
             context = ExtractionContext(call.namespace_id, collection, self._embedder, self._blobs, check_cancelled)
             return ingest(objects, context, vectors)
 
     def drop_vectors(self, call: CallContext) -> bool:
         """Remove all vectors of the call's namespace; whether there was anything. Raises UnavailableError."""
-        with _bound(call):
-            return self._vectors(call_name(call.namespace_id, call.job_id, "vectors")).drop(call.namespace_id)
+        with _bound(call, "drop_vectors"):
+            return self._vectors(call.namespace_id).drop(call.namespace_id)
 
     def self_test(self) -> None:
         """Embed, store and find one text, for real. Raises what fails."""
@@ -150,26 +150,31 @@ class StageActor:
     def _probe(self) -> tuple[VectorStore, str]:
         # one place per dimension: another embedder does not collide with what an earlier one stored
         namespace_id = f"{Prefix.NAMESPACE}selftest{self._embedder.dimension}"
-        return self._vectors(call_name(namespace_id, "self-test", "vectors")), namespace_id
+        return self._vectors(namespace_id), namespace_id
 
 
 def _vector_stores(config: ActorConfig, owner: Any) -> Callable[[str], VectorStore]:
-    """Gives the vector store for calls of one name."""
+    """Gives the vector store for the calls of one namespace."""
     if config.qdrant_url:
         from core.storage.vectors.server import connect_qdrant
 
         key = config.qdrant_api_key
         server = connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None, config.qdrant_tls_ca_file)
         return lambda _: server
-    return lambda name: VectorsProxy(owner, name)
+    return lambda namespace_id: VectorsProxy(owner, namespace_id)
 
 
 @contextmanager
-def _bound(call: CallContext) -> Iterator[None]:
-    """Put the call's ids on the log lines of this thread."""
-    ids = {"request_id": call.request_id, "namespace_id": call.namespace_id, "job_id": call.job_id}
-    bind_unit_of_work(ids)
+def _bound(call: CallContext, stage: str) -> Iterator[None]:
+    """Put the call's ids, and what it runs, on the log lines of this thread."""
+    facts = {
+        "request_id": call.request_id,
+        "namespace_id": call.namespace_id,
+        "job_id": call.job_id,
+        "stage": stage,
+    }
+    bind_unit_of_work(facts)
     try:
         yield
     finally:
-        unbind_unit_of_work(*ids)
+        unbind_unit_of_work(*facts)

@@ -1,4 +1,4 @@
-"""Calls to Ray actors: named for their job, and with every failure of Ray turned into an error of ours.
+"""Calls to Ray actors: every failure of Ray is turned into an error of ours.
 
 It tells "the work failed" (the actor's own error) from "Ray failed" (UnavailableError: try again).
 """
@@ -15,11 +15,6 @@ class CallCancelledError(StageError):
     """The call was cancelled before it ended."""
 
     code = "cancelled"
-
-
-def call_name(namespace_id: str, job_id: str, stage: str) -> str:
-    """The name under which Ray's tools show a call."""
-    return f"{namespace_id}:{job_id}:{stage}"
 
 
 def result_of(reference: Any, timeout: float | None = None) -> Any:

@@ -22,7 +22,7 @@ from pipelines.cluster import Attachment, Cluster
 from pipelines.embedders.registry import EmbedderSpec
 from pipelines.ingestion import ChunkResult
 from pipelines.llm.providers import LlmSettings, ProviderSettings
-from pipelines.remote import CallCancelledError, call_name, cancel, ended, result_of
+from pipelines.remote import CallCancelledError, cancel, ended, result_of
 
 __all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "Runner"]
 
@@ -88,7 +88,7 @@ class Runner:
         secrets: ResolvedSecrets,
         llm_budget: int,
     ) -> ChainResult:
-        """Run a retriever's stored stages in one call, which Ray shows as namespace:job:stage+stage.
+        """Run a retriever's stored stages in one call.
 
         The secrets go as direct arguments of this call, never by `ray.put`; `llm_budget` (milli-credits) is what the
         job's hold leaves for models that are asked with the platform's key. A StageError, CallCancelledError among
@@ -101,10 +101,8 @@ class Runner:
             raise CallCancelledError
         access = ModelAccess(self._llm, llm_budget)
         attachment, actor = self._cluster.next_stage_actor()
-        joined = "+".join(stage["config"]["stage_id"] for stage in stages)
-        name = call_name(call.namespace_id, call.job_id, joined)
         with self._watching(attachment):
-            method = actor.run_chain.options(name=name, concurrency_group="chains")
+            method = actor.run_chain.options(name=call.namespace_id, concurrency_group="chains")
             running = [method.remote(call, stages, inputs, collection_ids, limit, access, *secrets.by_name.values())]
             with _cancelled_unless_done(running):
                 try:
@@ -123,13 +121,12 @@ class Runner:
     ) -> Iterator[ChunkResult]:
         """Extract objects in bounded chunks over all actors; each chunk as it is done, in any order."""
         attachment = self._cluster.attached()
-        name = call_name(call.namespace_id, call.job_id, collection.extractor.name)
         chunks = iter([objects[at : at + self._chunk_objects] for at in range(0, len(objects), self._chunk_objects)])
         running: dict[Any, Any] = {}
 
         def send(actor: Any) -> None:
             if chunk := next(chunks, None):
-                method = actor.extract.options(name=name, concurrency_group="extraction")
+                method = actor.extract.options(name=call.namespace_id, concurrency_group="extraction")
                 running[method.remote(call, collection, chunk)] = actor
 
         with self._watching(attachment), _cancelled_unless_done(running):
@@ -145,9 +142,9 @@ class Runner:
     def drop_vectors(self, call: CallContext, should_stop: threading.Event) -> bool:
         """Remove all vectors of the call's namespace; whether there was anything."""
         attachment, actor = self._cluster.next_stage_actor()
-        name = call_name(call.namespace_id, call.job_id, "drop_vectors")
         with self._watching(attachment):
-            running = [actor.drop_vectors.options(name=name, concurrency_group="chains").remote(call)]
+            method = actor.drop_vectors.options(name=call.namespace_id, concurrency_group="chains")
+            running = [method.remote(call)]
             with _cancelled_unless_done(running):
                 self._wait(running, should_stop)
                 return bool(result_of(running.pop()))

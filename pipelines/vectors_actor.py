@@ -27,11 +27,14 @@ class VectorsActor:
 
 
 class VectorsProxy:
-    """A VectorStore whose operations run in the owner, named for one job."""
+    """A VectorStore whose operations run in the owner. Each call is named by its namespace.
 
-    def __init__(self, owner: Any, name: str) -> None:
+    A name must not be unique: Ray keeps 2 KB for each distinct one for ever, in the caller and in the actor.
+    """
+
+    def __init__(self, owner: Any, namespace_id: str) -> None:
         self._owner = owner
-        self._name = name
+        self._namespace_id = namespace_id
 
     def ensure(self, namespace_id: str, dimension: int) -> None:
         """As the owner's."""
@@ -60,4 +63,4 @@ class VectorsProxy:
         return bool(self._call("drop", namespace_id))
 
     def _call(self, operation: str, *arguments: Any) -> Any:
-        return result_of(self._owner.do.options(name=self._name).remote(operation, *arguments))
+        return result_of(self._owner.do.options(name=self._namespace_id).remote(operation, *arguments))
