@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pymongo.database import Database
 
 from core.ids import Prefix, random_id
@@ -16,6 +17,10 @@ from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
 from tests.command_oracle import OwnCommandLog, logged, violations
 from tests.servers import mongo_server, own_database, redis_server
+
+# A slow machine finds no fault in the code: what an example may take is nobody's promise.
+settings.register_profile("keystage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("keystage")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -97,7 +97,7 @@ def test_a_value_is_stored_sealed_and_comes_back_to_a_job(vault: Vault) -> None:
     assert repr(vault.resolver.resolve(vault.scope, ["openai"], USED_BY)).count(VALUE) == 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(codec="utf-8"), min_size=8, max_size=200))
 def test_any_text_comes_back_as_it_was(vault: Vault, value: str) -> None:
     name = random_id(Prefix.REQUEST).lower()

@@ -26,13 +26,13 @@ _values = st.recursive(
 
 
 @given(st.dictionaries(_keys, _values, max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_json_says_is_what_comes_out(value: dict[str, object]) -> None:
     assert decode_body(JSON, None, json.dumps(value).encode()) == value
 
 
 @given(st.binary(min_size=1, max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_give_an_object_or_an_error_of_ours(body: bytes) -> None:
     with suppress(InvalidRequestError):
         assert isinstance(decode_body(JSON, None, body), dict)
