@@ -3,10 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
+# The newest Python that Keystage runs on and that really starts: a version manager leaves names that do not.
+PYTHONS := python3.13 python3.12 python3.11 python3
+PYTHON ?= $(shell for name in $(PYTHONS); do $$name -c '' 2>/dev/null && command -v $$name && break; done)
+# Another environment for another Python: make demo VENV=.venv-3.12 PYTHON=python3.12
+VENV ?= .venv
+BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-READY := .venv/.ready
+READY := $(VENV)/.ready
 # The checkout comes first on the path: PyPI has packages called `config` and `api`.
 export PYTHONPATH := $(CURDIR)
 SEED ?= 1
@@ -22,9 +26,10 @@ help: ## list the targets
 setup: $(READY) ## create .venv and install the locked dependencies
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-	  || { echo "Keystage needs Python 3.11: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv 2>/dev/null || $(MAKE) --no-print-directory venv-without-ensurepip
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Keystage needs Python 3.11, 3.12 or 3.13: make setup PYTHON=/path/to/python3.13" >&2; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version): about a minute" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || $(MAKE) --no-print-directory venv-without-ensurepip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
@@ -32,22 +37,26 @@ $(READY): requirements.lock pyproject.toml
 
 .PHONY: venv-without-ensurepip
 venv-without-ensurepip:
-	@rm -rf .venv && $(PYTHON) -m pip install --quiet --target .venv-bootstrap virtualenv
-	@PYTHONPATH=.venv-bootstrap $(PYTHON) -m virtualenv --quiet .venv && rm -rf .venv-bootstrap
+	@rm -rf $(VENV) && $(PYTHON) -m pip install --quiet --target $(VENV)-bootstrap virtualenv
+	@PYTHONPATH=$(VENV)-bootstrap $(PYTHON) -m virtualenv --quiet $(VENV) && rm -rf $(VENV)-bootstrap
 
-lock: ## pin the dependencies again, with hashes, from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --all-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -c requirements.lock pyproject.toml -o requirements.image.lock
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-header
+PINNED := --generate-hashes --no-emit-index-url --no-emit-find-links
+
+lock: $(READY) ## pin the dependencies again, with hashes, from pyproject.toml: one lock for every platform
+	@$(BIN)/$(COMPILE) $(PINNED) --all-extras pyproject.toml -o requirements.lock
+	@$(BIN)/$(COMPILE) $(PINNED) -c requirements.lock pyproject.toml -o requirements.image.lock
+	@$(BIN)/$(COMPILE) --all-extras -c requirements.lock --format pylock.toml pyproject.toml | $(BIN)/python -m tests.wheels
 
 format: $(READY) ## put the code into the house's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only --quiet .
 
 check: $(READY) ## format, lint, types, import contracts, unit tests: the whole truth about style
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/unit
+	@echo "format"; $(BIN)/ruff format --check .
+	@echo "lint"; $(BIN)/ruff check .
+	@echo "types: a minute when nothing is cached yet"; $(BIN)/mypy
+	@echo "import contracts"; $(BIN)/lint-imports --no-logo
+	@echo "unit tests"; $(BIN)/pytest -q tests/unit
 
 test: check test-contract test-integration test-e2e ## everything, against real components
 
@@ -79,4 +88,4 @@ chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED
 	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2
 
 clean: ## remove the environment and all caches
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

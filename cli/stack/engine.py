@@ -56,11 +56,17 @@ def engine_url(engine: Engine, port: int) -> str:
     return f"{url}&retryWrites=false" if engine is Engine.SECANTUSD_PY else url
 
 
-def engine_command(engine: Engine, port: int, data: Path) -> tuple[str, ...]:
-    """How to run the engine on 127.0.0.1, with commits that survive SIGKILL (design 5.1)."""
+def engine_command(engine: Engine, port: int, data: Path, cache_mb: int) -> tuple[str, ...]:
+    """How to run the engine on 127.0.0.1, with commits that survive SIGKILL (design 5.1).
+
+    `cache_mb` is the size of its cache in MiB.
+    """
     command = (str(program(engine)), "--port", str(port))
     if engine is Engine.MONGOD:
-        return (*command, "--bind_ip", "127.0.0.1", "--dbpath", str(data), "--replSet", REPLICA_SET)
+        # mongod counts in GiB, a quarter at least
+        cache = ("--wiredTigerCacheSizeGB", f"{max(cache_mb / 1024, 0.25):.2f}")
+        return (*command, "--bind_ip", "127.0.0.1", "--dbpath", str(data), "--replSet", REPLICA_SET, *cache)
+    cache = ("--cache-size", f"{cache_mb}M")
     if engine is Engine.SECANTUSD_RS:
-        return (*command, "--host", "127.0.0.1", "--storage-path", str(data))
-    return (*command, "--host", "127.0.0.1", "--storage-path", str(data), "--sync-on-commit")
+        return (*command, "--host", "127.0.0.1", "--storage-path", str(data), *cache)
+    return (*command, "--host", "127.0.0.1", "--storage-path", str(data), *cache, "--sync-on-commit")

@@ -44,6 +44,11 @@ class DataDirectory:
         return self.root / "engine.json"
 
     @property
+    def redis_server(self) -> Path:
+        """Which Redis server the data belongs to, and its version."""
+        return self.root / "redis-server.json"
+
+    @property
     def ports(self) -> Path:
         """The ports used last."""
         return self.root / "ports.json"

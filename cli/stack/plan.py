@@ -12,6 +12,7 @@ from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
 from cli.stack.ray import PORT_NAMES as RAY_PORT_NAMES
 from cli.stack.ray import make_ray_directory
 from cli.stack.readiness import StackDatabase
+from cli.stack.redis_server import choose_redis
 from cli.stack.services import Service, api_service, mongo_service, queue_service, ray_service, redis_service
 from config.settings import Settings
 from config.tls import TlsSettings
@@ -54,7 +55,7 @@ def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
     addresses = _addresses(settings, ports, engine)
     signing = signing_keys(layout, settings)
     environment = _environment(settings, layout, addresses, ports) | signing.of_everybody
-    backends = _backends(layout, engine, ports, addresses, environment)
+    backends = _backends(settings, layout, engine, ports, addresses, environment)
     database = StackDatabase(settings, addresses.mongo_url)
     own = _own_processes(addresses, database, environment, signing.of_sweeper, settings)
     return Plan((*backends, *own), addresses, database)
@@ -103,6 +104,7 @@ def _environment(
 
 
 def _backends(
+    settings: Settings,
     layout: DataDirectory,
     engine: Engine | None,
     ports: Mapping[str, int],
@@ -110,9 +112,10 @@ def _backends(
     environment: Mapping[str, str],
 ) -> Iterator[Service]:
     if "redis" in ports:
-        yield redis_service(layout, ports["redis"], environment)
+        yield redis_service(layout, choose_redis(layout, settings).program, ports["redis"], environment)
     if engine:
-        yield mongo_service(layout, engine, ports["mongo"], addresses.mongo_url, environment)
+        url, cache_mb = addresses.mongo_url, settings.embedded_cache_mb
+        yield mongo_service(layout, engine, ports["mongo"], url, cache_mb, environment)
     if "ray" in ports:
         yield ray_service(make_ray_directory(layout), ports, environment)
 

