@@ -55,6 +55,8 @@ class ActorConfig:
     blob_url: str
     vectors_dir: Path | None
     """where the owner of the in-process engine keeps its shards; None with a Qdrant server"""
+    open_namespaces: int
+    """shards that the owner keeps open"""
     qdrant_url: str | None
     qdrant_api_key: SecretStr | None
     qdrant_tls_ca_file: Path | None

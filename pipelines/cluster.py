@@ -142,7 +142,7 @@ class Cluster:
         import ray
 
         owner = ray.remote(VectorsActor).options(**_detached(VECTORS_ACTOR, _VECTOR_RETRIES), max_concurrency=8)
-        return owner.remote(self._config.vectors_dir)
+        return owner.remote(self._config.vectors_dir, self._config.open_namespaces)
 
     def _stage_actor(self, name: str, vectors_owner: Any) -> Any:
         import ray

@@ -205,6 +205,7 @@ def actor_config(settings: Settings) -> ActorConfig:
         embedder=EmbedderSpec.for_name(settings.embedder, settings.openai_base_url, settings.openai_api_key),
         blob_url=settings.blobs,
         vectors_dir=None if settings.qdrant_url else settings.vectors_dir,
+        open_namespaces=settings.open_namespaces,
         qdrant_url=settings.qdrant_url,
         qdrant_api_key=settings.qdrant_api_key,
         qdrant_tls_ca_file=settings.qdrant_tls_ca_file,

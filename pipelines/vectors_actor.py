@@ -15,11 +15,11 @@ _PATIENCE_SECONDS = 20.0
 class VectorsActor:
     """The owner. Its calls may be repeated: the same points overwrite themselves."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, open_namespaces: int) -> None:
         # here, because Ray would try to ship the engine's classes along with this one
         from core.storage.vectors.edge import EdgeVectorStore
 
-        self._store = EdgeVectorStore(directory, _PATIENCE_SECONDS)
+        self._store = EdgeVectorStore(directory, _PATIENCE_SECONDS, open_namespaces)
 
     def do(self, operation: str, *arguments: Any) -> Any:
         """One operation of the vector store."""

@@ -16,6 +16,7 @@ from core.audit.examination import Auditor
 from core.audit.trail import AuditTrail
 from core.clock import DatabaseClock
 from core.errors import NotFoundError
+from core.recent import Recent
 from core.storage.paging import BEGINNING
 from core.storage.scope import OrganizationScope
 from core.tenancy.organization_store import OrganizationStore
@@ -23,6 +24,10 @@ from core.tenancy.organization_store import OrganizationStore
 _OVERLAP = timedelta(seconds=30)
 """Heads are looked at again for this long: their times come from several machines."""
 _HEADS = 500
+_MOST_CHAINS = 20_000
+"""Chains whose last checkpoint is remembered, some 20 MB; one that was forgotten costs two reads when it is due."""
+_MOST_MOVED = 50_000
+"""Chains that wait for their checkpoint, some 10 MB; beyond, the look at what moved waits too."""
 _BUDGET_SECONDS = 1.0
 """What one run may take: the sweeper has jobs to ring for, and a lead to hold."""
 
@@ -70,7 +75,7 @@ class Checkpointer:
         self._schedule = schedule
         self._looked_until = BEGINNING
         self._moved: dict[str, int] = {}
-        self._chains: dict[str, _Chain] = {}
+        self._chains = Recent[str, _Chain](_MOST_CHAINS)
 
     def run(self) -> list[Checkpoint]:
         """Make checkpoints that are due, for a second at most; what is left waits for the next run."""
@@ -102,15 +107,16 @@ class Checkpointer:
     def _look_at_heads(self) -> None:
         """Note the chains that moved since the last look."""
         end = self._clock.now() + _OVERLAP
-        while True:
+        # those beyond the bound are found once there is room: the look goes on from where it stopped
+        while len(self._moved) < _MOST_MOVED:
             heads = self._trail.heads_moved_between(self._looked_until, end, _HEADS)
             for head in heads:
                 # what a forged head says is looked into before anything is signed
                 self._moved[str(head["internal_id"])] = head["seq"] if isinstance(head["seq"], int) else 1
             if len(heads) < _HEADS or heads[-1]["at"] == self._looked_until:
-                break
+                self._looked_until = end - 2 * _OVERLAP
+                return
             self._looked_until = heads[-1]["at"]
-        self._looked_until = end - 2 * _OVERLAP
 
     def _is_due(self, chain: _Chain, seq: int) -> bool:
         if chain.last is None:
@@ -133,15 +139,15 @@ class Checkpointer:
         if not self._checkpoints.write(chain.scope, checkpoint):
             # another sweeper was first: look again at what is there
             log.warning("audit.checkpoint_number_taken", organization_id=chain.organization_id, number=number)
-            del self._chains[chain.scope.internal_id]
+            self._chains.drop(chain.scope.internal_id)
             return None
-        self._chains[chain.scope.internal_id] = _Chain(chain.scope, chain.organization_id, checkpoint)
+        self._chains.put(chain.scope.internal_id, _Chain(chain.scope, chain.organization_id, checkpoint))
         log.info("audit.checkpoint_made", organization_id=chain.organization_id, number=number, seq=tip.seq)
         return checkpoint
 
     def _chain(self, scope: OrganizationScope) -> _Chain:
         """A chain with its last checkpoint; the first time, one that a crash left in one place only is completed."""
-        if known := self._chains.get(scope.internal_id):
+        if known := self._chains.get(scope.internal_id, None):
             return known
         organization_id = self._organizations.get(scope).organization_id
         read = [Checkpoint.read(fields) for fields in self._checkpoints.in_database(scope)]
@@ -150,5 +156,6 @@ class Checkpointer:
         newest = max(signed, key=lambda one: one.number, default=None)
         if newest and self._checkpoints.complete(newest):
             log.warning("audit.checkpoint_completed", organization_id=organization_id, number=newest.number)
-        self._chains[scope.internal_id] = _Chain(scope, organization_id, newest)
-        return self._chains[scope.internal_id]
+        chain = _Chain(scope, organization_id, newest)
+        self._chains.put(scope.internal_id, chain)
+        return chain

@@ -88,10 +88,10 @@ class Recorder:
                 flood.rest = replace(record, count=flood.rest.count + 1 if flood.rest else 1)
         if ended:
             self._keep_rest(ended)
+        # which also forgets those whose minute is over
+        self._ensure_thread()
         if alone:
             self._keep(scope, record)
-        else:
-            self._ensure_thread()
 
     def close(self) -> None:
         """Record what waits, then stop."""

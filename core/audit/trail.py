@@ -22,6 +22,7 @@ from core.audit.pages import LogFilter, LogPage, read_newest
 from core.clock import DatabaseClock
 from core.errors import NotFoundError, UnavailableError
 from core.ids import Prefix, random_id
+from core.recent import Recent
 from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
@@ -30,6 +31,8 @@ from core.storage.scope import OrganizationScope
 
 PAGE = 1000
 """Entries that one read of a chain covers."""
+_MOST_KNOWN = 20_000
+"""Organizations whose chain's end is remembered, some 6 MB; one that was forgotten costs a second try."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +56,7 @@ class AuditTrail:
         self._clock = clock
         self._keyring = keyring
         self._lock = threading.Lock()
-        self._known: dict[str, Tip] = {}
+        self._known = Recent[str, Tip](_MOST_KNOWN)
 
     # Writing ----------------------------------------------------------------------------------------
 
@@ -143,7 +146,7 @@ class AuditTrail:
     def _remember(self, scope: OrganizationScope, tip: Tip) -> None:
         with self._lock:
             if tip.seq > self._known.get(scope.internal_id, NOTHING).seq:
-                self._known[scope.internal_id] = tip
+                self._known.put(scope.internal_id, tip)
 
     # Reading ----------------------------------------------------------------------------------------
 

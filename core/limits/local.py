@@ -2,15 +2,12 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from core.limits.decision import Ask, Decision, LeaseAsk
 from core.limits.policy import Policy
-
-Value = TypeVar("Value")
+from core.recent import Recent
 
 _MAX_KEYS = 20_000
 """Rates that are remembered, about 4 MB; beyond, the one that was asked for longest ago is forgotten."""
@@ -54,8 +51,8 @@ class LocalRates:
         self._share = share
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
-        self._paid_at = _Recent[int](max_keys)
-        self._leases = _Recent[dict[str, int]](max_keys)
+        self._paid_at = Recent[str, int](max_keys)
+        self._leases = Recent[str, dict[str, int]](max_keys)
 
     def decide(self, asks: Sequence[Ask], lease: LeaseAsk | None) -> Decision:
         """The decision over at least one rate, all or nothing."""
@@ -97,26 +94,3 @@ def _tightest(steps: Sequence[Step], lease_wait_us: int) -> Decision:
         return Decision(binding, steps[binding].remaining if binding < len(steps) else 0, longest, longest)
     binding = min(range(len(steps)), key=lambda position: (steps[position].remaining, -steps[position].more_us))
     return Decision(binding, steps[binding].remaining, steps[binding].more_us, 0)
-
-
-class _Recent(Generic[Value]):
-    """A mapping of bounded size that forgets what was used longest ago."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._entries: OrderedDict[str, Value] = OrderedDict()
-
-    def get(self, key: str, default: Value) -> Value:
-        if key not in self._entries:
-            return default
-        self._entries.move_to_end(key)
-        return self._entries[key]
-
-    def put(self, key: str, value: Value) -> None:
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
-
-    def drop(self, key: str) -> None:
-        self._entries.pop(key, None)

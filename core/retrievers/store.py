@@ -1,7 +1,5 @@
 """Retrievers in MongoDB, and a memory of those this process has seen: a stored retriever never changes."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +7,7 @@ from pymongo.errors import DuplicateKeyError
 
 from core.clock import now
 from core.errors import AlreadyExistsError, NotFoundError
+from core.recent import Recent
 from core.retrievers.retriever import Retriever
 from core.retrievers.secret_places import secret_names
 from core.storage.handles import Handles, ScopedCollection
@@ -28,8 +27,7 @@ class RetrieverStore:
 
     def __init__(self, handles: Handles) -> None:
         self._handles = handles
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[_CacheKey, Retriever] = OrderedDict()
+        self._seen = Recent[_CacheKey, Retriever](_REMEMBERED)
 
     def create(
         self,
@@ -72,19 +70,14 @@ class RetrieverStore:
     def get(self, scope: NamespaceScope, id_or_name: str) -> Retriever:
         """A retriever by id or name, from memory when it was asked for before. Raises NotFoundError."""
         key = (NamespaceScope(scope.internal_id, scope.namespace_id), id_or_name)
-        with self._lock:
-            if key in self._seen:
-                self._seen.move_to_end(key)
-                return self._seen[key]
+        if seen := self._seen.get(key, None):
+            return seen
         retrievers = self._retrievers(scope)
         found = retrievers.find_one({"_id": id_or_name}) or retrievers.find_one({"retriever_name": id_or_name})
         if found is None:
             raise NotFoundError("The retriever was not found.")
         retriever = _retriever(found)
-        with self._lock:
-            self._seen[key] = retriever
-            if len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
+        self._seen.put(key, retriever)
         return retriever
 
     def list(self, scope: NamespaceScope, request: PageRequest, only: Selection | None = None) -> Page[Retriever]:

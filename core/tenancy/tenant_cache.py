@@ -5,7 +5,6 @@ entry from another epoch is read again from MongoDB. Without Redis nothing is re
 """
 
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.limits.redis_rates import RedisWatch
+from core.recent import Recent
 from core.storage.redis import tenant_epoch_key
 from core.storage.scope import OrganizationScope
 from core.tenancy.namespace_store import NamespaceStore
@@ -24,6 +24,7 @@ from core.tenancy.tenant import Namespace, Organization
 _TRUSTED_SECONDS = 30.0
 """For a change whose maker could not reach Redis."""
 _ENTRIES_MAX = 10_000
+"""Organizations and namespaces remembered; one that was forgotten costs a read."""
 
 Value = TypeVar("Value")
 
@@ -38,8 +39,7 @@ class TenantCache:
         self._watch = RedisWatch()
         self._organizations = organizations
         self._namespaces = namespaces
-        self._lock = threading.Lock()
-        self._entries: dict[Any, tuple[str, float, object]] = {}
+        self._entries = Recent[Any, tuple[str, float, object]](_ENTRIES_MAX)
 
     def epoch(self, scope: OrganizationScope) -> str | None:
         """The organization's epoch, for the look-ups of one request; None while Redis is away."""
@@ -71,13 +71,9 @@ class TenantCache:
     def _remembered(self, key: object, epoch: str | None, read: Callable[[], Value]) -> Value:
         if not epoch:
             return read()
-        with self._lock:
-            told, stale_at, value = self._entries.get(key, ("", 0.0, None))
+        told, stale_at, value = self._entries.get(key, ("", 0.0, None))
         if told == epoch and stale_at > time.monotonic():
             return value  # type: ignore[return-value]  # what `read` gave for this key
         fresh = read()
-        with self._lock:
-            if len(self._entries) >= _ENTRIES_MAX:
-                self._entries.clear()
-            self._entries[key] = (epoch, time.monotonic() + _TRUSTED_SECONDS, fresh)
+        self._entries.put(key, (epoch, time.monotonic() + _TRUSTED_SECONDS, fresh))
         return fresh

@@ -284,14 +284,14 @@ def test_a_server_that_is_away_is_unavailable(namespace: str) -> None:
 
 
 def _smuggle_edge(store: EdgeVectorStore, namespace: str, foreign: Point) -> None:
-    shard = store._shard(namespace)
-    assert shard is not None
     vectors = {
         DENSE: foreign.dense.tolist(),
         SPARSE: qdrant_edge.SparseVector(list(foreign.sparse.indices), list(foreign.sparse.values)),
     }
     raw = qdrant_edge.Point(id=foreign.id, vector=vectors, payload=dict(foreign.payload))
-    shard.update(qdrant_edge.UpdateOperation.upsert_points([raw]))
+    with store._opened(namespace) as shard:
+        assert shard is not None
+        shard.update(qdrant_edge.UpdateOperation.upsert_points([raw]))
 
 
 def _smuggle_server(client: QdrantClient, namespace: str, foreign: Point) -> None:

@@ -19,6 +19,7 @@ _JOBS, _LEDGER = "tests/contract/test_jobs.py", "tests/contract/test_ledger.py"
 _AUDIT = "tests/unit/audit"
 _SCHEMA = "core/storage/schema.py"
 _ADMIT, _RATES, _FAILURES = "core/limits/admit.lua", "core/limits/rates.lua", "core/limits/failures.lua"
+_RECENT = "tests/unit/test_recent.py"
 _LIMITS, _LOCAL_LIMITS = "tests/contract/test_limits.py", "tests/unit/limits/test_local.py"
 _LIMITS_OUTAGE, _AUTH_FAILURES = "tests/contract/test_limits_outage.py", "tests/contract/test_auth_failures.py"
 _VAULT = "tests/contract/test_vault.py"
@@ -270,11 +271,11 @@ GUARDS = (
         _LOCAL_LIMITS,
     ),
     Guard(
-        "limits: a process remembers a bounded number of rates",
-        "core/limits/local.py",
-        "if len(self._entries) > self._size:",
-        "if False:",
-        _LOCAL_LIMITS,
+        "memory: what a process remembers by name has a bound",
+        "core/recent.py",
+        "if len(self._entries) > self._size else None",
+        "if False else None",
+        _RECENT,
     ),
     Guard(
         "auth failures: nobody is locked out for longer than a burst",

@@ -5,7 +5,6 @@ A second process that opens the same shard is refused by the engine; so there is
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from core.errors import ConflictError, UnavailableError
 from core.storage.vectors.filters import Filter, compile_filter
+from core.storage.vectors.open_shards import OpenShards
 from core.storage.vectors.store import (
     DENSE,
     INDEXED_FIELDS,
@@ -31,6 +31,7 @@ from core.storage.vectors.store import (
     within_namespace,
 )
 
+_OPEN_AT_MOST: Final = 32
 _BEING_MADE: Final = ".new"
 """Suffix of a shard that is not complete yet."""
 _BEING_REMOVED: Final = ".dropped"
@@ -50,19 +51,23 @@ class _Types:
 class EdgeVectorStore:
     """All namespaces of one directory. Safe to use from several threads of the owning process."""
 
-    def __init__(self, directory: Path, patience_seconds: float = 0.0) -> None:
-        """Own `directory`; wait up to `patience_seconds` for an owner before us that is still letting go."""
+    def __init__(self, directory: Path, patience_seconds: float = 0.0, open_at_most: int = _OPEN_AT_MOST) -> None:
+        """Own `directory`; wait up to `patience_seconds` for an owner before us that is still letting go.
+
+        Of the namespaces, `open_at_most` are kept open; opening another one takes some 100 ms.
+        """
         self._directory = directory
         self._patience = patience_seconds
-        self._shards: dict[str, EdgeShard] = {}
-        self._lock = threading.Lock()
+        self._shards = OpenShards(open_at_most, self._load)
         directory.mkdir(parents=True, exist_ok=True)
 
     def ensure(self, namespace_id: str, dimension: int) -> None:
         """Make the namespace's shard. Raises ConflictError when it holds vectors of another dimension."""
-        with self._lock, _engine_errors():
-            if self._open(namespace_id) is None:
-                self._create(namespace_id, dimension)
+        if not self._path(namespace_id).exists():
+            with self._shards.alone(collection_name(namespace_id)), _engine_errors():
+                # another thread may have been first
+                if not self._path(namespace_id).exists():
+                    self._create(namespace_id, dimension)
         present = self._dimension(namespace_id)
         if present != dimension:
             raise ConflictError(f"The namespace holds vectors of {present} dimensions, the embedder gives {dimension}.")
@@ -70,53 +75,47 @@ class EdgeVectorStore:
     def upsert(self, namespace_id: str, points: Sequence[Point]) -> None:
         """Store points durably. Raises ValueError for a point of another namespace."""
         check_points(namespace_id, points)
-        shard = self._shard(namespace_id)
-        if shard is None:
-            raise ValueError("upsert before ensure")
-        with _engine_errors():
+        with self._opened(namespace_id) as shard:
+            if shard is None:
+                raise ValueError("upsert before ensure")
             shard.update(UpdateOperation.upsert_points([_engine_point(point) for point in points]))
             shard.flush()
 
     def search(self, namespace_id: str, searches: Sequence[VectorSearch], limit: int) -> list[Hit]:
         """The best `limit` points over all searches."""
-        shard = self._shard(namespace_id)
-        if shard is None:
-            return []
         requests = [_query(namespace_id, search) for search in searches]
-        with _engine_errors():
+        with self._opened(namespace_id) as shard:
+            if shard is None:
+                return []
             rankings = shard.query_batch(qdrant_edge.QueryBatchRequest(requests))
         return ranked([[_hit(point) for point in ranking] for ranking in rankings], searches, limit)
 
     def scroll(self, namespace_id: str, filter: Filter, limit: int) -> list[Hit]:
         """Up to `limit` points that match, in the order of their ids."""
-        shard = self._shard(namespace_id)
-        if shard is None:
-            return []
         request = qdrant_edge.ScrollRequest(limit=limit, filter=_compiled(namespace_id, filter), with_payload=True)
-        with _engine_errors():
+        with self._opened(namespace_id) as shard:
+            if shard is None:
+                return []
             records, _ = shard.scroll(request)
         return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
 
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """Remove the points that match, durably."""
-        shard = self._shard(namespace_id)
-        if shard is None:
-            return
-        with _engine_errors():
+        with self._opened(namespace_id) as shard:
+            if shard is None:
+                return
             shard.update(UpdateOperation.delete_points_by_filter(_compiled(namespace_id, filter)))
             shard.flush()
 
     def drop(self, namespace_id: str) -> bool:
         """Remove the namespace's shard; False when there was none."""
-        path = self._directory / collection_name(namespace_id)
+        path = self._path(namespace_id)
         dropped = path.with_name(path.name + _BEING_REMOVED)
-        with self._lock, _engine_errors():
+        with self._shards.closed(path.name), _engine_errors():
             # what a kill left behind
             shutil.rmtree(dropped, ignore_errors=True)
             if not path.exists():
                 return False
-            if shard := self._shards.pop(path.name, None):
-                shard.close()
             # moved first, so that a kill never leaves half of a shard in its place
             path.rename(dropped)
             shutil.rmtree(dropped)
@@ -124,26 +123,21 @@ class EdgeVectorStore:
 
     def close(self) -> None:
         """Close every shard."""
-        with self._lock:
-            for shard in self._shards.values():
-                shard.close()
-            self._shards.clear()
+        self._shards.close()
 
-    def _shard(self, namespace_id: str) -> EdgeShard | None:
-        with self._lock, _engine_errors():
-            return self._open(namespace_id)
+    @contextmanager
+    def _opened(self, namespace_id: str) -> Iterator[EdgeShard | None]:
+        """The shard, open for the block; None while the namespace has none."""
+        with _engine_errors(), self._shards.using(collection_name(namespace_id)) as shard:
+            yield shard
 
-    def _open(self, namespace_id: str) -> EdgeShard | None:
-        """The shard, opened on first use; None while the namespace has none."""
-        name = collection_name(namespace_id)
-        if name not in self._shards:
-            path = self._directory / name
-            if not path.exists():
-                return None
-            self._shards[name] = self._load(path)
-        return self._shards[name]
+    def _path(self, namespace_id: str) -> Path:
+        return self._directory / collection_name(namespace_id)
 
-    def _load(self, path: Path) -> EdgeShard:
+    def _load(self, name: str) -> EdgeShard | None:
+        path = self._directory / name
+        if not path.exists():
+            return None
         again = Retrying(
             retry=retry_if_exception(_is_owned),
             stop=stop_after_delay(self._patience),
@@ -154,12 +148,12 @@ class EdgeVectorStore:
         return shard
 
     def _dimension(self, namespace_id: str) -> int:
-        config = json.loads((self._directory / collection_name(namespace_id) / "edge_config.json").read_text())
+        config = json.loads((self._path(namespace_id) / "edge_config.json").read_text())
         return int(config["vectors"][DENSE]["size"])
 
     def _create(self, namespace_id: str, dimension: int) -> None:
         """Make the shard beside its place and move it there, so that a kill never leaves half of one."""
-        path = self._directory / collection_name(namespace_id)
+        path = self._path(namespace_id)
         unfinished = path.with_name(path.name + _BEING_MADE)
         shutil.rmtree(unfinished, ignore_errors=True)
         shard = EdgeShard.create(str(unfinished), _config(dimension))

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from core.errors import ConflictError, UnavailableError
+from core.recent import Recent
 from core.storage.vectors.filters import Filter, compile_filter
 from core.storage.vectors.store import (
     DENSE,
@@ -28,6 +29,8 @@ from core.storage.vectors.store import (
 )
 
 _TIMEOUT_SECONDS = 30
+_MOST_KNOWN = 10_000
+"""Collections that are remembered, some 2 MB; one that was forgotten costs a few calls."""
 
 
 def connect_qdrant(url: str, api_key: str | None, ca_file: Path | None = None) -> "ServerVectorStore":
@@ -43,20 +46,20 @@ class ServerVectorStore:
 
     def __init__(self, client: QdrantClient) -> None:
         self._client = client
-        self._known: set[str] = set()
-        self._dimensions: dict[str, int] = {}
+        self._known = Recent[str, bool](_MOST_KNOWN)
+        self._dimensions = Recent[str, int](_MOST_KNOWN)
         self._lock = threading.Lock()
 
     def ensure(self, namespace_id: str, dimension: int) -> None:
         """Make the namespace's collection. Raises ConflictError when it holds vectors of another dimension."""
         name = collection_name(namespace_id)
         with self._lock, _server_errors():
-            if name not in self._dimensions:
-                self._dimensions[name] = self._prepare(name, dimension)
-        if self._dimensions[name] != dimension:
-            raise ConflictError(
-                f"The namespace holds vectors of {self._dimensions[name]} dimensions, the embedder gives {dimension}."
-            )
+            present = self._dimensions.get(name, 0)
+            if not present:
+                present = self._prepare(name, dimension)
+                self._dimensions.put(name, present)
+        if present != dimension:
+            raise ConflictError(f"The namespace holds vectors of {present} dimensions, the embedder gives {dimension}.")
 
     def upsert(self, namespace_id: str, points: Sequence[Point]) -> None:
         """Store points durably. Raises ValueError for a point of another namespace."""
@@ -98,8 +101,8 @@ class ServerVectorStore:
         """Remove the namespace's collection; False when there was none."""
         name = collection_name(namespace_id)
         with self._lock, _server_errors():
-            self._known.discard(name)
-            self._dimensions.pop(name, None)
+            self._known.drop(name)
+            self._dimensions.drop(name)
             return self._client.collection_exists(name) and self._client.delete_collection(name)
 
     def close(self) -> None:
@@ -108,9 +111,10 @@ class ServerVectorStore:
 
     def _exists(self, name: str) -> bool:
         """Whether the collection is there; asked once for each that is."""
-        if name not in self._known and self._client.collection_exists(name):
-            self._known.add(name)
-        return name in self._known
+        exists = self._known.get(name, False) or self._client.collection_exists(name)
+        if exists:
+            self._known.put(name, True)
+        return exists
 
     def _prepare(self, name: str, dimension: int) -> int:
         """Create what is missing of the collection; its dimension. Safe to run from several processes at once."""

@@ -1,0 +1,66 @@
+"""Nothing in our processes grows with the work: whoever keeps things by name says what bounds them.
+
+A new dictionary, list or set in an object's life is a `Recent`, or an entry of BOUNDED with its bound.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+_ROOMS = ("api", "config", "core", "pipelines", "workers")
+_GROWING = {"dict", "list", "set", "deque", "OrderedDict", "defaultdict", "Counter"}
+
+BOUNDED = {
+    "core/audit/checkpointer.py _moved": "the look at what moved waits while it is full",
+    "core/audit/recorder.py _floods": "forgotten when their minute is over",
+    "core/ids.py _counts": "one entry for each prefix; lives for one operation",
+    "core/metrics.py _limited": "policies, a closed list",
+    "core/metrics.py _requests": "routes and statuses, closed lists",
+    "core/recent.py _entries": "its size",
+    "core/storage/command_log.py _seen": "on in tests only; shapes of commands, which the code's own lines bound",
+    "core/storage/handles.py _scope": "the one or two ids of a scope",
+    "core/storage/vectors/open_shards.py _places": "KEYSTAGE_OPEN_NAMESPACES, and those in use",
+    "core/templating/sandbox.py globals": "what templates may call, a closed list",
+    "core/tenancy/key_use.py _seen": "written every few seconds; no key is used while the database is away",
+    "core/vault/data_keys.py _kept": "a number and an age",
+    "core/vault/use.py _seen": "written every few seconds; no secret is used while the database is away",
+    "core/webhooks/lanes.py _known": "the dispatcher reads no further while it is full",
+    "core/webhooks/lanes.py _overfull": "endpoints among those that wait",
+    "core/webhooks/lanes.py _turns": "endpoints among those that wait",
+    "core/webhooks/lanes.py _under_way": "the dispatcher's slots",
+    "core/webhooks/lanes.py _waiting": "the dispatcher reads no further while it is full",
+    "pipelines/llm/providers.py _made": "providers, at the addresses that the operator set",
+    "workers/dispatcher.py _attempts": "results of attempts, a closed list",
+    "workers/dispatcher.py _tasks": "the dispatcher's slots",
+    "workers/drive_job.py ended": "states of a job",
+    "workers/watch.py _by_id": "the jobs under way",
+}
+
+
+def _kept_by_objects() -> Iterator[str]:
+    for room in _ROOMS:
+        for path in sorted((_ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.Assign | ast.AnnAssign):
+                    continue
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if isinstance(target, ast.Attribute) and _is_self(target) and _is_empty_container(node.value):
+                    yield f"{path.relative_to(_ROOT)} {target.attr}"
+
+
+def _is_self(target: ast.Attribute) -> bool:
+    return isinstance(target.value, ast.Name) and target.value.id == "self"
+
+
+def _is_empty_container(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.Dict | ast.List | ast.Set):
+        return True
+    if not isinstance(value, ast.Call):
+        return False
+    made = value.func.value if isinstance(value.func, ast.Subscript) else value.func
+    return isinstance(made, ast.Name) and made.id in _GROWING
+
+
+def test_what_an_object_keeps_by_name_has_a_bound_that_is_written_down() -> None:
+    assert sorted(set(_kept_by_objects())) == sorted(BOUNDED)
