@@ -14,11 +14,13 @@ READY := $(VENV)/.ready
 # The checkout comes first on the path: PyPI has packages called `config` and `api`.
 export PYTHONPATH := $(CURDIR)
 SEED ?= 1
+MINUTES ?= 15
+NAMESPACES ?= 10
 FUZZ_PHASES := examples,coverage,fuzzing,stateful
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench mutate mutate-tenancy fuzz chaos clean
+.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench soak mutate mutate-tenancy fuzz chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -74,6 +76,9 @@ up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 
 bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 	@$(BIN)/python -m benchmarks
+
+soak: $(READY) ## work a stack for MINUTES=15 over NAMESPACES=10, and print what each process grew by for one job
+	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --namespaces $(NAMESPACES)
 
 mutate: $(READY) ## take each guard away once and see that a test notices (minutes)
 	@$(BIN)/python -m tests.mutation
