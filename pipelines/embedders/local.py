@@ -45,6 +45,14 @@ class LocalEmbedder:
             result[batch] = self._embed_batch([tokens[index] for index in batch])
         return normalised(result)
 
+    def characters_read(self, texts: Sequence[str]) -> list[int]:
+        """How many characters of each text its vector speaks of: all, or up to the last word piece that fits."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return [
+            max(end for _, end in encoding.offsets) if encoding.overflowing else len(text)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
     def _embed_batch(self, batch: list[list[int]]) -> Vectors:
         length = max(len(ids) for ids in batch)
         tokens = np.zeros((len(batch), length), np.int64)
