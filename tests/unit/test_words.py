@@ -3,15 +3,12 @@
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from core.words import document_words, folded, query_words
 
-# U+0345 between other marks has a place of its own in each form; no text has it there
-TEXTS = st.text(st.characters(exclude_characters="\u0345", exclude_categories=["Cs"]), max_size=60) | st.text(
-    "aİıIßẞﬁé\u0301\u0307\u1fb3天ｶﾞ ー학ก\u0e49👍🏽🇩\u200d\u200b\ufe0f", max_size=30
-)
+TEXTS = st.text(max_size=60) | st.text("aİıIßẞﬁé\u0301\u0307天ｶﾞ ー학ก\u0e49👍🏽🇩\u200d\u200b\ufe0f", max_size=30)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +33,8 @@ def test_what_reads_alike_is_spelled_alike(text: str, same: str) -> None:
 @settings(deadline=None)
 @given(TEXTS)
 def test_folding_is_done_once_and_knows_no_form(text: str) -> None:
+    # the iota below, between other marks, stands elsewhere in each form; no text has it there
+    assume("\u0345" not in normalize("NFD", text))
     once = folded(text)
     assert folded(once) == once
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
