@@ -195,7 +195,7 @@ _COMPARISONS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
     ),
     Operator.STARTS_WITH: lambda found, value: isinstance(found, str) and found.startswith(value),
     Operator.ENDS_WITH: lambda found, value: isinstance(found, str) and found.endswith(value),
-    Operator.TEXT: lambda found, value: isinstance(found, str) and set(query_words(value)) <= set(document_words(found)),
+    Operator.TEXT: lambda found, value: isinstance(found, str) and _has_words(found, value),
 }
 
 
@@ -215,6 +215,10 @@ def _holds(condition: Condition, document: Mapping[str, Any], ignore_case: bool)
     if condition.operator is Operator.EQ and _same(found, value):
         return True
     return any(compare(one, value) for one in (found if isinstance(found, list) else [found]))
+
+
+def _has_words(found: str, value: str) -> bool:
+    return set(query_words(value)) <= set(document_words(found))
 
 
 def _same(found: Any, value: Any) -> bool:
