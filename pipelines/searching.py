@@ -36,7 +36,7 @@ def _query_vector(search: Search, context: StageContext) -> DenseVector | Sparse
             raise StageError(f"The query vector has {len(value)} numbers; the feature has {dimension}.")
         return np.array(value, np.float32)
     if search.lexical:
-        return query_vector(value)
+        return query_vector(value, context.index_form)
     vector: DenseVector = context.embedder.embed([value])[0]
     return vector
 

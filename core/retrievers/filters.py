@@ -167,7 +167,7 @@ def _parse_condition(raw: Mapping[str, Any], templates: bool, where: str) -> Con
         _check_choices(operator, value, where)
     if operator in _TEXT_OPERATORS and not isinstance(value, str):
         raise ValueError(f"{where}value: {operator} needs text")
-    if operator is Operator.TEXT and not query_words(value):
+    if operator is Operator.TEXT and not query_words(str(value)):
         raise ValueError(f"{where}value: {operator} needs at least one word")
     if operator in (Operator.EXISTS, Operator.IS_NULL) and not isinstance(value, bool | None):
         raise ValueError(f"{where}value: {operator} needs true or false")
