@@ -25,9 +25,16 @@ def query_expand(stage: StageInput[QueryExpand], context: StageContext) -> Stage
     if parameters.deduplicate:
         wordings = list({folded(wording).strip(): wording for wording in reversed(wordings)}.values())[::-1]
     searches = [_reworded(parameters.feature_search_config, wording) for wording in wordings]
-    rankings = [find(search, stage.documents, context) for search in searches]
+    found = [find(search, stage.documents, context) for search in searches]
+    rankings = [one.hits for one in found]
     best = fuse(rankings, [1.0] * len(rankings), parameters.feature_search_config.final_top_k, parameters.rrf_k)
-    return StageOutput([document_of(hit.payload, hit.score) for hit in best], facts={"queries": len(wordings)})
+    warnings = [
+        f"query {number} of {len(found)}: {warning}"
+        for number, one in enumerate(found, start=1)
+        for warning in one.warnings
+    ]
+    facts = {"queries": len(wordings), **({"warnings": warnings} if warnings else {})}
+    return StageOutput([document_of(hit.payload, hit.score) for hit in best], facts=facts)
 
 
 def _query_of(search: FeatureSearch) -> str:

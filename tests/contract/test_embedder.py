@@ -99,6 +99,11 @@ def test_a_model_with_a_small_window_says_where_it_ends(tiny_model: Path) -> Non
     assert embedder.characters_read(["keys " * 22, "keys " * 23]) == [110, 109]
 
 
+@pytest.mark.parametrize(("text", "known"), [("keys", True), ("Schlüssel 🔑", True), ("🔑", False), (" ", False)])
+def test_a_model_says_whether_it_knows_any_of_a_text(builtin: Embedder, text: str, known: bool) -> None:
+    assert builtin.knows(text) is known
+
+
 def test_meaning_counts_not_words(builtin: Embedder) -> None:
     question, paraphrase, unrelated = builtin.embed(
         [

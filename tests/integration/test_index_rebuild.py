@@ -288,6 +288,18 @@ def test_a_rebuilding_that_ended_early_is_taken_up_by_the_next(stack: Stack, old
     assert row["job_id"] != first.job_id
 
 
+def test_the_answer_of_an_execution_says_what_of_it_did_not_count(stack: Stack, old: Tenant) -> None:
+    body = {"inputs": {"query": "the of"}}
+    task = old.post("/v1/retrievers/answers/execute", body, Prefer="respond-async").get_json()["task_id"]
+    stack.drive(old, task)
+    execution_id = old.get(f"/v1/tasks/{task}").get_json()["additional_data"]["execution_id"]
+    shown = old.get(f"/v1/retrievers/answers/executions/{execution_id}").get_json()
+    warning = "searches[0] (by words) found nothing: its query has no words but stop words, such as 'the' and 'of'."
+    assert (shown["status"], shown["documents"]) == ("completed", [])
+    assert shown["warnings"] == [f"feature_search: {warning}"]
+    assert shown["stage_statistics"]["stages"]["feature_search"]["warnings"] == [warning]
+
+
 def test_what_is_not_there_is_said(stack: Stack) -> None:
     absent = stack.command("rebuild", "--namespace", "default")
     assert absent.exit_code == 1
