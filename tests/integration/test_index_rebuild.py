@@ -252,6 +252,10 @@ def test_a_rebuilding_that_is_killed_goes_on_where_it_was(stack: Stack, old: Ten
     assert 0 < between.points < POINTS
     assert _form(old) == FIRST_FORM
     assert services.index_rebuilds.begin(old.scope, "req_2").job_id == job.job_id, "one at a time"
+    task = old.get(f"/v1/tasks/{job.job_id}").get_json()
+    # one of the types that the published client knows
+    assert (task["task_type"], task["status"]) == ("api_namespaces_migrations_run", "PROCESSING")
+    assert task["additional_data"]["progress"] == {"points": between.points}
 
     # what the first part gets now stays: it is not done again
     (first,), _ = stack.vectors.read_on(namespace_id, None, 1)
