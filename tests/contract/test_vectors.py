@@ -228,6 +228,7 @@ def test_a_point_of_another_namespace_is_never_seen_counted_or_deleted(
     for searches in ([rankings[0]], [rankings[1]], rankings):
         assert numbers(store.search(namespace, searches, 10)) == [1]
     assert numbers(store.scroll(namespace, everything, 10)) == [1]
+    assert numbers(store.read_on(namespace, None, 10)[0]) == [1]
     assert point_count(store, namespace) == 1
     store.delete(namespace, Some((Equals("text", "lighthouse"), Equals("namespace_id", foreign))))
     smuggle(namespace, point(namespace, 3, "witness"))
