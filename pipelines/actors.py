@@ -141,9 +141,8 @@ class StageActor:
 
     def rebuild_index(self, call: CallContext, start: str | None) -> RebuiltPage:
         """Write the lexical index of some of the namespace's documents anew. Raises UnavailableError."""
-        with _bound(call):
-            vectors = self._vectors(call_name(call.namespace_id, call.job_id, "vectors"))
-            return rebuild_page(vectors, call.namespace_id, start)
+        with _bound(call, "rebuild_index"):
+            return rebuild_page(self._vectors(call.namespace_id), call.namespace_id, start)
 
     def self_test(self) -> None:
         """Embed, store and find one text, for real. Raises what fails."""
