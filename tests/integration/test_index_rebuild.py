@@ -189,13 +189,7 @@ def _dense(number: int) -> DenseVector:
 
 def _ask(stack: Stack, tenant: Tenant, query: str) -> set[int]:
     """The numbers of the documents that an execution finds."""
-    body = {"inputs": {"query": query}}
-    task = tenant.post("/v1/retrievers/answers/execute", body, Prefer="respond-async").get_json()["task_id"]
-    job = stack.drive(tenant, task)
-    assert job.decision is not None
-    execution = tenant.services.executions.get(tenant.scope, job.decision.result["execution_doc"])
-    assert execution is not None
-    return {document["number"] for document in execution["documents"]}
+    return {document["number"] for document in _executed(stack, tenant, query)["documents"]}
 
 
 def _form(tenant: Tenant) -> int:
@@ -293,15 +287,22 @@ def test_a_rebuilding_that_ended_early_is_taken_up_by_the_next(stack: Stack, old
 
 
 def test_the_answer_of_an_execution_says_what_of_it_did_not_count(stack: Stack, old: Tenant) -> None:
-    body = {"inputs": {"query": "the of"}}
-    task = old.post("/v1/retrievers/answers/execute", body, Prefer="respond-async").get_json()["task_id"]
-    stack.drive(old, task)
-    execution_id = old.get(f"/v1/tasks/{task}").get_json()["additional_data"]["execution_id"]
-    shown = old.get(f"/v1/retrievers/answers/executions/{execution_id}").get_json()
+    shown = _executed(stack, old, "the of")
     warning = "searches[0] (by words) found nothing: its query has no words but stop words, such as 'the' and 'of'."
     assert (shown["status"], shown["documents"]) == ("completed", [])
     assert shown["warnings"] == [f"feature_search: {warning}"]
     assert shown["stage_statistics"]["stages"]["feature_search"]["warnings"] == [warning]
+    assert "warnings" not in _executed(stack, old, "filler")
+
+
+def _executed(stack: Stack, tenant: Tenant, query: str) -> dict[str, Any]:
+    """The published answer of an execution."""
+    body = {"inputs": {"query": query}}
+    task = tenant.post("/v1/retrievers/answers/execute", body, Prefer="respond-async").get_json()["task_id"]
+    stack.drive(tenant, task)
+    execution_id = tenant.get(f"/v1/tasks/{task}").get_json()["additional_data"]["execution_id"]
+    shown: dict[str, Any] = tenant.get(f"/v1/retrievers/answers/executions/{execution_id}").get_json()
+    return shown
 
 
 def test_what_is_not_there_is_said(stack: Stack) -> None:
