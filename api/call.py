@@ -77,11 +77,16 @@ class Call:
         return self.known_caller.scope
 
     @property
-    def scope(self) -> NamespaceScope:
+    def known_namespace(self) -> Namespace:
         """The namespace of a route that needs one."""
         if self.namespace is None:
             raise LookupError("this route has no namespace")
-        return self.namespace.scope
+        return self.namespace
+
+    @property
+    def scope(self) -> NamespaceScope:
+        """Its scope."""
+        return self.known_namespace.scope
 
     @property
     def narrowest_scope(self) -> OrganizationScope:

@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "settings": ("cli.operators.settings:settings", "Show every setting and where it came from; secrets stay masked."),
     "audit": ("cli.operators.audit:audit", "Check that the audit log is what was written, and read it."),
     "doctor": ("cli.operators.doctor.command:doctor", "Hold the running installation against docs/hardening.md."),
+    "index": ("cli.operators.index:index", "Write lexical indexes of an earlier release anew."),
     "vault": ("cli.operators.vault:vault", "Rotate keys, see under which ones secrets lie, and who uses secrets."),
     "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
 }

@@ -41,6 +41,7 @@ from core.storage.mongo import Document, connect, database_clock
 from core.storage.redis import connect_redis, connect_redis_impatiently
 from core.storage.schema import create_schema
 from core.tenancy.authentication import Authenticator
+from core.tenancy.index_rebuild import IndexRebuilds
 from core.tenancy.key_store import KeyStore
 from core.tenancy.key_use import KeyUse
 from core.tenancy.keys import KeyVerifier
@@ -82,6 +83,7 @@ class Services:
     namespaces: NamespaceStore
     tenants: TenantCache
     deletions: NamespaceDeletions
+    index_rebuilds: IndexRebuilds
     authenticator: Authenticator
     key_use: KeyUse
     ledger: Ledger
@@ -199,6 +201,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
         namespaces=namespaces,
         tenants=tenants,
         deletions=NamespaceDeletions(namespaces, tenants, jobs, submission, NamespaceContents(handles, to.blobs)),
+        index_rebuilds=IndexRebuilds(namespaces, tenants, jobs, submission),
         authenticator=Authenticator(keys, auth_failures, key_use),
         key_use=key_use,
         ledger=ledger,

@@ -23,9 +23,11 @@ from core.storage.blobs import BlobStore
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.store import Point, VectorSearch, VectorStore
 from core.vault.resolved import ResolvedSecret, ResolvedSecrets
+from core.words import INDEX_FORM
 from pipelines.chain import ChainResult, run_stages
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
 from pipelines.extractors.extractor import ExtractionContext
+from pipelines.index_rebuild import RebuiltPage, rebuild_page
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.llm.access import Llm
 from pipelines.llm.providers import LlmSettings, ProviderPool
@@ -45,6 +47,8 @@ class CallContext:
     namespace_id: str
     job_id: str
     request_id: str
+    index_form: int = INDEX_FORM
+    """the oldest form that the namespace's lexical index may have"""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,14 @@ class StageActor:
             vectors = self._vectors(call.namespace_id)
             llm = Llm(self._providers, access.settings, resolved, access.budget)
             context = StageContext(
-                call.namespace_id, tuple(collection_ids), vectors, self._embedder, resolved, llm, self._egress
+                call.namespace_id,
+                tuple(collection_ids),
+                vectors,
+                self._embedder,
+                resolved,
+                llm,
+                self._egress,
+                index_form=call.index_form,
             )
             return run_stages(specs, inputs, context, limit, check_cancelled)
 
@@ -127,6 +138,11 @@ class StageActor:
         """Remove all vectors of the call's namespace; whether there was anything. Raises UnavailableError."""
         with _bound(call, "drop_vectors"):
             return self._vectors(call.namespace_id).drop(call.namespace_id)
+
+    def rebuild_index(self, call: CallContext, start: str | None) -> RebuiltPage:
+        """Write the lexical index of some of the namespace's documents anew. Raises UnavailableError."""
+        with _bound(call, "rebuild_index"):
+            return rebuild_page(self._vectors(call.namespace_id), call.namespace_id, start)
 
     def self_test(self) -> None:
         """Embed, store and find one text, for real. Raises what fails."""

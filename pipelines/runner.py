@@ -20,6 +20,7 @@ from pipelines.actors import ActorConfig, CallContext, ModelAccess
 from pipelines.chain import ChainResult
 from pipelines.cluster import Attachment, Cluster
 from pipelines.embedders.registry import EmbedderSpec
+from pipelines.index_rebuild import RebuiltPage
 from pipelines.ingestion import ChunkResult
 from pipelines.llm.providers import LlmSettings, ProviderSettings
 from pipelines.remote import CallCancelledError, cancel, ended, result_of
@@ -141,13 +142,21 @@ class Runner:
 
     def drop_vectors(self, call: CallContext, should_stop: threading.Event) -> bool:
         """Remove all vectors of the call's namespace; whether there was anything."""
+        return bool(self._one_call(call, "drop_vectors", should_stop))
+
+    def rebuild_index(self, call: CallContext, start: str | None, should_stop: threading.Event) -> RebuiltPage:
+        """Write the lexical index of some of the namespace's documents anew, from the point `start` on."""
+        page: RebuiltPage = self._one_call(call, "rebuild_index", should_stop, start)
+        return page
+
+    def _one_call(self, call: CallContext, method: str, should_stop: threading.Event, *arguments: Any) -> Any:
         attachment, actor = self._cluster.next_stage_actor()
         with self._watching(attachment):
-            method = actor.drop_vectors.options(name=call.namespace_id, concurrency_group="chains")
-            running = [method.remote(call)]
+            options = getattr(actor, method).options(name=call.namespace_id, concurrency_group="chains")
+            running = [options.remote(call, *arguments)]
             with _cancelled_unless_done(running):
                 self._wait(running, should_stop)
-                return bool(result_of(running.pop()))
+                return result_of(running.pop())
 
     def _wait(self, running: Sized[Any], should_stop: threading.Event) -> list[Any]:
         """The calls that ended, at least one. Raises CallCancelledError when told to stop, UnavailableError."""

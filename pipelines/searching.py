@@ -1,6 +1,7 @@
 """Feature searches as stages need them: within the retriever's collections, and among documents of an earlier stage."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,10 +10,19 @@ from core.retrievers.parameters_search import FeatureSearch, Search
 from core.storage.vectors.bm25 import query_vector
 from core.storage.vectors.filters import All, AnyOf
 from core.storage.vectors.store import DenseVector, Hit, SparseVector, VectorSearch
+from pipelines.search_warnings import search_warnings
 from pipelines.stage import Document, StageContext
 
 
-def find(parameters: FeatureSearch, among: Sequence[Document] | None, context: StageContext) -> list[Hit]:
+@dataclass(frozen=True)
+class Found:
+    """The best hits, and what of the searches did not count."""
+
+    hits: list[Hit]
+    warnings: list[str]
+
+
+def find(parameters: FeatureSearch, among: Sequence[Document] | None, context: StageContext) -> Found:
     """The best hits, of `among` only unless that is None. Raises StageError."""
     known = (AnyOf("document_id", tuple(found["document_id"] for found in among)),) if among is not None else ()
     asked = [
@@ -25,7 +35,8 @@ def find(parameters: FeatureSearch, among: Sequence[Document] | None, context: S
         )
         for search in parameters.searches
     ]
-    return context.vectors.search(context.namespace_id, asked, parameters.final_top_k)
+    hits = context.vectors.search(context.namespace_id, asked, parameters.final_top_k)
+    return Found(hits, search_warnings(parameters.searches, [one.vector for one in asked], context.embedder))
 
 
 def _query_vector(search: Search, context: StageContext) -> DenseVector | SparseVector:
@@ -36,7 +47,7 @@ def _query_vector(search: Search, context: StageContext) -> DenseVector | Sparse
             raise StageError(f"The query vector has {len(value)} numbers; the feature has {dimension}.")
         return np.array(value, np.float32)
     if search.lexical:
-        return query_vector(value)
+        return query_vector(value, context.index_form)
     vector: DenseVector = context.embedder.embed([value])[0]
     return vector
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from core.egress.policy import EgressPolicy
 from core.storage.vectors.store import VectorStore
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
+from core.words import INDEX_FORM
 from pipelines.embedders.embedder import Embedder
 from pipelines.llm.access import Llm
 from pipelines.llm.providers import LlmSettings, ProviderPool
@@ -42,6 +43,8 @@ class StageContext:
     """where a stage may call out to"""
     room: Room = field(default_factory=Room, repr=False)
     """what all stages of the execution may put into documents"""
+    index_form: int = INDEX_FORM
+    """the oldest form that the namespace's lexical index may have"""
     check_cancelled: Callable[[], None] = field(default=_go_on, repr=False)
     """raises when the execution was cancelled; asked from the chain's own thread only"""
 

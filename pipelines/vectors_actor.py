@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from core.storage.vectors.filters import Filter
-from core.storage.vectors.store import Hit, Point, VectorSearch
+from core.storage.vectors.store import Hit, Point, TextVector, VectorSearch
 from pipelines.remote import result_of
 
 _PATIENCE_SECONDS = 20.0
@@ -53,6 +53,15 @@ class VectorsProxy:
         """As the owner's."""
         found: list[Hit] = self._call("scroll", namespace_id, filter, limit)
         return found
+
+    def read_on(self, namespace_id: str, start: str | None, limit: int) -> tuple[list[Hit], str | None]:
+        """As the owner's."""
+        found: tuple[list[Hit], str | None] = self._call("read_on", namespace_id, start, limit)
+        return found
+
+    def replace_sparse(self, namespace_id: str, vectors: Sequence[TextVector]) -> None:
+        """As the owner's."""
+        self._call("replace_sparse", namespace_id, vectors)
 
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """As the owner's."""

@@ -46,6 +46,7 @@ SYSTEM_QUERIES = (
     _system("deliveries", "find", "_id", "the read-back of a claim"),
     _system("deliveries", "update", "_id due_at", "a claim"),
     _system("namespaces", "find", "state", "the sweeper looks for deletions that have no job"),
+    _system("namespaces", "find", "_id", "an operator names a namespace"),
     _system("ledger", "find", "kind at", "the sweeper looks for holds without a job"),
     _system("audit_heads", "find", "at", "the sweeper looks for chains that moved"),
     _system("api_keys", "find", "_id", "a key is looked up before its organization is known"),

@@ -11,6 +11,7 @@ from core.credits.prices import MILLI, execution_price
 from core.jobs.job import Decision, Job, JobError, JobState
 from core.retrievers.estimate import asks_with_default_key
 from core.retrievers.secret_places import with_default_credentials
+from core.words import FIRST_FORM
 from pipelines.runner import CallContext, Runner
 from workers.secrets import job_secrets
 from workers.watch import Watched
@@ -32,7 +33,7 @@ class RetrieverExecutor:
         with job_secrets(self._services, job, stages) as secrets:
             chain = secrets.clean(
                 self._runner.run_chain(
-                    CallContext(job.scope.namespace_id, job.job_id, job.request_id),
+                    CallContext(job.scope.namespace_id, job.job_id, job.request_id, spec.get("index_form", FIRST_FORM)),
                     stages,
                     inputs=spec["inputs"],
                     collection_ids=spec["collection_ids"],

@@ -26,6 +26,7 @@ from core.storage.redis import tls_options
 from pipelines.runner import Runner
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
+from workers.index_rebuild import IndexRebuildExecutor
 from workers.ingestion import IngestionExecutor
 from workers.namespace_deletion import NamespaceDeletionExecutor
 from workers.watch import LeaseWatch
@@ -108,6 +109,7 @@ class Worker:
                 JobKind.RETRIEVER: RetrieverExecutor(services, runner),
                 JobKind.INGESTION: IngestionExecutor(services, runner),
                 JobKind.NAMESPACE_DELETION: NamespaceDeletionExecutor(services, runner),
+                JobKind.INDEX_REBUILD: IndexRebuildExecutor(services, runner),
             },
         )
         self._heartbeats = services.heartbeats

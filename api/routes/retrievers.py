@@ -93,6 +93,7 @@ def execute_retriever(call: Call) -> Reply:
                 "stages": list(retriever.stages),
                 "collection_ids": list(retriever.collection_ids),
                 "caller": call.known_caller.key.key_id,
+                "index_form": call.known_namespace.index_form,
             },
             hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit),
             request_id=call.request_id,

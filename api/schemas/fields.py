@@ -40,7 +40,7 @@ class Answer(View):
     """A whole answer."""
 
     warnings: list[str] = Field(default_factory=list)
-    """What of the request was ignored; absent when nothing was."""
+    """What of the request was ignored or did not count; absent when nothing was."""
 
 
 class Document(RootModel[dict[str, Any]]):

@@ -268,6 +268,8 @@ class StageStatisticsView(View):
     """Documents with which the stage could not do its work."""
     queries: int = 0
     """Wordings that were searched."""
+    warnings: list[str] = Field(default_factory=list)
+    """What of the stage's queries did not count."""
 
 
 class StatisticsView(View):
@@ -371,4 +373,11 @@ def show_execution(job: Job, result: Mapping[str, Any] | None) -> ExecutionView:
         error_code=error.code if error else None,
         created_at=job.created_at,
         completed_at=job.finished_at,
+        **_warnings(result["stage_statistics"]["stages"] if result else {}),
     )
+
+
+def _warnings(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What the stages warn of, each with the stage's name; the field is absent when that is nothing."""
+    warnings = [f"{name}: {warning}" for name, facts in stages.items() for warning in facts.get("warnings", ())]
+    return {"warnings": warnings} if warnings else {}

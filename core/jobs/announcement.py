@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from core.credits.prices import MILLI
-from core.jobs.job import Decision, Job, JobKind, JobState
+from core.jobs.job import MAINTENANCE, Decision, Job, JobKind, JobState
 from core.jobs.wire import wire_status
 from core.webhooks.event import Event, EventType, Subject, event_id
 
@@ -14,9 +14,9 @@ _DONE = {JobState.SUCCEEDED, JobState.PARTIAL}
 def events_of(job: Job, decision: Decision, at: datetime) -> tuple[Event, ...]:
     """The events of a job's end: a batch tells each of its collections, a failure or a cancel is told once.
 
-    A deletion tells nothing: the published catalogue has no event for it, and an event would be data of the namespace.
+    Maintenance tells nothing: the published catalogue has no event for it, and an event would be data of the namespace.
     """
-    if job.kind is JobKind.NAMESPACE_DELETION:
+    if job.kind in MAINTENANCE:
         return ()
     if decision.outcome not in _DONE:
         return (_event(job, decision, at, EventType.RESOURCE_EXECUTION_FAILED, _subject(job)),)

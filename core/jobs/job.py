@@ -22,6 +22,12 @@ class JobKind(StrEnum):
     """one execution of a retriever"""
     NAMESPACE_DELETION = "namespace_deletion"
     """everything in a namespace that nobody reads any more is removed; it cannot be cancelled"""
+    INDEX_REBUILD = "index_rebuild"
+    """the lexical index of a namespace that an earlier release wrote is written anew"""
+
+
+MAINTENANCE: Final = frozenset({JobKind.NAMESPACE_DELETION, JobKind.INDEX_REBUILD})
+"""Jobs of the operator's: their end is told to nobody."""
 
 
 class JobState(StrEnum):

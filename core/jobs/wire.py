@@ -6,7 +6,9 @@ from typing import Literal
 from core.jobs.job import JobKind, JobState
 
 TaskStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED", "CANCELED"]
-TaskType = Literal["api_buckets_batches_process", "api_retrievers_execute", "api_namespaces_delete"]
+TaskType = Literal[
+    "api_buckets_batches_process", "api_retrievers_execute", "api_namespaces_delete", "api_namespaces_migrations_run"
+]
 
 _STATUS: Mapping[JobState, TaskStatus] = {
     JobState.QUEUED: "PENDING",
@@ -22,6 +24,7 @@ TASK_TYPES: Mapping[JobKind, TaskType] = {
     JobKind.INGESTION: "api_buckets_batches_process",
     JobKind.RETRIEVER: "api_retrievers_execute",
     JobKind.NAMESPACE_DELETION: "api_namespaces_delete",
+    JobKind.INDEX_REBUILD: "api_namespaces_migrations_run",
 }
 
 

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeAlias
 
 from core.retrievers.templates import is_templated
 from core.storage.vectors.filters import EVERYTHING, All, AnyOf, Between, Equals, Filter, Not, Some
+from core.words import document_words, folded, query_words
 
 _LONGEST_EXACT_INTEGER = 2**53
 """Beyond it the engine's floats are coarser than Python's integers."""
 _PLAIN_PATH = re.compile(r"\w+(\.\w+)*", re.ASCII)
-_WORDS = re.compile(r"\w+")
 MAX_DEPTH = 8
 """Groups inside groups."""
 MAX_CONDITIONS = 64
@@ -42,7 +42,7 @@ class Operator(StrEnum):
     EXISTS = "exists"
     IS_NULL = "is_null"
     TEXT = "text"
-    """every word of the value is in the field, in any order"""
+    """every word of the value is in the field, in any order, words as in `core/words.py`"""
 
 
 class Joining(StrEnum):
@@ -167,6 +167,8 @@ def _parse_condition(raw: Mapping[str, Any], templates: bool, where: str) -> Con
         _check_choices(operator, value, where)
     if operator in _TEXT_OPERATORS and not isinstance(value, str):
         raise ValueError(f"{where}value: {operator} needs text")
+    if operator is Operator.TEXT and not query_words(str(value)):
+        raise ValueError(f"{where}value: {operator} needs at least one word")
     if operator in (Operator.EXISTS, Operator.IS_NULL) and not isinstance(value, bool | None):
         raise ValueError(f"{where}value: {operator} needs true or false")
     return Condition(field, operator, value)
@@ -193,7 +195,7 @@ _COMPARISONS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
     ),
     Operator.STARTS_WITH: lambda found, value: isinstance(found, str) and found.startswith(value),
     Operator.ENDS_WITH: lambda found, value: isinstance(found, str) and found.endswith(value),
-    Operator.TEXT: lambda found, value: isinstance(found, str) and set(_words(value)) <= set(_words(found)),
+    Operator.TEXT: lambda found, value: isinstance(found, str) and _has_words(found, value),
 }
 
 
@@ -215,6 +217,10 @@ def _holds(condition: Condition, document: Mapping[str, Any], ignore_case: bool)
     return any(compare(one, value) for one in (found if isinstance(found, list) else [found]))
 
 
+def _has_words(found: str, value: str) -> bool:
+    return set(query_words(value)) <= set(document_words(found))
+
+
 def _same(found: Any, value: Any) -> bool:
     # Python holds True and 1 for equal, JSON does not
     return isinstance(found, bool) is isinstance(value, bool) and bool(found == value)
@@ -231,11 +237,7 @@ def _is_number(value: Any) -> bool:
 def _folded(value: Any) -> Any:
     if isinstance(value, list):
         return [_folded(one) for one in value]
-    return value.casefold() if isinstance(value, str) else value
-
-
-def _words(text: str) -> list[str]:
-    return _WORDS.findall(text.casefold())
+    return folded(value) if isinstance(value, str) else value
 
 
 def _translated(expression: Expression) -> Filter | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -13,7 +14,8 @@ from core.storage.handles import Handles, ScopedCollection
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
-from core.tenancy.tenant import Deletion, Environment, Namespace, NamespaceState
+from core.tenancy.tenant import Deletion, Environment, IndexRebuild, Namespace, NamespaceState
+from core.words import FIRST_FORM, INDEX_FORM
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NAME_RULE = "use 1 to 63 of a-z, 0-9, '-' and '_', starting with a letter or digit, and not 'ns_'"
@@ -46,6 +48,7 @@ class NamespaceStore:
             "state": NamespaceState.ACTIVE.value,
             "created_at": moment,
             "updated_at": moment,
+            "index_form": INDEX_FORM,
         }
         try:
             self._namespaces(scope).insert_one(document)
@@ -86,6 +89,27 @@ class NamespaceStore:
             query["environment"] = environment.value
         found = self._namespaces(scope).find(query)
         return sorted(map(_namespace, found), key=lambda item: item.created_at, reverse=True)
+
+    def find(self, namespace_id: str) -> Namespace | None:
+        """A namespace by its id alone, for operators; None for one that is not there or is being deleted."""
+        found = self._handles.system["namespaces"].find_one({"_id": namespace_id})
+        return _namespace(found) if found and found["state"] == NamespaceState.ACTIVE.value else None
+
+    # The lexical index ------------------------------------------------------------------------------
+
+    def rebuild_of(self, scope: NamespaceScope) -> IndexRebuild | None:
+        """The rebuilding that a namespace's index is in; None when it is in none."""
+        found = self._find(scope, scope.namespace_id)
+        return IndexRebuild(**found["index_rebuild"]) if found and "index_rebuild" in found else None
+
+    def note_rebuild(self, scope: NamespaceScope, rebuild: IndexRebuild) -> None:
+        """Say how far it has come, or that it begins."""
+        self._namespaces(scope).update_one({"_id": scope.namespace_id}, {"$set": {"index_rebuild": asdict(rebuild)}})
+
+    def end_rebuild(self, scope: NamespaceScope) -> None:
+        """Every document that an earlier release wrote is rewritten: from now on this form alone is asked for."""
+        done = {"$set": {"index_form": INDEX_FORM}, "$unset": {"index_rebuild": ""}}
+        self._namespaces(scope).update_one({"_id": scope.namespace_id}, done)
 
     # Deletion ---------------------------------------------------------------------------------------
 
@@ -163,6 +187,7 @@ def _namespace(found: Document) -> Namespace:
         state=NamespaceState(found["state"]),
         created_at=found["created_at"],
         updated_at=found["updated_at"],
+        index_form=found.get("index_form", FIRST_FORM),
     )
 
 

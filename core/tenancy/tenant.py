@@ -72,6 +72,18 @@ class Deletion:
 
 
 @dataclass(frozen=True)
+class IndexRebuild:
+    """How far the rebuilding of a namespace's lexical index has come."""
+
+    job_id: str
+    """the job that works at it, or did until it failed"""
+    following: str | None = None
+    """the first point that is not rewritten yet; None before the first page"""
+    points: int = 0
+    """points that were looked at"""
+
+
+@dataclass(frozen=True)
 class Namespace:
     """The isolation boundary for data and compute."""
 
@@ -83,6 +95,8 @@ class Namespace:
     state: NamespaceState
     created_at: datetime
     updated_at: datetime
+    index_form: int
+    """the oldest form, as `core/words.py` counts them, that documents of its lexical index may have"""
 
     @property
     def scope(self) -> NamespaceScope:

@@ -24,6 +24,12 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One L2-normalised row per text, in order: shape [len(texts), dimension]. Raises StageError."""
 
+    def characters_read(self, texts: Sequence[str]) -> list[int]:
+        """How many characters of each text its vector speaks of: all of them, unless the model's window ends before."""
+
+    def knows(self, text: str) -> bool:
+        """Whether the model knows any part of the text. If it knows none, the vector says nothing."""
+
 
 def normalised(vectors: Vectors) -> Vectors:
     """The rows scaled to length 1; a row of zeros stays as it is."""

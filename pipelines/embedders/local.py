@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _TOKENS_PER_BATCH = 1024
 """Tokens, padding included, that go through the model at once: enough to keep it busy, little enough for the cache."""
 _DEFAULT_MAX_TOKENS = 256
+_UNKNOWN = "[UNK]"
+"""What BERT's tokenizers make of a character that is not in their vocabulary."""
 
 
 class LocalEmbedder:
@@ -29,6 +31,7 @@ class LocalEmbedder:
             self._tokenizer = _tokenizer(directory, _max_tokens(directory, self._encoder.shape.positions))
         except (OSError, KeyError, ValueError) as error:
             raise StageError(f"The embedding model {name} cannot be loaded: {error}") from error
+        self._unknown = self._tokenizer.token_to_id(_UNKNOWN)
         self.name = name
 
     @property
@@ -44,6 +47,19 @@ class LocalEmbedder:
         for batch in _batches([len(ids) for ids in tokens]):
             result[batch] = self._embed_batch([tokens[index] for index in batch])
         return normalised(result)
+
+    def characters_read(self, texts: Sequence[str]) -> list[int]:
+        """How many characters of each text its vector speaks of: all, or up to the last word piece that fits."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return [
+            max(end for _, end in encoding.offsets) if encoding.overflowing else len(text)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def knows(self, text: str) -> bool:
+        """Whether any word piece of the text stands in the model's vocabulary."""
+        pieces = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return any(piece != self._unknown for piece in pieces)
 
     def _embed_batch(self, batch: list[list[int]]) -> Vectors:
         length = max(len(ids) for ids in batch)

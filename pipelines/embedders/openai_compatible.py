@@ -48,6 +48,14 @@ class OpenAICompatibleEmbedder:
             rows[start : start + len(part)] = answered
         return normalised(rows)
 
+    def characters_read(self, texts: Sequence[str]) -> list[int]:
+        """All of each: such an endpoint refuses a text that is too long for its model, and `embed` says so."""
+        return [len(text) for text in texts]
+
+    def knows(self, text: str) -> bool:
+        """Whether there is anything to know: such models read bytes."""
+        return not text.isspace()
+
     def _request(self, texts: list[str]) -> Vectors:
         again = Retrying(
             stop=stop_after_attempt(_TRIES),

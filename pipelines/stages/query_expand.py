@@ -7,6 +7,7 @@ from core.retrievers.estimate import EXPANSION_TOKENS
 from core.retrievers.parameters_llm import QueryExpand
 from core.retrievers.parameters_search import FeatureSearch
 from core.storage.vectors.store import fuse
+from core.words import folded
 from pipelines.llm.access import ModelChoice
 from pipelines.llm.provider import LlmRequest
 from pipelines.per_document import Manner, at_once
@@ -22,11 +23,18 @@ def query_expand(stage: StageInput[QueryExpand], context: StageContext) -> Stage
     original = _query_of(parameters.feature_search_config)
     wordings = [*([original] if parameters.include_original else []), *_wordings(parameters, original, context)]
     if parameters.deduplicate:
-        wordings = list({wording.casefold().strip(): wording for wording in reversed(wordings)}.values())[::-1]
+        wordings = list({folded(wording).strip(): wording for wording in reversed(wordings)}.values())[::-1]
     searches = [_reworded(parameters.feature_search_config, wording) for wording in wordings]
-    rankings = [find(search, stage.documents, context) for search in searches]
+    found = [find(search, stage.documents, context) for search in searches]
+    rankings = [one.hits for one in found]
     best = fuse(rankings, [1.0] * len(rankings), parameters.feature_search_config.final_top_k, parameters.rrf_k)
-    return StageOutput([document_of(hit.payload, hit.score) for hit in best], facts={"queries": len(wordings)})
+    warnings = [
+        f"query {number} of {len(found)}: {warning}"
+        for number, one in enumerate(found, start=1)
+        for warning in one.warnings
+    ]
+    facts = {"queries": len(wordings), **({"warnings": warnings} if warnings else {})}
+    return StageOutput([document_of(hit.payload, hit.score) for hit in best], facts=facts)
 
 
 def _query_of(search: FeatureSearch) -> str:

@@ -78,6 +78,32 @@ def test_long_texts_are_cut_not_refused(embedder: Embedder) -> None:
     assert embedder.embed(["keys " * 2000]).shape == (1, embedder.dimension)
 
 
+def test_what_of_a_text_reaches_its_vector_is_told(embedder: Embedder) -> None:
+    assert embedder.characters_read([*TEXTS, "  "]) == [*map(len, TEXTS), 2]
+    assert embedder.characters_read([]) == []
+
+
+def test_a_vector_speaks_of_the_characters_that_are_told_and_no_others(builtin: Embedder) -> None:
+    text = "Die Schlüssel 🔑 drehen. " * 100
+    fitting, cut = builtin.characters_read([text[:300], text])
+    assert fitting == 300
+    assert 300 < cut < len(text)
+    whole, read, less = builtin.embed([text, text[:cut], text[: cut - 8]])
+    np.testing.assert_allclose(read, whole, atol=1e-5)
+    assert np.abs(less - whole).max() > 1e-3
+
+
+def test_a_model_with_a_small_window_says_where_it_ends(tiny_model: Path) -> None:
+    # 24 positions, of which the marks at both ends take two
+    embedder = build_embedder(EmbedderSpec(f"hub:{tiny_model}", "", None))
+    assert embedder.characters_read(["keys " * 22, "keys " * 23]) == [110, 109]
+
+
+@pytest.mark.parametrize(("text", "known"), [("keys", True), ("Schlüssel 🔑", True), ("🔑", False), (" ", False)])
+def test_a_model_says_whether_it_knows_any_of_a_text(builtin: Embedder, text: str, known: bool) -> None:
+    assert builtin.knows(text) is known
+
+
 def test_meaning_counts_not_words(builtin: Embedder) -> None:
     question, paraphrase, unrelated = builtin.embed(
         [

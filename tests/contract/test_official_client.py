@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.jobs.wire import TASK_TYPES
 from core.retrievers.stages import parse_stages
 from core.tenancy.permissions import Permission
 from tests.api_process import Account, Site, site
@@ -280,3 +281,7 @@ def test_the_defaults_that_it_writes_into_a_stage_are_taken(
     parameters = json.loads(model(**required).to_json())
     [stage] = parse_stages([{"stage_id": stage_id, "parameters": parameters}])
     assert "null" not in stage.parameters.values()
+
+
+def test_every_type_of_a_task_is_one_that_it_knows(package: Any) -> None:
+    assert set(TASK_TYPES.values()) <= {known.value for known in package.TaskType}

@@ -21,6 +21,7 @@ from core.storage.vectors.store import (
     DENSE,
     SPARSE,
     Point,
+    TextVector,
     VectorSearch,
     VectorStore,
     collection_name,
@@ -181,6 +182,39 @@ def test_scroll_goes_by_id_up_to_its_limit(store: VectorStore, namespace: str) -
     assert numbers(store.scroll(namespace, Between("number", at_least=0), 2)) == [1, 2]
 
 
+def test_all_points_are_read_in_pages_by_their_ids(store: VectorStore, namespace: str) -> None:
+    assert store.read_on(namespace, None, 2) == ([], None)
+    store.ensure(namespace, DIMENSION)
+    store.upsert(namespace, [point(namespace, number) for number in (5, 1, 3)])
+    first, then = store.read_on(namespace, None, 2)
+    assert (numbers(first), then) == ([1, 3], str(uuid.UUID(int=5)))
+    store.delete(namespace, Between("number", at_least=5))
+    store.upsert(namespace, [point(namespace, 7)])
+    last, end = store.read_on(namespace, then, 2)
+    assert (numbers(last), end) == ([7], None)
+
+
+def test_a_sparse_vector_is_replaced_only_where_its_text_still_stands(
+    engine: tuple[VectorStore, Smuggle], namespace: str
+) -> None:
+    store, smuggle = engine
+    store.replace_sparse(namespace, [TextVector(str(uuid.UUID(int=1)), "old", query_vector("new"))])
+    store.ensure(namespace, DIMENSION)
+    foreign = random_id(Prefix.NAMESPACE)
+    store.upsert(namespace, [point(namespace, 1, "first"), point(namespace, 2, "changed since")])
+    smuggle(namespace, point(foreign, 4, "fourth"))
+    before = store.search(namespace, [VectorSearch(axis(1), 9)], 9)
+    texts = {1: "first", 2: "second", 3: "deleted since", 4: "fourth"}
+    store.replace_sparse(
+        namespace, [TextVector(str(uuid.UUID(int=n)), text, document_vector("rewritten")) for n, text in texts.items()]
+    )
+    assert numbers(store.search(namespace, [VectorSearch(query_vector("rewritten"), 9)], 9)) == [1]
+    assert store.search(namespace, [VectorSearch(query_vector("first"), 9)], 9) == []
+    assert numbers(store.search(namespace, [VectorSearch(query_vector("changed"), 9)], 9)) == [2]
+    # to the last bit, and no payload either
+    assert store.search(namespace, [VectorSearch(axis(1), 9)], 9) == before
+
+
 def test_a_point_of_another_namespace_is_never_seen_counted_or_deleted(
     engine: tuple[VectorStore, Smuggle], namespace: str
 ) -> None:
@@ -194,6 +228,7 @@ def test_a_point_of_another_namespace_is_never_seen_counted_or_deleted(
     for searches in ([rankings[0]], [rankings[1]], rankings):
         assert numbers(store.search(namespace, searches, 10)) == [1]
     assert numbers(store.scroll(namespace, everything, 10)) == [1]
+    assert numbers(store.read_on(namespace, None, 10)[0]) == [1]
     assert point_count(store, namespace) == 1
     store.delete(namespace, Some((Equals("text", "lighthouse"), Equals("namespace_id", foreign))))
     smuggle(namespace, point(namespace, 3, "witness"))

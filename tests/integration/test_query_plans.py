@@ -219,7 +219,10 @@ def _tenant(services: Services) -> NamespaceScope:
     namespace = services.namespaces.create(organization.scope, "default")
     services.namespaces.get(organization.scope, namespace.namespace_id)
     services.namespaces.get(organization.scope, "default")
+    services.namespaces.find(namespace.namespace_id)
     services.namespaces.list(organization.scope)
+    services.index_rebuilds.begin(namespace.scope, "req_1")
+    services.index_rebuilds.end(namespace.scope)
     return namespace.scope
 
 

@@ -16,6 +16,7 @@ from core.audit.trail import AuditSettings
 from core.audit.verification import ChainCheck
 from core.credits.ledger import Ledger
 from core.ids import Prefix, random_id, webhook_id
+from core.jobs.job import Job
 from core.jobs.waiting import tell_waiting, wait_for_end
 from core.limits.limiter import Limiter
 from core.limits.policy import Admitted, RateClass, Refused
@@ -30,6 +31,7 @@ from core.tenancy.tenant import Environment
 from core.tenancy.user import Role
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
+from core.words import FIRST_FORM, INDEX_FORM
 from tests.integration.bodies import BUCKET, collection_body, corpus, retriever_body
 from tests.integration.conftest import Tenant
 from tests.tenants import new_key
@@ -443,3 +445,26 @@ def test_a_bucket_named_alike_in_another_namespace_is_not_covered(new_tenant: Ca
     assert key.get(f"/v1/buckets/{papers}").status_code == 403
     assert key.get(f"/v1/buckets/{papers}", X_Namespace="second").status_code == 200
     assert isinstance(other.scope, NamespaceScope)
+
+
+def test_the_rebuilding_of_one_index_says_nothing_of_another(tenant: Tenant) -> None:
+    services, other = tenant.services, sibling(tenant)
+    namespaces = services.handles.organization(tenant.scope)["namespaces"]
+    namespaces.update_many({}, {"$unset": {"index_form": ""}})
+    ids = [job.scope.namespace_id for job in (_rebuild(one) for one in (tenant, other))]
+    for one in (tenant, other):
+        found = services.namespaces.find(one.scope.namespace_id)
+        assert found is not None
+        assert found.scope == one.scope
+    assert ids == [tenant.scope.namespace_id, other.scope.namespace_id]
+    services.index_rebuilds.end(other.scope)
+    forms = [services.namespaces.get(one.scope, one.scope.namespace_id).index_form for one in (tenant, other)]
+    assert forms == [FIRST_FORM, INDEX_FORM]
+    assert services.index_rebuilds.under_way(other.scope) is None
+    under_way = services.index_rebuilds.under_way(tenant.scope)
+    assert under_way is not None
+    assert _rebuild(tenant).job_id == under_way.job_id
+
+
+def _rebuild(tenant: Tenant) -> Job:
+    return tenant.services.index_rebuilds.begin(tenant.scope, "req_1")

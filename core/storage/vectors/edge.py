@@ -15,7 +15,7 @@ from qdrant_edge import EdgeShard, UpdateOperation
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from core.errors import ConflictError, UnavailableError
-from core.storage.vectors.filters import Filter, compile_filter
+from core.storage.vectors.filters import EVERYTHING, Equals, Filter, compile_filter
 from core.storage.vectors.open_shards import OpenShards
 from core.storage.vectors.store import (
     DENSE,
@@ -24,6 +24,7 @@ from core.storage.vectors.store import (
     Hit,
     Point,
     SparseVector,
+    TextVector,
     VectorSearch,
     check_points,
     collection_name,
@@ -98,6 +99,26 @@ class EdgeVectorStore:
                 return []
             records, _ = shard.scroll(request)
         return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+
+    def read_on(self, namespace_id: str, start: str | None, limit: int) -> tuple[list[Hit], str | None]:
+        """Up to `limit` points from the id `start` on, in the order of their ids, and the id where the next begin."""
+        inside = _compiled(namespace_id, EVERYTHING)
+        request = qdrant_edge.ScrollRequest(offset=start, limit=limit, filter=inside, with_payload=True)
+        with self._opened(namespace_id) as shard:
+            if shard is None:
+                return [], None
+            records, following = shard.scroll(request)
+        hits = [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+        return hits, None if following is None else str(following)
+
+    def replace_sparse(self, namespace_id: str, vectors: Sequence[TextVector]) -> None:
+        """Give points other sparse vectors, durably; one that is gone or holds another text is passed over."""
+        with self._opened(namespace_id) as shard:
+            if shard is None:
+                return
+            for vector in vectors:
+                _replace_sparse(shard, namespace_id, vector)
+            shard.flush()
 
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """Remove the points that match, durably."""
@@ -175,6 +196,18 @@ def _engine_errors() -> Iterator[None]:
         if type(error) is Exception:
             raise UnavailableError(f"The vector engine failed: {error}") from error
         raise
+
+
+def _replace_sparse(shard: EdgeShard, namespace_id: str, vector: TextVector) -> None:
+    update = UpdateOperation.update_vectors(
+        [qdrant_edge.PointVectors(vector.id, {SPARSE: _engine_sparse(vector.sparse)})],
+        _compiled(namespace_id, Equals("text", vector.text)),
+    )
+    try:
+        shard.update(update)
+    except Exception as error:
+        if "No point with id" not in str(error):
+            raise
 
 
 def _is_owned(error: BaseException) -> bool:

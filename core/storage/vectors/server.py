@@ -13,7 +13,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from core.errors import ConflictError, UnavailableError
 from core.recent import Recent
-from core.storage.vectors.filters import Filter, compile_filter
+from core.storage.vectors.filters import EVERYTHING, Equals, Filter, compile_filter
 from core.storage.vectors.store import (
     DENSE,
     INDEXED_FIELDS,
@@ -21,6 +21,7 @@ from core.storage.vectors.store import (
     Hit,
     Point,
     SparseVector,
+    TextVector,
     VectorSearch,
     check_points,
     collection_name,
@@ -88,6 +89,41 @@ class ServerVectorStore:
                 return []
             records, _ = self._client.scroll(name, _compiled(namespace_id, filter), limit=limit, with_payload=True)
         return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+
+    def read_on(self, namespace_id: str, start: str | None, limit: int) -> tuple[list[Hit], str | None]:
+        """Up to `limit` points from the id `start` on, in the order of their ids, and the id where the next begin."""
+        name = collection_name(namespace_id)
+        with _server_errors():
+            if not self._exists(name):
+                return [], None
+            inside = _compiled(namespace_id, EVERYTHING)
+            records, following = self._client.scroll(name, inside, limit=limit, offset=start, with_payload=True)
+        hits = [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+        return hits, None if following is None else str(following)
+
+    def replace_sparse(self, namespace_id: str, vectors: Sequence[TextVector]) -> None:
+        """Give points other sparse vectors, durably; one that is gone or holds another text is passed over."""
+        updates = [_sparse_update(namespace_id, vector) for vector in vectors]
+        with _server_errors():
+            if not self._exists(collection_name(namespace_id)):
+                return
+            # the server ends a request at a point that is gone: then each goes alone
+            if not self._updated(namespace_id, updates):
+                for update in updates:
+                    self._updated(namespace_id, [update])
+
+    def _updated(self, namespace_id: str, updates: Sequence[models.UpdateOperation]) -> bool:
+        """False when a point of the updates is gone, or all of them are."""
+        try:
+            self._client.batch_update_points(collection_name(namespace_id), updates, wait=True)
+        except UnexpectedResponse as error:
+            if error.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            return False
+        except KeyError:
+            # as the client's local mode says it
+            return False
+        return True
 
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """Remove the points that match, durably."""
@@ -162,6 +198,15 @@ def _server_sparse(vector: SparseVector) -> models.SparseVector:
 def _server_point(point: Point) -> models.PointStruct:
     vectors: models.VectorStruct = {DENSE: point.dense.tolist(), SPARSE: _server_sparse(point.sparse)}
     return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
+
+
+def _sparse_update(namespace_id: str, vector: TextVector) -> models.UpdateVectorsOperation:
+    return models.UpdateVectorsOperation(
+        update_vectors=models.UpdateVectors(
+            points=[models.PointVectors(id=vector.id, vector={SPARSE: _server_sparse(vector.sparse)})],
+            update_filter=_compiled(namespace_id, Equals("text", vector.text)),
+        )
+    )
 
 
 def _query(namespace_id: str, search: VectorSearch) -> models.QueryRequest:

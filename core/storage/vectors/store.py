@@ -47,6 +47,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class TextVector:
+    """Another sparse vector for a point, and the text that it was made of."""
+
+    id: str
+    text: str
+    sparse: SparseVector
+
+
+@dataclass(frozen=True)
 class Hit:
     """A point that was found. The score is 0 where nothing was ranked."""
 
@@ -81,6 +90,15 @@ class VectorStore(Protocol):
 
     def scroll(self, namespace_id: str, filter: Filter, limit: int) -> list[Hit]:
         """Up to `limit` points that match, in the order of their ids."""
+
+    def read_on(self, namespace_id: str, start: str | None, limit: int) -> tuple[list[Hit], str | None]:
+        """Up to `limit` points from the id `start` on, in the order of their ids, and the id where the next begin."""
+
+    def replace_sparse(self, namespace_id: str, vectors: Sequence[TextVector]) -> None:
+        """Give points other sparse vectors and leave all else as it is; durable when it returns.
+
+        A point that is gone, or holds another text by now, is passed over.
+        """
 
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """Remove the points that match; durable when it returns."""

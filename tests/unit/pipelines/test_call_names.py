@@ -126,7 +126,8 @@ def test_calls_of_an_actor_to_the_vectors_are_named_by_their_namespace(actor: tu
     stages.run_chain(CALL, [stage.to_stored() for stage in parse_stages([filtering])], {}, ["col_1"], 10, access)
     stages.extract(CALL, collection(), [stored()])
     stages.drop_vectors(CALL)
-    assert names == ["ns_1"] * 3
+    stages.rebuild_index(CALL, None)
+    assert names == ["ns_1"] * 4
 
 
 def test_the_self_test_stays_in_a_namespace_of_its_own(actor: tuple[StageActor, list[str]], tmp_path: Path) -> None:

@@ -79,6 +79,41 @@ def test_case_can_be_ignored() -> None:
         assert not matches(parse_filter(raw), DOCUMENT)
 
 
+@pytest.mark.parametrize(
+    ("found", "operator", "value"),
+    [
+        ("Cafe\u0301 Müller", "text", "CAFÉ"),
+        ("the ﬁle", "text", "file"),
+        ("Die Straße", "text", "strasse"),
+        ("İstanbul", "text", "istanbul"),
+        ("東京都の天気予報", "text", "天気"),
+        ("ﾃﾞｰﾀの設計", "text", "データ"),
+        ("학교에서 책을", "text", "책 학교"),
+        ("Shipped 🎉", "text", "🎉"),
+        ("user_id", "text", "id"),
+    ],
+)
+def test_text_knows_words_as_the_search_does(found: str, operator: str, value: str) -> None:
+    assert matches(parse_filter({"field": "a", "operator": operator, "value": value}), {"a": found})
+
+
+@pytest.mark.parametrize(
+    ("found", "operator", "value"),
+    [
+        ("Cafe\u0301", "eq", "CAFÉ"),
+        (["x", "Straße"], "in", ["STRASSE"]),
+        ("ﬁle.txt", "starts_with", "FILE"),
+        ("in İstanbul", "ends_with", "istanbul"),
+        ("ｶﾞｲﾄﾞ", "contains", "イド"),
+        (["DİYARBAKIR"], "contains", "diyarbakır"),
+    ],
+)
+def test_ignoring_case_ignores_how_a_letter_is_written(found: Any, operator: str, value: Any) -> None:
+    condition = parse_filter({"field": "a", "operator": operator, "value": value})
+    assert matches(condition, {"a": found}, ignore_case=True)
+    assert not matches(condition, {"a": found})
+
+
 def test_groups_join() -> None:
     yes, no = {"field": "pages", "value": 12}, {"field": "pages", "value": 13}
     assert matches(parse_filter({"AND": [yes, {"OR": [no, yes]}]}), DOCUMENT)
@@ -98,6 +133,7 @@ def test_groups_join() -> None:
         ({"field": "a", "operator": "regex", "value": "x"}, "operator: 'regex'"),
         ({"field": "a", "operator": "in", "value": "x"}, "value: in needs a list"),
         ({"field": "a", "operator": "text", "value": 1}, "value: text needs text"),
+        ({"field": "a", "operator": "text", "value": " … "}, "value: text needs at least one word"),
         ({"field": "a", "operator": "exists", "value": "x"}, "needs true or false"),
         ({"field": "a", "operator": ["eq"]}, r"operator: \['eq'\] is not one of"),
         ({"field": "a", "operator": {}}, "operator: {} is not one of"),
