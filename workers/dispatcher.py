@@ -220,6 +220,7 @@ def _log_attempt(claimed: ClaimedDelivery, attempt: Attempt, status: DeliverySta
         status_code=attempt.status_code,
         status_class=f"{attempt.status_code // 100}xx" if attempt.status_code else None,
         error=attempt.error,
+        answer_fault=attempt.answer_fault,
         ms=attempt.ms,
         delivery_status=status,
         settled=settled,

@@ -196,6 +196,8 @@ class AttemptView(View):
     """How long it took."""
     error: str | None = None
     """A class of error; never an address."""
+    answer_fault: str | None = None
+    """What was wrong with the answer behind its status; the status decides all the same."""
     response_headers: dict[str, str] = Field(default_factory=dict)
     """Headers of the endpoint's answer."""
     response_body: str = ""

@@ -106,6 +106,7 @@ class DeliveryQueue:
                     "status_code": attempt.status_code,
                     "ms": attempt.ms,
                     "error": attempt.error,
+                    "answer_fault": attempt.answer_fault,
                     "response_headers": dict(attempt.response_headers),
                     "response_body": attempt.response_body,
                 }
