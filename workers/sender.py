@@ -14,6 +14,7 @@ import aiohttp
 from core.egress.connector import guarded_connector
 from core.egress.one_answer import Answer
 from core.egress.policy import EgressPolicy
+from core.egress.target import target_of
 from core.errors import EgressDeniedError
 from core.webhooks.delivery import Attempt, AttemptResult
 
@@ -77,8 +78,13 @@ class Sender:
         """POST `body` once. Never raises for what the endpoint does: that is the attempt's result."""
         started, exchange, failure = time.monotonic(), _Exchange(), None
         try:
+            target = target_of(url)
+        except ValueError:
+            # stored by an earlier version: it will never be one, so the schedule is not spent on it
+            return Attempt(AttemptResult.BLOCKED, error="invalid_url")
+        try:
             async with asyncio.timeout(min(timeout_seconds, self._timeout_seconds)):
-                await self._post(exchange, url, headers, body)
+                await self._post(exchange, target.url, headers, body)
         except (EgressDeniedError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = error
         return exchange.ended(failure, time.monotonic() - started)

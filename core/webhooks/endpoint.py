@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from core.egress.target import target_of
 from core.errors import FieldProblem, ValidationFailedError
 from core.vault.cipher import SecretRecord
 from core.webhooks.event import Event, EventType
@@ -14,6 +14,8 @@ from core.webhooks.signature import is_usable_secret
 
 REDACTED: Final = "redacted"
 """What reads show instead of a secret, and what leaves it as it is when it is sent back."""
+_CONFIGS = ("channels", 0, "configs")
+_URL = (*_CONFIGS, "url")
 _HEADERS_MAX = 20
 _HEADER_VALUE_MAX = 4096
 _URL_MAX = 2048
@@ -107,18 +109,13 @@ def listens_to(endpoint: Mapping[str, Any], event: Event) -> bool:
 
 def _url_problems(url: str) -> list[FieldProblem]:
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or len(url) > _URL_MAX or re.search(r"\s", url) or _UNSENDABLE.search(url):
-        return [
-            FieldProblem(("channels", 0, "configs", "url"), f"give an http(s) URL of at most {_URL_MAX} characters")
-        ]
-    if parts.username or parts.password or parts.fragment:
-        return [
-            FieldProblem(("channels", 0, "configs", "url"), "leave user name, password and fragment out of the URL")
-        ]
+        target_of(url)
+    except ValueError as error:
+        return [FieldProblem(_URL, str(error))]
+    if len(url) > _URL_MAX:
+        return [FieldProblem(_URL, f"give a URL of at most {_URL_MAX} characters")]
+    if "#" in url:
+        return [FieldProblem(_URL, "leave the fragment, which is never sent, out of the URL")]
     return []
 
 

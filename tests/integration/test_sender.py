@@ -234,9 +234,16 @@ def test_the_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch
 def test_a_private_address_is_never_called_however_it_is_written(host: str) -> None:
     with receiver() as endpoint:
         (attempt,) = send(endpoint.url.replace("127.0.0.1", host), policy=EgressPolicy())
-        assert attempt.result in {AttemptResult.BLOCKED, AttemptResult.UNREACHABLE}
+        assert attempt.result is AttemptResult.BLOCKED
         assert endpoint.requests == []
     assert "127" not in str(attempt)
+
+
+@pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "127.1", "127.0.0.1.", "x@127.0.0.1", "a\\@127.0.0.1"])
+def test_a_url_that_would_be_refused_today_is_blocked_at_once(host: str) -> None:
+    with receiver() as endpoint:
+        (attempt,) = send(endpoint.url.replace("127.0.0.1", host))
+        assert (attempt.result, attempt.error, endpoint.requests) == (AttemptResult.BLOCKED, "invalid_url", [])
 
 
 def test_a_mapped_private_address_is_blocked_at_the_moment_of_connecting() -> None:
