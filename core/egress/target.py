@@ -7,9 +7,11 @@ backslashes, blanks. A name in other letters than ASCII is read as its ASCII for
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import idna
 
+from config.redaction import MASK, redacted
 from core.egress.policy import Address, EgressPolicy
 
 SETTING = "KEYSTAGE_EGRESS_ALLOW_CIDRS"
@@ -24,6 +26,10 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 """A last label of this form makes the whole host a number to a browser, and to most libraries."""
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST_NAME = 253
+_USER = re.compile(r"(://)[^/]*@")
+_PAIR = re.compile(r"[^&;]+")
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9._-]{0,12}")
+_SECRET_NAME = re.compile(r"key|token|secret|sig|auth|pass|pwd|code|cred|session|jwt|hash|hmac", re.IGNORECASE)
 _LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 _NOT_A_URL = "give an http or https URL, such as https://example.com/hook"
@@ -76,6 +82,25 @@ def foreseen(target: Target, policy: EgressPolicy) -> str | None:
     if target.port not in _PORTS.values():
         return f"port {target.port} is called only if the operator allows the host's address with {SETTING}"
     return None
+
+
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown: without user name and password, and without what a query's values may keep secret.
+
+    A value is shown that is short and plain, under a name that does not speak of a credential.
+    """
+    before, mark, query = url.partition("?")
+    masked = _USER.sub(rf"\1{MASK}@", before) + mark + _PAIR.sub(_shown_pair, query)
+    return redacted(masked)
+
+
+def _shown_pair(pair: re.Match[str]) -> str:
+    name, equals, value = pair.group().partition("=")
+    if not equals:
+        name, value = "", name
+    if _PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(unquote(name)):
+        return pair.group()
+    return f"{name}{equals}{MASK}"
 
 
 def _port(text: str | None) -> int | None:

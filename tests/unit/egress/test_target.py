@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.egress.policy import EgressPolicy
-from core.egress.target import SETTING, foreseen, target_of
+from core.egress.target import SETTING, foreseen, target_of, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,28 @@ def test_what_will_be_refused_is_foreseen_with_the_setting_that_allows_it(url: s
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9000/", "http://localhost:9000/", "http://[::ffff:127.0.0.1]:9000/"])
 def test_what_the_operator_allows_is_not_warned_of(url: str) -> None:
     assert foreseen(target_of(url), EgressPolicy.allowing(["127.0.0.0/8"])) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.com/hook", "https://example.com/hook"),
+        ("https://example.com/hook?env=prod&v=1.2", "https://example.com/hook?env=prod&v=1.2"),
+        ("https://user:pass@example.com/hook", "https://***@example.com/hook"),
+        ("https://user@example.com/a@b", "https://***@example.com/a@b"),
+        ("https://a@b@example.com/", "https://***@example.com/"),
+        ("https://example.com/?token=abc&env=prod", "https://example.com/?token=***&env=prod"),
+        ("https://example.com/?Api-Key=1&sig=2;%74oken=3", "https://example.com/?Api-Key=***&sig=***;%74oken=***"),
+        ("https://example.com/?x=abcdefghijklm", "https://example.com/?x=***"),
+        ("https://example.com/?x=a==&y=", "https://example.com/?x=***&y="),
+        ("https://example.com/?abcdefghijklm", "https://example.com/?***"),
+        ("https://example.com/?a=user:pw@host", "https://example.com/?a=***"),
+        ("https://example.com/sk-abcdefgh1234", "https://example.com/sk-***"),
+        ("0x7f.1?key=1", "0x7f.1?key=***"),
+    ],
+)
+def test_a_url_is_shown_without_credentials(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
 
 
 @given(st.text() | st.from_regex(r"\Ahttps?://[ -~]{1,40}\Z") | st.from_regex(r"\Ahttps?://[0-9a-fx.:\[\]%]{1,20}/\Z"))
