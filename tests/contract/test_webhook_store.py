@@ -232,7 +232,7 @@ def test_headers_that_are_changed_while_they_are_sealed_stay_as_they_were_change
     def overtaken(*arguments: Any) -> dict[str, Any]:
         monkeypatch.setattr(store, "header_fields", real)
         later = {"headers": {"X-A": "new"}, "updated_at": now() + timedelta(seconds=1)}
-        database["webhooks"].update_one({"_id": hook}, {"$set": later})
+        database["webhooks"].update_one({"_id": hook, "internal_id": scope.internal_id}, {"$set": later})
         return real(*arguments)
 
     monkeypatch.setattr(store, "header_fields", overtaken)
