@@ -1,16 +1,21 @@
 """Webhooks by the API: what is refused, what is accepted with a warning, what is shown of headers, and what stays when
 a webhook is removed."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from core.clock import now
+from core.errors import UnavailableError
 from core.ids import Prefix, random_id
+from core.storage.scope import OrganizationScope
 from core.webhooks.event import SENT, Event, EventType, Subject
 from core.webhooks.relay import relay_events
 from tests.integration.bodies import WEBHOOK
 from tests.integration.conftest import Tenant
+from workers.sweeper import Sweeper
 
 HOOKS = "/v1/organizations/webhooks"
 KEY = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -109,3 +114,34 @@ def test_deliveries_of_a_removed_webhook_are_read_and_not_replayed(tenant: Tenan
     assert (answer.status_code, answer.get_json()["error"]["details"]["cause"]) == (409, "endpoint_gone")
     assert "its webhook was removed" in answer.get_json()["error"]["message"]
     assert tenant.get(f"{HOOKS}/wh_0123456789abcdef/deliveries").status_code == 404
+
+
+def test_the_sweeper_seals_what_an_earlier_version_stored_in_clear_although_it_is_interrupted(
+    new_tenant: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants = [new_tenant() for _ in range(3)]
+    services = tenants[0].services
+    ids = [tenant.created(HOOKS, WEBHOOK)["webhook_id"] for tenant in tenants]
+    hooks, mine = services.database["webhooks"], {"_id": {"$in": ids}}
+    gone = {"sealed_headers": "", "header_names": ""}
+    hooks.update_many(mine, {"$set": {"headers": {"X-A": "in the clear"}}, "$unset": gone})
+    monkeypatch.setattr("workers.sweeper._SEALED_A_ROUND", 1)
+    sweeper, seal, calls = Sweeper(services), services.webhooks.seal_clear_headers, list[OrganizationScope]()
+
+    def interrupted(scope: OrganizationScope) -> int:
+        calls.append(scope)
+        if len(calls) == 2:
+            raise UnavailableError
+        return seal(scope)
+
+    monkeypatch.setattr(services.webhooks, "seal_clear_headers", interrupted)
+    for _ in range(2 * len(services.organizations.list()) + 3):
+        with suppress(UnavailableError):
+            sweeper.sweep()
+    rounds = len(calls)
+    assert "in the clear" not in repr(list(hooks.find(mine)))
+    assert all(row["header_names"] == ["X-A"] for row in hooks.find(mine))
+    sweeper.sweep()
+    # once after its start
+    assert len(calls) == rounds
+    sweeper.leave()
