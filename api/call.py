@@ -38,9 +38,9 @@ class Reply:
 
     def with_warnings(self, warnings: list[str]) -> "Reply":
         """The same answer with `warnings` beside its fields."""
-        if not warnings or not isinstance(self.body, Answer):
+        if not warnings:
             return self
-        return replace(self, body=self.body.model_copy(update={"warnings": [*self.body.warnings, *warnings]}))
+        return replace(self, body=_warned(self.body, warnings), replay=_warned(self.replay, warnings))
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,12 @@ def known_keys(model: type[BaseModel]) -> set[str]:
 
 def _choices(alias: object) -> set[str]:
     return {choice for choice in getattr(alias, "choices", ()) if isinstance(choice, str)}
+
+
+def _warned(body: Any, warnings: list[str]) -> Any:
+    if not isinstance(body, Answer):
+        return body
+    return body.model_copy(update={"warnings": [*body.warnings, *warnings]})
 
 
 def refuse(location: str, message: str) -> InvalidRequestError:

@@ -40,6 +40,19 @@ def raw(data: bytes) -> Answer:
     return answer
 
 
+def byte_by_byte(data: bytes) -> Answer:
+    """The same, in packets of one byte each."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(len(data)):
+            connection.sendall(data[at : at + 1])
+            time.sleep(0.001)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    return answer
+
+
 _LONG_BODY = b"HTTP/1.1 200 X\r\nContent-Length: 100000000\r\n\r\n"
 
 
@@ -74,6 +87,8 @@ class Request:
 
     headers: dict[str, str]
     body: bytes
+    peer: tuple[str, int] = ("", 0)
+    """where it came from: the same for each request of one connection"""
 
 
 @dataclass
@@ -138,4 +153,4 @@ def _read(connection: socket.socket) -> Request | None:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
         body += connection.recv(65536)
-    return Request(headers, body)
+    return Request(headers, body, connection.getpeername())

@@ -1,7 +1,7 @@
 """The dispatcher process (`python -m workers.dispatcher`): sends due deliveries. Retries live in MongoDB, not here.
 
 One hanging endpoint cannot take every slot: what is over an endpoint's cap is left unclaimed, for later or for another
-dispatcher. Redis only makes it look sooner; it looks once a second anyway.
+dispatcher. Redis only makes it look sooner; it looks once a second anyway, and when the next delivery becomes due.
 """
 
 import asyncio
@@ -12,32 +12,30 @@ import socket
 import time
 import uuid
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 import uvloop
 
 from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
-from core.audit.entry import Actor, ActorType
 from core.audit.recorder import Recorder
 from core.bootstrap import build_cipher, build_recorder
 from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
-from core.errors import IntegrityError, UnavailableError
 from core.storage.command_log import log_commands
 from core.storage.failures import is_backend_failure
 from core.storage.mongo import connect, connect_async
 from core.storage.redis import DeliverySignal
-from core.vault.cipher import Cipher, SealedValue
-from core.vault.unreadable import WEBHOOK, unreadable
+from core.vault.cipher import Cipher
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
 from core.webhooks.due_scan import DueScan
-from core.webhooks.endpoint import secret_record
+from core.webhooks.endpoint import why_not_told
+from core.webhooks.event import read_body
 from core.webhooks.lanes import DueDelivery, Lanes
 from core.webhooks.schedule import next_delay
-from core.webhooks.signature import signature_headers
+from workers.endpoint_vault import EndpointVault
 from workers.sender import Sender
 
 _SLOTS = 128
@@ -47,13 +45,16 @@ _REMEMBERED_PER_ENDPOINT = 1000
 _LOOK_EVERY_SECONDS = 1.0
 _LOOK_AT_MOST_EVERY_SECONDS = 0.05
 """A burst of signals is answered by one look."""
+_LOOK_AFTER_DUE_SECONDS = 0.005
+"""How well this process knows the database's clock: a look that came too early would cost one more."""
 _LOOK_AT_ALL_EVERY_SECONDS = 30.0
 """How often the whole backlog is read again: for what another dispatcher, or an error of ours, left behind."""
 _BEAT_SECONDS = 5.0
 _LEASE_MARGIN_SECONDS = 15.0
 """A lease outlives the request's deadline by this much, for the database's sake."""
 _GONE = 410
-_ACTOR = Actor("dispatcher", ActorType.SYSTEM)
+_EARLIEST, _LATEST = -1.0, 0.5
+"""Of the jitter: the look, the claim and the request take their time, and the schedule's 20 % hold for the whole."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,12 +68,12 @@ class Dispatcher:
         self._schedule = settings.webhook_retry_schedule
         self._queue = queue
         self._sender = sender
-        self._cipher = cipher
-        self._recorder = recorder
+        self._vault = EndpointVault(cipher, recorder)
         self._lanes = Lanes(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
         self._scan = DueScan()
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
+        self._next_look: asyncio.TimerHandle | None = None
         self._stopping = False
         self._attempts: Counter[str] = Counter()
         self._beat_at = float("-inf")
@@ -94,6 +95,18 @@ class Dispatcher:
             listener.cancel()
         await asyncio.gather(*self._tasks)
 
+    def _look_in(self, seconds: float) -> None:
+        """Look again after so long, unless a look is planned before; what is further off is found by the usual one."""
+        if seconds > _LOOK_EVERY_SECONDS:
+            return
+        loop = asyncio.get_running_loop()
+        moment = loop.time() + seconds + _LOOK_AFTER_DUE_SECONDS
+        if self._next_look is not None and loop.time() < self._next_look.when() <= moment:
+            return
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = loop.call_at(moment, self._look.set)
+
     def stop(self) -> None:
         """Start nothing more."""
         self._stopping = True
@@ -113,11 +126,14 @@ class Dispatcher:
         if self._lanes.forgot_any() or moment - self._restarted_at > _LOOK_AT_ALL_EVERY_SECONDS:
             self._restarted_at = moment
             self._scan.restart()
-        for due in await self._scan.next_slice(self._queue.due_between, await self._queue.now()):
+        present = await self._queue.now()
+        for due in await self._scan.next_slice(self._queue.due_between, present):
             self._lanes.add(due)
         self._start_known()
         if not self._scan.caught_up:
             self._look.set()
+        elif following := await self._queue.next_due(present, present + timedelta(seconds=_LOOK_EVERY_SECONDS)):
+            self._look_in((following - await self._queue.now()).total_seconds())
 
     def _start_known(self) -> None:
         while not self._stopping and len(self._tasks) < _SLOTS and (due := self._lanes.take()):
@@ -143,57 +159,46 @@ class Dispatcher:
             self._lanes.finished(due)
 
     async def _try_once(self, claimed: ClaimedDelivery) -> None:
-        if claimed.endpoint is None or not claimed.endpoint["is_active"]:
-            await self._queue.end_untried(claimed, DeliveryStatus.CANCELLED, "endpoint_gone")
-            return
-        if claimed.body is None or claimed.tries > len(self._schedule) + 1:
-            # the second: dispatcher after dispatcher died during the request
-            cause = "event_gone" if claimed.body is None else "schedule_exhausted"
-            await self._queue.end_untried(claimed, DeliveryStatus.FAILED, cause)
+        if ended := self._ends_untried(claimed):
+            await self._queue.end_untried(claimed, *ended)
             return
         await self._queue.start_attempt(claimed)
-        attempt = await self._send(claimed, claimed.body)
+        attempt = await self._send(claimed)
         self._attempts[attempt.result.value] += 1
-        status, retry_in = self._judge(claimed, attempt)
+        status, retry_in = self._judge(claimed, attempt, await self._queue.now())
         ours = await self._queue.complete_attempt(claimed, attempt)
         if ours and attempt.result is not AttemptResult.NOT_SENT:
             await self._queue.note_health(claimed, attempt.error)
         settled = ours and await self._queue.settle(claimed, status, attempt.error, retry_in)
+        if settled and retry_in is not None:
+            self._look_in(retry_in.total_seconds())
         _log_attempt(claimed, attempt, status, settled)
 
-    async def _send(self, claimed: ClaimedDelivery, body: bytes) -> Attempt:
-        endpoint = claimed.endpoint or {}
-        try:
-            signed = await self._signed(claimed, body)
-        except (IntegrityError, UnavailableError) as error:
-            log.error("delivery.not_signed", delivery_id=claimed.delivery_id, error=error.message)
-            if isinstance(error, IntegrityError):
-                await asyncio.to_thread(self._record_unreadable, claimed)
-            return Attempt(AttemptResult.NOT_SENT, error="signing_secret_unreadable")
-        return await self._sender.send(endpoint["url"], endpoint["headers"] | signed, body, endpoint["timeout_seconds"])
+    def _ends_untried(self, claimed: ClaimedDelivery) -> tuple[DeliveryStatus, str] | None:
+        """Why a delivery is not tried any more."""
+        if claimed.endpoint is None:
+            return DeliveryStatus.CANCELLED, "endpoint_gone"
+        if claimed.body is None:
+            return DeliveryStatus.FAILED, "event_gone"
+        if why := why_not_told(claimed.endpoint, read_body(claimed.body)):
+            return DeliveryStatus.CANCELLED, why
+        # dispatcher after dispatcher died during the request
+        exhausted = claimed.tries > len(self._schedule) + 1
+        return (DeliveryStatus.FAILED, "schedule_exhausted") if exhausted else None
 
-    async def _signed(self, claimed: ClaimedDelivery, body: bytes) -> dict[str, str]:
-        timestamp = int(time.time())
-        sealed = claimed.endpoint["secret"] if claimed.endpoint else None
-        if sealed is None:
-            return {"webhook-id": claimed.event_id, "webhook-timestamp": str(timestamp)}
-        record = secret_record(claimed.scope.internal_id, claimed.webhook_id)
+    async def _send(self, claimed: ClaimedDelivery) -> Attempt:
+        endpoint, body = claimed.endpoint or {}, claimed.body or b""
         # the organization's key may have to be read, and unwrapped by a service far away
-        secret = await asyncio.to_thread(self._cipher.open, record, SealedValue.of(sealed))
-        return signature_headers([secret], claimed.event_id, timestamp, body)
+        opened = await asyncio.to_thread(self._vault.open, claimed)
+        if isinstance(opened, Attempt):
+            return opened
+        headers = opened.signed(claimed.event_id, await self._queue.now(), body)
+        attempt = await self._sender.send(endpoint["url"], headers, body, endpoint["timeout_seconds"])
+        return await asyncio.to_thread(opened.masked, attempt) if opened.headers else attempt
 
-    def _record_unreadable(self, claimed: ClaimedDelivery) -> None:
-        record = unreadable(
-            WEBHOOK,
-            claimed.webhook_id,
-            _ACTOR,
-            used_for=claimed.delivery_id,
-            namespace_id=claimed.scope.namespace_id,
-        )
-        # as denials are: each try of each delivery to this endpoint fails alike
-        self._recorder.denied(claimed.scope.organization, record)
-
-    def _judge(self, claimed: ClaimedDelivery, attempt: Attempt) -> tuple[DeliveryStatus, timedelta | None]:
+    def _judge(
+        self, claimed: ClaimedDelivery, attempt: Attempt, moment: datetime
+    ) -> tuple[DeliveryStatus, timedelta | None]:
         """What an attempt means for its delivery: the end, or a retry after a while."""
         if attempt.result is AttemptResult.DELIVERED:
             return DeliveryStatus.DELIVERED, None
@@ -201,8 +206,8 @@ class Dispatcher:
             return DeliveryStatus.BLOCKED, None
         if attempt.status_code == _GONE:
             return DeliveryStatus.FAILED, None
-        floor = retry_after(attempt.retry_after, datetime.now(UTC)) or timedelta()
-        jitter = random.uniform(-1, 1)  # noqa: S311 - spreads retries, guards nothing
+        floor = retry_after(attempt.retry_after, moment) or timedelta()
+        jitter = random.uniform(_EARLIEST, _LATEST)  # noqa: S311 - spreads retries, guards nothing
         delay = next_delay(self._schedule, claimed.tries, jitter, floor)
         return (DeliveryStatus.FAILED, None) if delay is None else (DeliveryStatus.PENDING, delay)
 
@@ -220,6 +225,7 @@ def _log_attempt(claimed: ClaimedDelivery, attempt: Attempt, status: DeliverySta
         status_code=attempt.status_code,
         status_class=f"{attempt.status_code // 100}xx" if attempt.status_code else None,
         error=attempt.error,
+        answer_fault=attempt.answer_fault,
         ms=attempt.ms,
         delivery_status=status,
         settled=settled,

@@ -18,7 +18,6 @@ import structlog
 
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
 from core.bootstrap import Services
-from core.clock import now
 from core.credits.entry import Entry, EntryKind
 from core.errors import ConflictError, LeaseLostError, StageError, UnavailableError
 from core.jobs.announcement import events_of
@@ -168,7 +167,7 @@ class JobDriver:
 
     def _finish(self, lease: Lease, decision: Decision) -> None:
         job = lease.job
-        events = events_of(job, decision, now())
+        events = events_of(job, decision, self._services.clock.now())
         lease.finish(decision, events)
         if job.awaited:
             tell_waiting(self._services.redis, job.scope.namespace_id, job.job_id)

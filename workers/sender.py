@@ -1,15 +1,20 @@
-"""One webhook attempt over HTTP: one wall-clock deadline, a bounded answer, no redirects, only permitted addresses."""
+"""One webhook attempt over HTTP: one wall-clock deadline, a bounded answer, no redirects, only permitted addresses.
+
+An answer counts as soon as its head has come: its status decides, whatever becomes of its body.
+"""
 
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import aiohttp
 
 from core.egress.connector import guarded_connector
+from core.egress.one_answer import Answer
 from core.egress.policy import EgressPolicy
+from core.egress.target import target_of
 from core.errors import EgressDeniedError
 from core.webhooks.delivery import Attempt, AttemptResult
 
@@ -19,14 +24,16 @@ _ANSWER_SHOWN = 4 * 1024
 _HEADER_SHOWN = 512
 _HEADERS_SHOWN = ("content-type", "retry-after", "location", "server", "date")
 _USER_AGENT = "Keystage-Webhooks/1"
+_TIMEOUT = "timeout"
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "dns_failed"),
     (aiohttp.ClientSSLError, "tls_failed"),
     (aiohttp.ClientConnectorError, "connect_failed"),
     (aiohttp.InvalidURL, "invalid_url"),
     (aiohttp.ClientResponseError, "invalid_answer"),
-    (aiohttp.ClientPayloadError, "invalid_answer"),
+    (aiohttp.ClientPayloadError, "body_invalid"),
     (aiohttp.ServerDisconnectedError, "connection_lost"),
+    (TimeoutError, _TIMEOUT),
     (OSError, "connection_lost"),
 )
 """What a customer may read of a failure: never an address. The first that fits."""
@@ -37,7 +44,21 @@ class _Exchange:
     """What is known of one request while it is under way."""
 
     reused_connection: bool = False
-    answered: bool = False
+    answer: Answer | None = None
+    """once its head has come"""
+    body: bytearray = field(default_factory=bytearray)
+    """what was read of it so far"""
+
+    def ended(self, error: Exception | None, seconds: float) -> Attempt:
+        """What it came to. An error after the head is only noted."""
+        ms = round(seconds * 1000, 1)
+        if self.answer is not None:
+            return _answered(self.answer, bytes(self.body), error, ms)
+        if isinstance(error, EgressDeniedError):
+            return Attempt(AttemptResult.BLOCKED, error=error.code, ms=ms)
+        if isinstance(error, TimeoutError):
+            return Attempt(AttemptResult.TIMED_OUT, error=_TIMEOUT, ms=ms)
+        return Attempt(AttemptResult.UNREACHABLE, error=_cause(error), ms=ms)
 
 
 class Sender:
@@ -55,27 +76,27 @@ class Sender:
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> Attempt:
         """POST `body` once. Never raises for what the endpoint does: that is the attempt's result."""
-        started = time.monotonic()
+        started, exchange, failure = time.monotonic(), _Exchange(), None
+        try:
+            target = target_of(url)
+        except ValueError:
+            # stored by an earlier version: it will never be one, so the schedule is not spent on it
+            return Attempt(AttemptResult.BLOCKED, error="invalid_url")
         try:
             async with asyncio.timeout(min(timeout_seconds, self._timeout_seconds)):
-                attempt = await self._post(url, headers, body)
-        except EgressDeniedError as error:
-            attempt = Attempt(AttemptResult.BLOCKED, error=error.code)
-        except TimeoutError:
-            attempt = Attempt(AttemptResult.TIMED_OUT, error="timeout")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            attempt = Attempt(AttemptResult.UNREACHABLE, error=_cause(error))
-        return replace(attempt, ms=round((time.monotonic() - started) * 1000, 1))
+                await self._post(exchange, target.url, headers, body)
+        except (EgressDeniedError, aiohttp.ClientError, OSError, ValueError) as error:
+            failure = error
+        return exchange.ended(failure, time.monotonic() - started)
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
-        exchange = _Exchange()
+    async def _post(self, exchange: _Exchange, url: str, headers: Mapping[str, str], body: bytes) -> None:
         try:
-            return await _post_over(self._kept, exchange, url, headers, body)
+            await _post_over(self._kept, exchange, url, headers, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # only an idle connection that the endpoint had closed; otherwise the request may have been taken
-            if exchange.answered or not exchange.reused_connection:
+            if exchange.answer is not None or not exchange.reused_connection:
                 raise
-            return await _post_over(self._fresh, _Exchange(), url, headers, body)
+            await _post_over(self._fresh, exchange, url, headers, body)
 
 
 def _session(policy: EgressPolicy, slots: int, *, keep_alive: bool) -> aiohttp.ClientSession:
@@ -83,6 +104,7 @@ def _session(policy: EgressPolicy, slots: int, *, keep_alive: bool) -> aiohttp.C
     trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=guarded_connector(policy, slots, keep_alive=keep_alive),
+        response_class=Answer,
         # the caller's deadline holds over all of it; aiohttp's own would be one more
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         auto_decompress=False,
@@ -100,37 +122,36 @@ async def _note_reuse(
 
 async def _post_over(
     session: aiohttp.ClientSession, exchange: _Exchange, url: str, headers: Mapping[str, str], body: bytes
-) -> Attempt:
+) -> None:
     sent = {"User-Agent": _USER_AGENT, "Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
     async with session.post(
         url, data=body, headers=sent, allow_redirects=False, trace_request_ctx=exchange
     ) as response:
-        exchange.answered = True
-        answer = await _read_bounded(response)
-        delivered = 200 <= response.status < 300
-        return Attempt(
-            AttemptResult.DELIVERED if delivered else AttemptResult.REFUSED,
-            status_code=response.status,
-            error=None if delivered else f"http_{response.status}",
-            response_headers={
-                name: _as_text(response.headers[name])[:_HEADER_SHOWN]
-                for name in _HEADERS_SHOWN
-                if name in response.headers
-            },
-            response_body=answer[:_ANSWER_SHOWN].decode("utf-8", errors="replace"),
-            retry_after=response.headers.get("Retry-After"),
-        )
+        if isinstance(response, Answer):
+            exchange.answer = response
+        while len(exchange.body) < _ANSWER_BYTES_MAX:
+            piece = await response.content.read(_ANSWER_BYTES_MAX - len(exchange.body))
+            if not piece:
+                return
+            exchange.body += piece
+        response.close()
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    answer = bytearray()
-    while len(answer) < _ANSWER_BYTES_MAX:
-        piece = await response.content.read(_ANSWER_BYTES_MAX - len(answer))
-        if not piece:
-            return bytes(answer)
-        answer += piece
-    response.close()
-    return bytes(answer)
+def _answered(answer: Answer, body: bytes, error: Exception | None, ms: float) -> Attempt:
+    delivered = 200 <= answer.status < 300
+    fault = _cause(error) if error else None
+    return Attempt(
+        AttemptResult.DELIVERED if delivered else AttemptResult.REFUSED,
+        status_code=answer.status,
+        ms=ms,
+        error=None if delivered else f"http_{answer.status}",
+        answer_fault=fault or ("bytes_after_answer" if answer.overran else None),
+        response_headers={
+            name: _as_text(answer.headers[name])[:_HEADER_SHOWN] for name in _HEADERS_SHOWN if name in answer.headers
+        },
+        response_body=body[:_ANSWER_SHOWN].decode("utf-8", errors="replace"),
+        retry_after=answer.headers.get("Retry-After"),
+    )
 
 
 def _as_text(header: str) -> str:
@@ -138,5 +159,5 @@ def _as_text(header: str) -> str:
     return header.encode("utf-8", errors="replace").decode()
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception | None) -> str:
     return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "unreachable")

@@ -1,5 +1,5 @@
 """The sweeper process (`python -m workers.sweeper`): rings again for what is due, frees orphan holds, signs audit logs,
-and sees that every deletion of a namespace has its job.
+sees that every deletion of a namespace has its job, and once after its start seals what an earlier version did not.
 
 One sweeper leads at a time, by a lease in MongoDB; the others wait. It decides nothing about a job. It is the one
 process that holds the key which signs audit checkpoints.
@@ -10,7 +10,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from types import FrameType
 
 import structlog
@@ -22,6 +24,7 @@ from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
 from core.storage.failures import is_backend_failure
 from core.storage.scope import OrganizationScope
+from core.tenancy.tenant import Organization
 
 _INTERVAL_SECONDS = 1.0
 _RING_AFTER = timedelta(seconds=1)
@@ -33,6 +36,8 @@ _ORPHAN_WINDOW = timedelta(hours=24)
 _ORPHAN_PAGE = 500
 _CHECKPOINT_INTERVAL_SECONDS = 10.0
 _DELETION_INTERVAL_SECONDS = 5.0
+_SEALED_A_ROUND = 100
+"""Organizations whose webhooks are looked at in one round."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +56,8 @@ class Sweeper:
         self._checkpointer = build_checkpointer(services)
         self._checkpoints_at = 0.0
         self._deletions_at = 0.0
+        self._to_seal: Iterator[Organization] | None = None
+        self._all_sealed = False
         if self._checkpointer is None:
             log.warning("sweeper.no_audit_signing_key", hint="set KEYSTAGE_AUDIT_SIGNING_KEY: nothing vouches for logs")
 
@@ -70,6 +77,8 @@ class Sweeper:
         if time.monotonic() - self._deletions_at > _DELETION_INTERVAL_SECONDS:
             self._deletions_at = time.monotonic()
             self.resume_deletions()
+        if not self._all_sealed:
+            self.seal_clear_headers()
 
     def ring_for_due_jobs(self) -> int:
         """Ring for jobs that stay due, at most twice the worker slots; how many rings."""
@@ -110,6 +119,17 @@ class Sweeper:
         if resumed:
             log.warning("sweeper.deletions_resumed", resumed=resumed)
         return resumed
+
+    def seal_clear_headers(self) -> int:
+        """Seal webhooks' header values that an earlier version stored in clear, some organizations a round; how many
+        webhooks. Interrupted, it begins again with the first."""
+        rest, self._to_seal = self._to_seal or iter(self._services.organizations.list()), None
+        some = list(islice(rest, _SEALED_A_ROUND))
+        sealed = sum(self._services.webhooks.seal_clear_headers(organization.scope) for organization in some)
+        self._to_seal, self._all_sealed = rest, not some
+        if sealed:
+            log.info("sweeper.webhook_headers_sealed", webhooks=sealed)
+        return sealed
 
     def _worker_slots(self) -> int:
         living = sum(worker.facts["slots"] for worker in self._heartbeats.fresh("worker"))

@@ -24,12 +24,14 @@ from api.schemas.webhooks import (
     show_webhook_again,
 )
 from core.audit.actions import AuditAction
+from core.egress.policy import EgressPolicy
+from core.egress.target import foreseen, target_of
 from core.errors import NotFoundError, ValidationFailedError
 from core.ids import Prefix, webhook_id
 from core.limits.policy import RateClass
 from core.tenancy.permissions import Permission
 from core.vault.references import references_anywhere
-from core.webhooks.endpoint import Endpoint
+from core.webhooks.endpoint import Endpoint, EndpointSettings, never_told
 from core.webhooks.signature import generate_secret
 
 
@@ -39,9 +41,12 @@ def create_webhook(call: Call) -> Reply:
     new_id = _new_webhook_id(call)
     if standing := _standing(call, new_id):
         # a request that crashed after it had made the webhook: its secret went to nobody
+        _warn(call, standing.settings)
         return Reply(show_webhook_again(standing), created_status(call))
     made = generate_secret() if body.secret is None else None
-    endpoint = call.services.webhooks.create(call.organization, new_id, body.settings(), made or body.secret)
+    settings = body.settings()
+    endpoint = call.services.webhooks.create(call.organization, new_id, settings, made or body.secret)
+    _warn(call, settings)
     if made is None:
         return Reply(show_webhook(endpoint), created_status(call))
     return Reply(show_new_webhook(endpoint, made), created_status(call), replay=show_webhook_again(endpoint))
@@ -58,6 +63,13 @@ def _parsed(call: Call) -> WebhookBody:
     if misplaced := references_anywhere(call.body, ()):
         raise ValidationFailedError(misplaced)
     return call.parse(WebhookBody)
+
+
+def _warn(call: Call, settings: EndpointSettings) -> None:
+    """Say what was accepted and will not work, as far as one can know it now."""
+    call.warnings.extend(never_told(settings))
+    if refusal := foreseen(target_of(settings.url), EgressPolicy.allowing(call.services.settings.egress_allow_cidrs)):
+        call.warnings.append(f"Deliveries to this URL will be blocked: {refusal}.")
 
 
 def _new_webhook_id(call: Call) -> str:
@@ -80,7 +92,9 @@ def get_webhook(call: Call) -> Reply:
 def update_webhook(call: Call) -> Reply:
     """Replace a webhook's settings. An absent or `redacted` secret stays, an empty one is removed."""
     body = _parsed(call)
-    endpoint = call.services.webhooks.update(call.organization, call.path["webhook_id"], body.settings(), body.secret)
+    settings = body.settings()
+    endpoint = call.services.webhooks.update(call.organization, call.path["webhook_id"], settings, body.secret)
+    _warn(call, settings)
     return Reply(show_webhook(endpoint))
 
 
@@ -99,12 +113,11 @@ def list_webhooks(call: Call) -> Reply:
 
 
 def list_deliveries(call: Call) -> Reply:
-    """Deliveries to a webhook, newest first; `?status=` and `X-Namespace` narrow them."""
+    """Deliveries to a webhook, newest first, after it was removed too; `?status=` and `X-Namespace` narrow them."""
     wanted = call.parse_query(DeliveryQuery)
-    endpoint = call.services.webhooks.get(call.organization, call.path["webhook_id"])
     page = call.services.webhooks.page_deliveries(
         call.narrowest_scope,
-        endpoint.webhook_id,
+        call.path["webhook_id"],
         wanted.request(),
         status=wanted.status,
     )

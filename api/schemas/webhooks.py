@@ -14,12 +14,13 @@ from core.webhooks.event import EventType
 
 
 class ChannelConfigs(Body):
-    """Where and how a webhook is sent. `signing_secret`: absent on create means that we make one."""
+    """Where and how a webhook is sent. `signing_secret`: absent on create means that we make one. On an update
+    `redacted`, as the secret or as a header's value, keeps what is stored."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
     headers: dict[str, str] = Field(default_factory=dict)
     timeout: float = Field(default=10.0, gt=0, le=60)
-    signing_secret: Annotated[str, StringConstraints(max_length=500)] | None = None
+    signing_secret: str | None = None
 
 
 class Channel(Body):
@@ -94,8 +95,8 @@ class ChannelConfigsView(View):
 
     url: str
     """Where it is sent."""
-    headers: dict[str, str]
-    """Headers that are sent with it."""
+    headers: dict[str, Literal["redacted"]]
+    """Headers that are sent with it. Their values are never shown; sent back as they are, they stay."""
     timeout: float
     """Seconds for one attempt."""
     signing_secret: Literal["redacted"] | None
@@ -188,6 +189,8 @@ class AttemptView(View):
 
     number: int
     """Its place among the tries, from 1."""
+    url: str | None = None
+    """Where it was sent, credentials masked: a webhook's URL may change between two tries."""
     result: AttemptResult
     """What it came to."""
     status_code: int | None = None
@@ -196,10 +199,14 @@ class AttemptView(View):
     """How long it took."""
     error: str | None = None
     """A class of error; never an address."""
+    answer_fault: str | None = None
+    """What was wrong with the answer behind its status; the status decides all the same."""
     response_headers: dict[str, str] = Field(default_factory=dict)
     """Headers of the endpoint's answer."""
     response_body: str = ""
     """The first bytes of the endpoint's answer."""
+    due_at: datetime | None = None
+    """When it was due."""
     started_at: datetime
     """When it began."""
 
@@ -238,7 +245,7 @@ def _webhook_fields(endpoint: Endpoint) -> dict[str, Any]:
     settings, health = endpoint.settings, endpoint.health
     configs = ChannelConfigsView(
         url=settings.url,
-        headers=dict(settings.headers),
+        headers=dict.fromkeys(settings.headers, REDACTED),
         timeout=settings.timeout_seconds,
         signing_secret=REDACTED if endpoint.has_secret else None,
     )

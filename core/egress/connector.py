@@ -12,7 +12,9 @@ from typing import Any
 
 from aiohttp import TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
+from core.egress.one_answer import OneAnswer
 from core.egress.policy import EgressPolicy
 
 _KEEP_ALIVE_SECONDS = 30.0
@@ -50,6 +52,15 @@ class GuardedResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class _Connector(TCPConnector):
+    """A connector whose connections hear one answer to each request."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        one_answer: type[ResponseHandler] = OneAnswer
+        self._factory = partial(one_answer, self._loop)
+
+
 def guarded_connector(policy: EgressPolicy, limit: int, *, keep_alive: bool) -> TCPConnector:
     """A connector for one session, with `limit` connections. Raises EgressDeniedError inside a request.
 
@@ -61,7 +72,7 @@ def guarded_connector(policy: EgressPolicy, limit: int, *, keep_alive: bool) -> 
         policy.check(target[0], target[1])
         return socket.socket(family, kind, protocol)
 
-    return TCPConnector(
+    return _Connector(
         resolver=GuardedResolver(policy, threads=limit),
         socket_factory=guarded_socket,
         use_dns_cache=False,

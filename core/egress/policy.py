@@ -46,11 +46,15 @@ class EgressPolicy:
 
     def check(self, address_text: str, port: int) -> None:
         """Raises EgressDeniedError when this concrete address and port may not be called. The text never names it."""
-        address = _unmapped(ipaddress.ip_address(address_text.split("%")[0]))
-        if any(address in network for network in self.allowed):
-            return
-        if port not in _PUBLIC_PORTS or not _is_public(address):
+        if not self.allows(ipaddress.ip_address(address_text.split("%")[0]), port):
             raise EgressDeniedError
+
+    def allows(self, address: Address, port: int) -> bool:
+        """Whether this concrete address and port may be called."""
+        bare = _unmapped(address)
+        if any(bare in network for network in self.allowed):
+            return True
+        return port in _PUBLIC_PORTS and _is_public(bare)
 
 
 def _unmapped(address: Address) -> Address:

@@ -20,6 +20,7 @@ import httpcore2
 import httpx2
 
 from core.egress.policy import EgressPolicy
+from core.egress.target import target_of
 from core.errors import EgressDeniedError
 
 Resolve = Callable[[str, int], Sequence[str]]
@@ -85,10 +86,12 @@ class PinnedTransport(httpx2.BaseTransport):
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request. Raises EgressDeniedError for a URL with user-info."""
-        if request.url.userinfo:
-            raise EgressDeniedError("A URL with a user name or password may not be called.")
+        """Send one request. Raises EgressDeniedError for a URL that could be read in two ways."""
         url = request.url
+        try:
+            target_of(str(url))
+        except ValueError as error:
+            raise EgressDeniedError(f"This URL may not be called: {error}.") from None
         with _translated():
             answered = self._pool.handle_request(
                 httpcore2.Request(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
+from core.egress.target import target_of
 from core.retrievers.keys_in_clear import has_credential, is_credential
 from core.retrievers.parameter_types import (
     Condition,
@@ -32,6 +33,8 @@ _FORBIDDEN_HEADERS = re.compile(
     r"host|content-length|transfer-encoding|connection|upgrade|te|trailer|expect|keep-alive|accept-encoding|proxy-.*",
     re.IGNORECASE,
 )
+_TEMPLATE = re.compile(r"\{[{%#]")
+_UP_TO_HOST = re.compile(r"[A-Za-z]+://[^/?#]*")
 _SECRET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 _HOW_TO_SEND_ONE = "store it in the vault and name the secret in auth, or as the whole value of a header"
 
@@ -114,6 +117,16 @@ def _has_no_credential(url: str) -> str:
     return url
 
 
+def _can_be_called(url: str) -> str:
+    """Checks where a URL leads, unless a template has a say in that. What is behind the host is escaped when sent."""
+    found = _TEMPLATE.search(url)
+    written = url[: found.start()] if found else url
+    host = _UP_TO_HOST.match(written.lstrip())
+    if found is None or (host and host.end() < len(written.lstrip())):
+        target_of(host.group() if host else written)
+    return url
+
+
 def _is_path(path: str) -> str:
     steps_of(path)
     return path
@@ -176,7 +189,9 @@ class ApiCall(Parameters):
     own_templates: ClassVar[frozenset[str]] = frozenset({"url", "headers", "body", "when"})
     literals: ClassVar[frozenset[str]] = frozenset({"auth", "allowed_domains"})
 
-    url: Annotated[TemplateText, AfterValidator(_has_no_credential)] = Field(min_length=1, max_length=8192)
+    url: Annotated[TemplateText, AfterValidator(_has_no_credential), AfterValidator(_can_be_called)] = Field(
+        min_length=1, max_length=8192
+    )
     allowed_domains: list[Annotated[str, AfterValidator(_is_domain)]] = Field(min_length=1, max_length=50)
     method: Annotated[
         Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"],

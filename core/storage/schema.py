@@ -151,6 +151,7 @@ SCHEMA: dict[str, CollectionSchema] = {
             _index("internal_id", "_id"),
             _index("internal_id", "-created_at"),
             _index("internal_id", "secret.dek_version"),
+            _index("internal_id", "sealed_headers.dek_version"),
         ],
     ),
     "events": CollectionSchema(_BOTH_IDS, [_index("internal_id", "_id"), _in_namespace("_id")]),
@@ -162,6 +163,7 @@ SCHEMA: dict[str, CollectionSchema] = {
             _in_namespace("_id"),
             _index("internal_id", "webhook_id", "-created_at"),
             _index("internal_id", "webhook_id", "status", "-created_at"),
+            _index("internal_id", "-created_at"),
         ],
     ),
     "attempts": CollectionSchema(

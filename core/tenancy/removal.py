@@ -42,8 +42,8 @@ class OrganizationRemoval:
             data["organizations"].update_one({"_id": scope.internal_id}, {"$set": {"deleted_at": moment}})
             data["api_keys"].update_many({}, {"$set": {"grace_until": None}, "$unset": {"active": ""}})
             data["api_keys"].update_many({"revoked_at": None}, {"$set": {"revoked_at": moment}})
-            # what waits to be sent finds its endpoint switched off
-            data["webhooks"].update_many({}, {"$set": {"is_active": False}})
+            # what waits to be sent finds its endpoint switched off; what an earlier version stored unsealed goes
+            data["webhooks"].update_many({}, {"$set": {"is_active": False}, "$unset": {"headers": ""}})
             for name in ("secrets", "secret_versions", "secret_access"):
                 data[name].delete_many({})
 

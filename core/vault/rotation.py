@@ -24,8 +24,9 @@ from core.storage.scope import OrganizationScope
 from core.vault.cipher import Cipher, DataKey, SealedValue, SecretRecord
 from core.vault.data_keys import DataKeys, KeyState, key_id, wrapped_fields, wrapped_of
 from core.vault.kek import KeyEncryption
-from core.vault.unreadable import SECRET, WEBHOOK, unreadable
+from core.vault.unreadable import SECRET, WEBHOOK, WEBHOOK_HEADERS, Part, unreadable
 from core.webhooks.endpoint import secret_record
+from core.webhooks.own_headers import SEALED, headers_record
 
 _AT_ONCE = 100
 """Values that one transaction seals again."""
@@ -137,7 +138,7 @@ class KeyRotation:
     def _reseal_all(self, scope: OrganizationScope, version: int) -> tuple[int, int]:
         """Seal all values under this key again; how many were, and how many do not open."""
         rows = list(self._sealed_under(scope, version))
-        moved, failed = 0, Counter[tuple[str, str]]()
+        moved, failed = 0, Counter[tuple[Part, str]]()
         for start in range(0, len(rows), _AT_ONCE):
             values = [(row, self._open(row)) for row in rows[start : start + _AT_ONCE]]
             opened = [(row, value) for row, value in values if value is not None]
@@ -150,8 +151,8 @@ class KeyRotation:
 
             if opened:
                 self._keys.write_sealed(scope, write)
-        for (resource_type, resource_id), count in failed.items():
-            self._trail.append(scope, unreadable(resource_type, resource_id, OPERATOR, count=count))
+        for (part, resource_id), count in failed.items():
+            self._trail.append(scope, unreadable(part, resource_id, OPERATOR, count=count))
         return moved, failed.total()
 
     def _open(self, row: "_Sealed") -> str | None:
@@ -172,6 +173,9 @@ class KeyRotation:
         for row in data["webhooks"].find({"secret.dek_version": version}):
             record = secret_record(scope.internal_id, row["_id"])
             yield _Sealed("webhooks", row["_id"], "secret.", record, SealedValue.of(row["secret"]))
+        for row in data["webhooks"].find({f"{SEALED}.dek_version": version}):
+            record = headers_record(scope.internal_id, row["_id"])
+            yield _Sealed("webhooks", row["_id"], f"{SEALED}.", record, SealedValue.of(row[SEALED]))
 
     def _destroy_if_unused(self, scope: OrganizationScope, version: int) -> bool:
         # nothing new comes under a retired key: what seals a value marks the active one in the same transaction
@@ -221,9 +225,13 @@ class _Sealed:
     sealed: SealedValue
 
     @property
-    def resource(self) -> tuple[str, str]:
-        """The type and id by which its organization knows what it belongs to."""
-        return (WEBHOOK, self.document_id) if self.collection == "webhooks" else (SECRET, self.record.name)
+    def resource(self) -> tuple[Part, str]:
+        """What it is, and the id or name by which its organization knows what it belongs to."""
+        if self.collection != "webhooks":
+            return SECRET, self.record.name
+        return WEBHOOK if self.record == secret_record(
+            self.record.internal_id, self.document_id
+        ) else WEBHOOK_HEADERS, self.document_id
 
     def replace(self, data: OrganizationData, sealed: SealedValue) -> None:
         """Put another token in its place, unless somebody stored another value meanwhile."""

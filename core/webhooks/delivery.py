@@ -58,6 +58,8 @@ class Attempt:
     ms: float = 0.0
     error: str | None = None
     """a class of error that is safe to show; never an address"""
+    answer_fault: str | None = None
+    """what was wrong behind the status, which decides all the same: a class of error, too"""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: str = ""
     """the first bytes of the answer"""

@@ -14,6 +14,7 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from core.egress.target import without_credentials
 from core.ids import Prefix, derived_id
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope
@@ -41,6 +42,8 @@ class ClaimedDelivery:
     """the event as it is signed and sent; None when it was removed"""
     endpoint: Mapping[str, Any] | None
     """as stored; None when it was removed"""
+    was_due_at: datetime | None = None
+    """when it could have been claimed at the earliest"""
 
 
 class DeliveryQueue:
@@ -60,6 +63,12 @@ class DeliveryQueue:
         found = await cursor.sort("due_at", 1).limit(limit).to_list()
         return [(item["due_at"], DueDelivery(item["_id"], item["webhook_id"])) for item in found]
 
+    async def next_due(self, after: datetime, before: datetime) -> datetime | None:
+        """When the first delivery becomes due in (after, before]; None when none does."""
+        window = {"due_at": {"$gt": after, "$lte": before}}
+        found = await self._of("deliveries").find(window, {"due_at": 1}).sort("due_at", 1).limit(1).to_list()
+        return found[0]["due_at"] if found else None
+
     async def claim(self, delivery_id: str) -> ClaimedDelivery | None:
         """Take one due delivery, or None when somebody else has it. An attempt left open before becomes `unknown`."""
         claimed = await self._of("deliveries").update_one(
@@ -72,6 +81,8 @@ class DeliveryQueue:
                         "fence": {"$add": ["$fence", 1]},
                         "attempts": {"$add": ["$attempts", 1]},
                         "tries_in_schedule": {"$add": ["$tries_in_schedule", 1]},
+                        # the value from before this update
+                        "was_due_at": "$due_at",
                         "due_at": {"$add": ["$$NOW", self._lease_milliseconds]},
                     }
                 }
@@ -91,7 +102,9 @@ class DeliveryQueue:
                 **_attempt_of(claimed),
                 "delivery_id": claimed.delivery_id,
                 "number": claimed.number,
+                "url": without_credentials(claimed.endpoint["url"]) if claimed.endpoint else None,
                 "result": AttemptResult.STARTED.value,
+                "due_at": claimed.was_due_at,
                 "started_at": await self.now(),
             }
         )
@@ -106,6 +119,7 @@ class DeliveryQueue:
                     "status_code": attempt.status_code,
                     "ms": attempt.ms,
                     "error": attempt.error,
+                    "answer_fault": attempt.answer_fault,
                     "response_headers": dict(attempt.response_headers),
                     "response_body": attempt.response_body,
                 }
@@ -193,6 +207,7 @@ class DeliveryQueue:
             tries=found["tries_in_schedule"],
             body=bytes(event["body"]) if event else None,
             endpoint=endpoint,
+            was_due_at=found.get("was_due_at"),
         )
 
     async def _close_abandoned_attempts(self, scope: NamespaceScope, delivery_id: str, number: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -12,7 +12,7 @@ from core.ids import Prefix, derived_id
 
 
 class EventType(StrEnum):
-    """The published event names. An endpoint may subscribe to each; `core/jobs/announcement.py` sends some of them."""
+    """The published event names. An endpoint may subscribe to each; `SENT` says which of them anything sends."""
 
     OBJECT_CREATED = "object.created"
     OBJECTS_CREATED_BATCH = "objects.created.batch"
@@ -59,6 +59,14 @@ class EventType(StrEnum):
     MANIFEST_APPLY_RESOURCE_STATE = "manifest.apply.resource_state"
 
 
+SENT: Final[Mapping[EventType, frozenset[str]]] = {
+    EventType.COLLECTION_DOCUMENTS_BATCH_COMPLETED: frozenset({"collection", "batch"}),
+    EventType.RESOURCE_EXECUTED: frozenset({"retriever"}),
+    EventType.RESOURCE_EXECUTION_FAILED: frozenset({"retriever", "batch"}),
+}
+"""The events that this version sends, each with the words that `resource_types` may choose it by."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What an event is about."""
@@ -77,6 +85,11 @@ class Event:
     namespace_id: str
     subject: Subject
     metadata: Mapping[str, Any]
+
+    @property
+    def about(self) -> frozenset[str]:
+        """The words that `resource_types` may choose it by."""
+        return frozenset({self.subject.type, str(self.metadata.get("resource_type", self.subject.type))})
 
     def body(self) -> bytes:
         """The published envelope, serialised once: these bytes are stored, signed and sent."""
@@ -104,6 +117,12 @@ class Event:
             subject=Subject(found["subject"]["type"], found["subject"]["id"]),
             metadata=found["metadata"],
         )
+
+
+def read_body(body: bytes) -> Event:
+    """Read what `body` gave."""
+    found = orjson.loads(body)
+    return Event.from_document({**found, "occurred_at": datetime.fromisoformat(found["occurred_at"])})
 
 
 def event_id(job_id: str, transition: str, subject_id: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
 from tests.servers import own_database
 
 ID = "dlv_1"
+URL = "https://user:pass@example.com/hook?token=a&env=prod"
 ANSWERED = Attempt(AttemptResult.DELIVERED, 200, 12.5)
 Use = Callable[[Callable[[AsyncDatabase[Document]], Awaitable[None]]], None]
 
@@ -26,7 +28,7 @@ def use(mongo_url: str, database: Database[Document], scope: NamespaceScope) -> 
     """Runs asyncio code on the test's own database, in which one delivery is due."""
     tenant = {"internal_id": scope.internal_id, "namespace_id": scope.namespace_id}
     health = {"consecutive_failures": 0, "first_failure_at": None}
-    database["webhooks"].insert_one({"_id": "wh_1", **tenant, "is_active": True, "health": health})
+    database["webhooks"].insert_one({"_id": "wh_1", **tenant, "url": URL, "is_active": True, "health": health})
     database["events"].insert_one({"_id": "evt_1", **tenant, "body": b"{}"})
     database["deliveries"].insert_one(
         {
@@ -57,6 +59,12 @@ async def claimed_by(queue: DeliveryQueue) -> ClaimedDelivery:
 
 def stored(database: Database[Document], name: str = "deliveries") -> dict[str, Any]:
     (found,) = database[name].find()
+    return found
+
+
+def stored_first(database: Database[Document]) -> dict[str, Any]:
+    found = database["deliveries"].find_one({"_id": ID})
+    assert found is not None
     return found
 
 
@@ -159,6 +167,39 @@ def test_every_attempt_that_was_left_open_becomes_unknown(use: Use, database: Da
 
     use(work)
     assert results(database) == ["unknown", "started"]
+
+
+def test_an_attempt_says_when_it_was_due_and_where_it_went_and_what_was_wrong_with_the_answer(
+    use: Use, database: Database[Document]
+) -> None:
+    due_at = stored(database)["due_at"]
+
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 60)
+        claimed = await claimed_by(queue)
+        assert claimed.was_due_at == due_at
+        await queue.start_attempt(claimed)
+        await queue.complete_attempt(claimed, replace(ANSWERED, answer_fault="body_invalid"))
+
+    use(work)
+    (attempt,) = database["attempts"].find()
+    assert (attempt["url"], attempt["due_at"]) == ("https://***@example.com/hook?token=***&env=prod", due_at)
+    assert (attempt["result"], attempt["answer_fault"]) == ("delivered", "body_invalid")
+
+
+def test_the_next_due_time_is_known_before_it_comes(use: Use, database: Database[Document]) -> None:
+    moment = now().replace(microsecond=0) + timedelta(hours=1)
+    for number in range(3):
+        later = {**stored_first(database), "_id": f"dlv_{number + 2}", "due_at": moment + timedelta(minutes=number)}
+        database["deliveries"].insert_one(later)
+
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 60)
+        assert await queue.next_due(now(), moment + timedelta(hours=1)) == moment
+        assert await queue.next_due(moment, moment + timedelta(hours=1)) == moment + timedelta(minutes=1)
+        assert await queue.next_due(now(), moment - timedelta(seconds=1)) is None
+
+    use(work)
 
 
 def test_a_retry_is_due_after_its_delay_and_says_why(use: Use, database: Database[Document]) -> None:

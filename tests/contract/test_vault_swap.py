@@ -21,6 +21,7 @@ from core.vault.secret import SecretLimits
 from core.vault.store import SecretStore
 from core.webhooks.endpoint import EndpointSettings, secret_record
 from core.webhooks.event import EventType
+from core.webhooks.own_headers import SEALED, headers_record
 from core.webhooks.store import WebhookStore
 
 ORGANIZATIONS, NAMES, VERSIONS = 3, 4, 4
@@ -48,7 +49,7 @@ def test_a_token_opens_in_its_own_place_alone(
     with capsys.disabled():
         print(f"\ntokens: {len(places)}, moved: {len(places) ** 2 - len(places)}, refused: {refused}", end="")
         print(f", opened in their own place: {len(opened)}")
-    assert len(places) == ORGANIZATIONS * (NAMES * VERSIONS + 1)
+    assert len(places) == ORGANIZATIONS * (NAMES * VERSIONS + 2)
     assert refused == len(places) ** 2 - len(places)
     assert [sealed for _, sealed in opened] == [places[record] for record, _ in opened]
     webhooks.close()
@@ -68,7 +69,9 @@ def connect_webhooks(handles: Handles, keys: DataKeys, cipher: Cipher, redis_url
 
 def fill(secrets: SecretStore, webhooks: WebhookStore) -> None:
     """The same names, versions and values in several organizations."""
-    endpoint = EndpointSettings("hook", "https://example.com/hook", (EventType.RESOURCE_EXECUTED,))
+    endpoint = EndpointSettings(
+        "hook", "https://example.com/hook", (EventType.RESOURCE_EXECUTED,), headers={"X-A": "b"}
+    )
     for _ in range(ORGANIZATIONS):
         scope = OrganizationScope(random_id(Prefix.INTERNAL))
         webhooks.create(scope, webhook_id(), endpoint, "a signing secret of some length")
@@ -86,5 +89,7 @@ def stored(database: Database[Document]) -> dict[SecretRecord, SealedValue]:
     }
     for row in database["secrets"].find():
         assert found[SecretRecord(row["internal_id"], row["_id"], row["name"], row["version"])] == SealedValue.of(row)
-    hooks = {secret_record(row["internal_id"], row["_id"]): row["secret"] for row in database["webhooks"].find()}
+    rows = list(database["webhooks"].find())
+    hooks = {secret_record(row["internal_id"], row["_id"]): row["secret"] for row in rows}
+    hooks |= {headers_record(row["internal_id"], row["_id"]): row[SEALED] for row in rows}
     return found | {record: SealedValue.of(sealed) for record, sealed in hooks.items()}

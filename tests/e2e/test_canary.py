@@ -23,8 +23,8 @@ from tests.e2e.canary.bench import Bench
 from tests.e2e.canary.cases import COUNT, PROVIDERS, Case, forty_cases
 from tests.e2e.canary.outside import echo_service, rude_provider
 from tests.e2e.canary.search import Sink, files, mongo, processes, redis, search
-from tests.e2e.canary.story import SECRETS, Story
-from tests.e2e.canary.values import MARKS, Encoding, canary, forms
+from tests.e2e.canary.story import OWN_HEADER, SECRETS, Story
+from tests.e2e.canary.values import MARK, MARKS, Encoding, canary, forms
 from tests.llm_provider import LlmServer, llm_server
 from tests.receiver import TestReceiver, plain, receiver
 from tests.servers import own_database
@@ -146,7 +146,7 @@ def _environment(provider: LlmServer) -> dict[str, str]:
 
 def _live(story: Story, cases: list[Case], hooks: TestReceiver) -> None:
     """All that happens to the secrets."""
-    story.listen(hooks.url)
+    story.listen(hooks.url, COUNT + 1)
     story.ingest(f"The tides and the {_CONTROL}.")
     for number, case in enumerate(cases):
         story.store(number, case)
@@ -188,7 +188,10 @@ def _live_sinks(stack: RunningStack) -> Iterator[Sink]:
 
 def _hooks_of(hooks: TestReceiver) -> Iterator[Sink]:
     for number, request in enumerate(hooks.requests):
-        yield Sink("webhook", str(number), str(request.headers).encode() + request.body)
+        headers = dict(request.headers)
+        # it is meant for nobody else
+        assert MARK in headers.pop(OWN_HEADER)
+        yield Sink("webhook", str(number), str(headers).encode() + request.body)
 
 
 def _assert_that_the_search_saw_what_it_should(sinks: list[Sink], story: Story) -> None:

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import SecretStr
 from pymongo.database import Database
@@ -46,10 +47,17 @@ class Bench:
     store: WebhookStore
     clock: DatabaseClock
 
-    def endpoint(self, url: str, secret: str | None = None, timeout_seconds: float = 30.0) -> str:
+    def endpoint(self, url: str, secret: str | None = None, timeout_seconds: float = 30.0, **more: Any) -> str:
         """The id of a new endpoint."""
-        settings = EndpointSettings("hook", url, (EventType.RESOURCE_EXECUTED,), timeout_seconds=timeout_seconds)
-        return self.store.create(self.scope, webhook_id(), settings, secret).webhook_id
+        return self.store.create(self.scope, webhook_id(), _settings(url, timeout_seconds, more), secret).webhook_id
+
+    def change(self, hook: str, url: str, **more: Any) -> None:
+        """Give an endpoint other settings."""
+        self.store.update(self.scope, hook, _settings(url, 30.0, more), None)
+
+    def attempts(self, hook: str) -> list[dict[str, Any]]:
+        """The attempts of the one delivery, as they are stored."""
+        return self.store.attempts_of(self.scope, self.delivery(hook).delivery_id)
 
     def event(self) -> Event:
         """A fresh event, told to nobody yet."""
@@ -86,9 +94,23 @@ class Bench:
             time.sleep(0.05)
         return delivery
 
+    def await_error(self, hook: str) -> Delivery:
+        """The one delivery to an endpoint, once an attempt failed. Raises TimeoutError."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not (delivery := self.delivery(hook)).last_error:
+            if time.monotonic() > deadline:
+                raise TimeoutError("no attempt failed")
+            time.sleep(0.05)
+        return delivery
+
     def results(self, hook: str) -> list[str]:
         """What each attempt of the one delivery came to."""
-        return [item["result"] for item in self.store.attempts_of(self.scope, self.delivery(hook).delivery_id)]
+        return [item["result"] for item in self.attempts(hook)]
+
+
+def _settings(url: str, timeout_seconds: float, more: Mapping[str, Any]) -> EndpointSettings:
+    given = {"event_types": (EventType.RESOURCE_EXECUTED,), "timeout_seconds": timeout_seconds, **more}
+    return EndpointSettings("hook", url, **given)
 
 
 @contextmanager
@@ -101,7 +123,9 @@ def bench_on(database: Database[Document], scope: NamespaceScope, redis_url: str
     redis.connection_pool.disconnect()
 
 
-def start_dispatcher(mongo_url: str, redis_url: str, **settings: str) -> Process:
+def start_dispatcher(
+    mongo_url: str, redis_url: str, program: Sequence[str] = ("-m", "workers.dispatcher"), **settings: str
+) -> Process:
     """A dispatcher process that may call this machine and retries soon."""
     environment = {
         **os.environ,
@@ -113,7 +137,7 @@ def start_dispatcher(mongo_url: str, redis_url: str, **settings: str) -> Process
         "KEYSTAGE_WEBHOOK_RETRY_SCHEDULE": "0.2,0.2",
         **settings,
     }
-    return subprocess.Popen([sys.executable, "-m", "workers.dispatcher"], env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, *program], env=environment, stderr=subprocess.DEVNULL)
 
 
 def stop_dispatcher(process: Process) -> None:

@@ -1,9 +1,9 @@
 """Deliveries to endpoints that behave and endpoints that do not, by one dispatcher process for all tests."""
 
 import socket
-import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pymongo.database import Database
@@ -15,9 +15,10 @@ from core.storage.mongo import Document, connect
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
 from core.webhooks.delivery import DeliveryStatus
+from core.webhooks.event import EventType
 from core.webhooks.signature import generate_secret
 from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
-from tests.receiver import plain, receiver, silent
+from tests.receiver import plain, raw, receiver, silent
 from tests.servers import own_database
 
 
@@ -88,10 +89,7 @@ def test_retry_after_is_obeyed_when_it_can_be_read(bench: Bench, header: str) ->
         if header.endswith("²"):
             assert bench.await_status(hook, DeliveryStatus.FAILED).attempts == 3
             return
-        endpoint.wait_for(1)
-        deadline = time.monotonic() + 60
-        while not (delivery := bench.delivery(hook)).last_error and time.monotonic() < deadline:
-            time.sleep(0.05)
+        delivery = bench.await_error(hook)
         assert delivery.status is DeliveryStatus.PENDING
         assert delivery.due_at is not None
         assert delivery.due_at - now() > timedelta(minutes=55)
@@ -119,6 +117,141 @@ def test_a_removed_endpoint_cancels_its_delivery_which_cannot_be_replayed(bench:
         assert (cancelled.attempts, len(endpoint.requests)) == (1, 1)
         with pytest.raises(ConflictError):
             bench.store.replay(bench.scope, hooks[0], cancelled.delivery_id)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"event_types": (EventType.RESOURCE_EXECUTION_FAILED,)}, "not_subscribed"),
+        ({"resource_types": ("batch",)}, "resource_type_not_wanted"),
+        ({"is_active": False}, "endpoint_inactive"),
+    ],
+)
+def test_an_endpoint_that_wants_the_event_no_more_is_not_tried_again(
+    bench: Bench, changed: dict[str, Any], why: str
+) -> None:
+    hooks: list[str] = []
+
+    def change(connection: socket.socket) -> None:
+        bench.change(hooks[0], endpoint.url, **changed)
+        plain(500)(connection)
+
+    with receiver(change) as endpoint:
+        hooks.append(bench.endpoint(endpoint.url))
+        bench.send()
+        cancelled = bench.await_status(hooks[0], DeliveryStatus.CANCELLED)
+        assert (cancelled.last_error, cancelled.attempts, len(endpoint.requests)) == (why, 1, 1)
+        with pytest.raises(ConflictError, match="cannot be replayed") as refused:
+            bench.store.replay(bench.scope, hooks[0], cancelled.delivery_id)
+        assert refused.value.details["cause"] == why
+        bench.change(hooks[0], endpoint.url)
+        bench.store.replay(bench.scope, hooks[0], cancelled.delivery_id)
+        endpoint.wait_for(2)
+
+
+def test_a_removed_endpoint_is_named_as_the_reason(bench: Bench) -> None:
+    hooks: list[str] = []
+
+    def remove(connection: socket.socket) -> None:
+        bench.store.delete(bench.scope, hooks[0])
+        plain(500)(connection)
+
+    with receiver(remove) as endpoint:
+        hooks.append(bench.endpoint(endpoint.url))
+        bench.send()
+        assert bench.await_status(hooks[0], DeliveryStatus.CANCELLED).last_error == "endpoint_gone"
+        assert bench.results(hooks[0]) == ["refused"]
+
+
+def test_each_attempt_says_which_url_it_used(bench: Bench) -> None:
+    hooks: list[str] = []
+
+    def move(connection: socket.socket) -> None:
+        bench.change(hooks[0], f"{second.url}/moved?env=prod&token=also-a-secret")
+        plain(500)(connection)
+
+    with receiver() as second, receiver(move) as first:
+        hooks.append(bench.endpoint(f"{first.url}?token=a-secret"))
+        bench.send()
+        bench.await_status(hooks[0], DeliveryStatus.DELIVERED)
+        urls = [attempt["url"] for attempt in bench.attempts(hooks[0])]
+        assert urls == [f"{first.url}?token=***", f"{second.url}/moved?env=prod&token=***"]
+
+
+def test_a_2xx_whose_body_breaks_is_sent_once_and_the_fault_is_noted(bench: Bench) -> None:
+    broken = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"
+    with receiver(raw(broken)) as endpoint:
+        hook = bench.endpoint(endpoint.url)
+        bench.send()
+        assert bench.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
+        (attempt,) = bench.attempts(hook)
+        assert (attempt["status_code"], attempt["error"], attempt["answer_fault"]) == (200, None, "body_invalid")
+        assert len(endpoint.requests) == 1
+
+
+def test_retry_after_of_an_answer_whose_body_breaks_is_obeyed(bench: Bench) -> None:
+    broken = b"HTTP/1.1 429 X\r\nRetry-After: 3600\r\nContent-Length: 9\r\n\r\n"
+    with receiver(raw(broken)) as endpoint:
+        hook = bench.endpoint(endpoint.url)
+        bench.send()
+        waiting = bench.await_error(hook)
+        assert (waiting.status, waiting.last_error) == (DeliveryStatus.PENDING, "http_429")
+        assert waiting.due_at is not None
+        assert waiting.due_at - bench.clock.now() > timedelta(minutes=55)
+
+
+def test_a_url_that_is_refused_today_does_not_burn_its_schedule(bench: Bench) -> None:
+    with receiver() as endpoint:
+        hook = bench.endpoint(endpoint.url)
+        odd = endpoint.url.replace("127.0.0.1", "0x7f.1")
+        bench.handles.organization(bench.scope)["webhooks"].update_one({"_id": hook}, {"$set": {"url": odd}})
+        bench.send()
+        blocked = bench.await_status(hook, DeliveryStatus.BLOCKED)
+        assert (blocked.last_error, blocked.attempts, endpoint.requests) == ("invalid_url", 1, [])
+
+
+# Headers ------------------------------------------------------------------------------------------------
+
+CANARY = "Bearer canary/0123456789+abcdef"
+
+
+def test_own_headers_are_sent_and_lie_nowhere_in_clear(bench: Bench) -> None:
+    def echo(connection: socket.socket) -> None:
+        plain(500, f"Server: {CANARY}\r\n", f'{{"authorization": "{CANARY}"}}'.encode())(connection)
+
+    with receiver(echo, plain(200)) as endpoint:
+        hook = bench.endpoint(endpoint.url, headers={"Authorization": CANARY, "X-Env": "prod"})
+        bench.send()
+        bench.await_status(hook, DeliveryStatus.DELIVERED)
+        sent = [(request.headers["authorization"], request.headers["x-env"]) for request in endpoint.requests]
+        assert sent == [(CANARY, "prod")] * 2
+        assert [one["response_headers"].get("server") for one in bench.attempts(hook)] == ["[redacted]", None]
+        assert CANARY.removeprefix("Bearer ") not in everything_stored(bench)
+
+
+def test_headers_that_an_earlier_version_stored_are_sent_sealed_and_sent_again(bench: Bench) -> None:
+    with receiver() as endpoint:
+        hook = bench.endpoint(endpoint.url)
+        in_clear = {
+            "$set": {"headers": {"Authorization": CANARY}},
+            "$unset": {"sealed_headers": "", "header_names": ""},
+        }
+        bench.handles.organization(bench.scope)["webhooks"].update_one({"_id": hook}, in_clear)
+        assert bench.store.get(bench.scope, hook).settings.headers == {"Authorization": "redacted"}
+        bench.send()
+        endpoint.wait_for(1)
+        assert CANARY in everything_stored(bench)
+        assert [bench.store.seal_clear_headers(bench.scope) for _ in range(2)] == [1, 0]
+        assert CANARY.removeprefix("Bearer ") not in everything_stored(bench)
+        bench.send()
+        assert [request.headers["authorization"] for request in endpoint.wait_for(2)] == [CANARY] * 2
+        assert bench.store.get(bench.scope, hook).settings.headers == {"Authorization": "redacted"}
+
+
+def everything_stored(bench: Bench) -> str:
+    """All documents of the tenant that webhooks touch."""
+    data = bench.handles.organization(bench.scope)
+    return repr([list(data[name].find({})) for name in ("webhooks", "events", "deliveries", "attempts")])
 
 
 def test_an_event_relayed_twice_is_delivered_once(bench: Bench) -> None:

@@ -5,8 +5,11 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 from pymongo.database import Database
@@ -33,9 +36,9 @@ def run(database: Database[Document], mongo_url: str, redis_url: str) -> Iterato
     """Starts a dispatcher process on the test's own database."""
     started: list[Process] = []
 
-    def start(**settings: str) -> Process:
+    def start(program: Sequence[str] = ("-m", "workers.dispatcher"), **settings: str) -> Process:
         own_url = own_database(mongo_url, database.name)
-        started.append(start_dispatcher(own_url, settings.pop("redis_url", redis_url), **settings))
+        started.append(start_dispatcher(own_url, settings.pop("redis_url", redis_url), program, **settings))
         return started[-1]
 
     yield start
@@ -138,6 +141,71 @@ def test_killed_during_a_request_the_attempt_is_unknown_and_the_delivery_tried_a
         run()
         bench.await_status(hook, DeliveryStatus.DELIVERED)
         assert bench.results(hook) == ["unknown", "delivered"]
+
+
+NEVER_LOOKS = """
+from workers import dispatcher
+dispatcher._LOOK_EVERY_SECONDS = 3600.0
+dispatcher.main()
+"""
+"""A dispatcher that finds by the hour what it does not foresee."""
+
+
+def test_a_retry_is_not_found_by_the_usual_look_but_when_it_is_due(bench: Bench, run: Run) -> None:
+    with receiver(plain(500), plain(500), plain(200)) as endpoint:
+        hook = bench.endpoint(endpoint.url)
+        bench.send()
+        nobody = f"redis://127.0.0.1:{free_port()}/0"
+        run(redis_url=nobody, program=("-c", NEVER_LOOKS), KEYSTAGE_WEBHOOK_RETRY_SCHEDULE="1,1")
+        bench.await_status(hook, DeliveryStatus.DELIVERED)
+        attempts = bench.attempts(hook)
+        assert [attempt["result"] for attempt in attempts] == ["refused", "refused", "delivered"]
+        # not before its time, from the database's clock to the database's clock
+        assert all(attempt["due_at"] <= attempt["started_at"] for attempt in attempts)
+        waits = [(after["due_at"] - before["started_at"]).total_seconds() for before, after in pairwise(attempts)]
+        assert all(wait >= 0.8 for wait in waits), waits
+
+
+def test_what_others_left_for_later_is_looked_at_when_it_is_due_and_in_that_order(bench: Bench, run: Run) -> None:
+    with receiver() as endpoint:
+        hook = bench.endpoint(endpoint.url)
+        sent = [bench.send().event_id for _ in range(3)]
+        deliveries = bench.handles.organization(bench.scope)["deliveries"]
+        for seconds, event_id in zip((9, 3, 6), sent, strict=True):
+            due_at = bench.clock.now() + timedelta(seconds=seconds)
+            assert deliveries.update_one({"webhook_id": hook, "event_id": event_id}, {"$set": {"due_at": due_at}})
+        run(redis_url=f"redis://127.0.0.1:{free_port()}/0", program=("-c", NEVER_LOOKS))
+        arrived = [request.headers["webhook-id"] for request in endpoint.wait_for(3)]
+        assert arrived == [sent[1], sent[2], sent[0]]
+
+
+WRONG_CLOCK = """
+from freezegun import freeze_time
+from workers import dispatcher
+with freeze_time(tz_offset=0, time_to_freeze="2031-01-01", tick=True):
+    dispatcher.main()
+"""
+"""A dispatcher on a machine whose clock is years ahead."""
+
+
+def test_every_time_is_the_databases_whatever_the_dispatchers_clock_says(bench: Bench, run: Run) -> None:
+    later = format_datetime(bench.clock.now() + timedelta(hours=6), usegmt=True)
+    with receiver(plain(503, f"Retry-After: {later}\r\n")) as endpoint:
+        hook = bench.endpoint(endpoint.url, generate_secret())
+        before = bench.clock.now()
+        bench.send()
+        run(program=("-c", WRONG_CLOCK))
+        waiting = bench.await_error(hook)
+        after = bench.clock.now()
+        (request,) = endpoint.requests
+        moments = [
+            datetime.fromtimestamp(int(request.headers["webhook-timestamp"]) + 1, UTC),
+            bench.attempts(hook)[0]["started_at"],
+        ]
+        assert all(before <= moment <= after + timedelta(seconds=1) for moment in moments), moments
+        assert (waiting.status, waiting.last_error) == (DeliveryStatus.PENDING, "http_503")
+        assert waiting.due_at is not None
+        assert timedelta(hours=5, minutes=50) < waiting.due_at - after < timedelta(hours=6, minutes=10)
 
 
 def test_an_owner_whose_lease_was_taken_over_changes_nothing(bench: Bench, run: Run) -> None:

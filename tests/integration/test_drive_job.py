@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from core.bootstrap import Services, build_services
+from core.clock import DatabaseClock
 from core.credits.entry import Balance
 from core.credits.ledger import Ledger
 from core.errors import StageError, UnavailableError
@@ -21,7 +23,7 @@ from core.jobs.lease import Lease
 from core.storage.scope import NamespaceScope
 from core.webhooks import relay
 from core.webhooks.endpoint import EndpointSettings
-from core.webhooks.event import EventType
+from core.webhooks.event import Event, EventType
 from pipelines.runner import CallCancelledError
 from tests.lost_answers import lost_answer
 from tests.servers import own_database
@@ -301,6 +303,18 @@ def test_a_job_whose_hold_is_closed_is_refused(services: Services, submitted: Jo
     assert ended.decision.error is not None
     assert (ended.decision.error.code, work.runs) == ("hold_closed", 0)
     assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+
+
+def test_an_event_occurred_when_the_database_says_so(
+    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, ahead = DatabaseClock.now, timedelta(minutes=10)
+    monkeypatch.setattr(DatabaseClock, "now", lambda clock: read(clock) + ahead)
+    told: list[Event] = []
+    monkeypatch.setattr("workers.drive_job.relay_events", lambda *sent: told.extend(sent[2]))
+    drive_to_the_end(services, submitted, Work(succeed))
+    (event,) = told
+    assert timedelta() < services.clock.now() - event.occurred_at < ahead
 
 
 def test_the_sweeper_rings_for_a_job_nobody_was_told_of(services: Services, submitted: Job) -> None:

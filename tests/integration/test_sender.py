@@ -4,15 +4,28 @@ import asyncio
 import gzip
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
+import uvloop
 
 from core.egress.connector import GuardedResolver
 from core.egress.policy import EgressPolicy
 from core.errors import EgressDeniedError
 from core.webhooks.delivery import Attempt, AttemptResult
-from tests.receiver import Answer, dripping, endless_continue, hang_up, kept_alive, plain, raw, receiver, silent
+from tests.receiver import (
+    Answer,
+    byte_by_byte,
+    dripping,
+    endless_continue,
+    hang_up,
+    kept_alive,
+    plain,
+    raw,
+    receiver,
+    silent,
+)
 from workers.sender import Sender
 
 LOOPBACK = EgressPolicy.allowing(["127.0.0.0/8", "::1/128"])
@@ -29,7 +42,7 @@ def send(*urls: str, policy: EgressPolicy = LOOPBACK, headers: dict[str, str] | 
         finally:
             await sender.close()
 
-    return asyncio.run(send_all())
+    return uvloop.run(send_all())
 
 
 def answered(answer: Answer) -> Attempt:
@@ -42,7 +55,6 @@ def answered(answer: Answer) -> Attempt:
     "answer",
     [
         pytest.param(silent, id="no answer"),
-        pytest.param(dripping(b"x", 0.05), id="a body that drips"),
         pytest.param(dripping(b"X-A: b\r\n", 0.05, b"HTTP/1.1 200 X\r\n"), id="headers that drip"),
         pytest.param(dripping(b"x", 0.05, b"HTTP/1.1 200 "), id="a status line that drips"),
     ],
@@ -59,14 +71,105 @@ def test_a_hanging_endpoint_is_left_at_the_deadline(answer: Answer) -> None:
         pytest.param(dripping(b"b" * 4000, 0, b"HTTP/1.1 200 X\r\nX-A: "), id="an endless header"),
         pytest.param(endless_continue, id="endless 100 Continue"),
         pytest.param(raw(b"220 mail.example.com ESMTP\r\n"), id="another protocol"),
-        pytest.param(raw(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nshort"), id="a body cut short"),
-        pytest.param(raw(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"), id="a broken chunk"),
+        pytest.param(raw(b"HTTP/1.1 200 X\r\nContent-Length: nine\r\n\r\nshort"), id="a head that contradicts itself"),
+        pytest.param(raw(b"HTTP/1.1 200 X\r\n"), id="half a head"),
+        pytest.param(raw(b"HTTP/1.1 103 X\r\n\r\n"), id="an interim answer alone"),
         pytest.param(raw(b"\xff" * 100), id="noise"),
     ],
 )
 def test_an_answer_that_is_no_http_is_a_failed_attempt(answer: Answer) -> None:
     attempt = answered(answer)
     assert attempt.result in {AttemptResult.UNREACHABLE, AttemptResult.TIMED_OUT}
+
+
+CHUNKED = b"HTTP/1.1 %d X\r\n%sTransfer-Encoding: chunked\r\n\r\n"
+GOOD_ANSWER = b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n"
+BROKEN_BODIES = [
+    pytest.param(CHUNKED % (200, b"") + b"ZZ\r\n", 200, "body_invalid", id="a bad chunk size"),
+    pytest.param(CHUNKED % (201, b"") + b"5\r\nhelloXX", 201, "body_invalid", id="a chunk without an end"),
+    pytest.param(CHUNKED % (202, b"") + b"5\r\nhello\r\n", 202, "body_invalid", id="no last chunk"),
+    pytest.param(CHUNKED % (200, b"") + b"fffffffffffffffff\r\n", 200, "body_invalid", id="an absurd chunk size"),
+    pytest.param(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nshort", 200, "body_invalid", id="a body cut short"),
+    pytest.param(
+        b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nokGARBAGE", 200, "bytes_after_answer", id="garbage behind"
+    ),
+    pytest.param(GOOD_ANSWER + GOOD_ANSWER, 200, "bytes_after_answer", id="two answers"),
+    pytest.param(GOOD_ANSWER + b"HTTP/1.1 5", 200, "bytes_after_answer", id="an answer and a half"),
+    pytest.param(b"HTTP/1.1 204 X\r\n\r\nbody", 204, "bytes_after_answer", id="a 204 with a body"),
+    pytest.param(
+        b"HTTP/1.1 103 X\r\nLink: a\r\n\r\n" + CHUNKED % (200, b"") + b"ZZ\r\n", 200, "body_invalid", id="hints"
+    ),
+    pytest.param(b"HTTP/1.1 200 X\nContent-Length: 9\n\nshort", 200, "body_invalid", id="line feeds alone"),
+    pytest.param(b"HTTP/1.1 302 X\r\nLocation: /\r\nContent-Length: 9\r\n\r\n", 302, "body_invalid", id="a redirect"),
+    pytest.param(CHUNKED % (410, b"") + b"ZZ\r\n", 410, "body_invalid", id="gone"),
+    pytest.param(CHUNKED % (429, b"Retry-After: 7\r\n") + b"ZZ\r\n", 429, "body_invalid", id="too many"),
+    pytest.param(CHUNKED % (503, b"Retry-After: 7\r\n") + b"ZZ\r\n", 503, "body_invalid", id="unavailable"),
+]
+
+
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["at once", "byte by byte"])
+@pytest.mark.parametrize(("data", "status", "fault"), BROKEN_BODIES)
+def test_the_status_decides_whatever_becomes_of_the_body(data: bytes, status: int, fault: str, in_pieces: bool) -> None:
+    attempt = answered(byte_by_byte(data) if in_pieces else raw(data))
+    delivered = status < 300
+    assert attempt.result is (AttemptResult.DELIVERED if delivered else AttemptResult.REFUSED)
+    assert (attempt.status_code, attempt.error) == (status, None if delivered else f"http_{status}")
+    # behind a whole answer nobody waits for more: what comes later only closes the connection
+    assert attempt.answer_fault in ({fault, None} if in_pieces and fault == "bytes_after_answer" else {fault})
+    assert attempt.retry_after == ("7" if status in (429, 503) else None)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_the_status_decides_although_the_body_drips_past_the_deadline(status: int) -> None:
+    attempt = answered(dripping(b"x", 0.05, b"HTTP/1.1 %d X\r\nContent-Length: 100000\r\n\r\n" % status))
+    assert attempt.result is (AttemptResult.DELIVERED if status == 200 else AttemptResult.REFUSED)
+    assert (attempt.status_code, attempt.answer_fault) == (status, "timeout")
+    assert attempt.response_body.startswith("x")
+
+
+def test_a_whole_answer_has_no_fault() -> None:
+    for answer in (plain(200, body=b"fine"), raw(b"HTTP/1.1 200 X\r\n\r\nto the end"), kept_alive):
+        assert (found := answered(answer)).answer_fault is None, found
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [GOOD_ANSWER, b"HTTP/1.1 200 X\r\nContent-Le", b"\x00garbage", CHUNKED % (200, b"") + b"ZZ\r\n", b"\r\n"],
+    ids=["an answer", "half a head", "noise", "a broken answer", "a line"],
+)
+@pytest.mark.parametrize("later", [False, True], ids=["with it", "when nobody asks"])
+def test_nothing_behind_an_answer_is_read_as_the_next_one(behind: bytes, later: bool) -> None:
+    sent = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        if later:
+            connection.sendall(GOOD_ANSWER)
+            time.sleep(0.05)
+            connection.sendall(behind)
+        else:
+            connection.sendall(GOOD_ANSWER + behind)
+        sent.set()
+
+    async def send_twice(url: str) -> list[Attempt]:
+        sender = Sender(LOOPBACK, timeout_seconds=30, slots=4)
+        try:
+            first = await sender.send(url, {}, b"{}", 5)
+            # without a turn of the loop for what came meanwhile
+            sent.wait()
+            return [first, await sender.send(url, {}, b"{}", 5)]
+        finally:
+            await sender.close()
+
+    with receiver(answer, plain(418)) as endpoint:
+        first, second = uvloop.run(send_twice(endpoint.url))
+        assert (first.result, second.status_code) == (AttemptResult.DELIVERED, 418)
+        assert len(endpoint.requests) == 2
+
+
+def test_a_good_connection_is_used_again() -> None:
+    with receiver(kept_alive) as endpoint:
+        send(endpoint.url, endpoint.url, endpoint.url)
+        assert len({request.peer for request in endpoint.requests}) == 1
 
 
 def test_an_endless_answer_is_cut() -> None:
@@ -131,9 +234,16 @@ def test_the_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch
 def test_a_private_address_is_never_called_however_it_is_written(host: str) -> None:
     with receiver() as endpoint:
         (attempt,) = send(endpoint.url.replace("127.0.0.1", host), policy=EgressPolicy())
-        assert attempt.result in {AttemptResult.BLOCKED, AttemptResult.UNREACHABLE}
+        assert attempt.result is AttemptResult.BLOCKED
         assert endpoint.requests == []
     assert "127" not in str(attempt)
+
+
+@pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "127.1", "127.0.0.1.", "x@127.0.0.1", "a\\@127.0.0.1"])
+def test_a_url_that_would_be_refused_today_is_blocked_at_once(host: str) -> None:
+    with receiver() as endpoint:
+        (attempt,) = send(endpoint.url.replace("127.0.0.1", host))
+        assert (attempt.result, attempt.error, endpoint.requests) == (AttemptResult.BLOCKED, "invalid_url", [])
 
 
 def test_a_mapped_private_address_is_blocked_at_the_moment_of_connecting() -> None:
@@ -153,7 +263,7 @@ def test_a_name_with_one_bad_answer_is_refused(monkeypatch: pytest.MonkeyPatch) 
         await GuardedResolver(EgressPolicy(), threads=1).resolve("mixed.example.com", 443)
 
     with pytest.raises(EgressDeniedError):
-        asyncio.run(resolve())
+        uvloop.run(resolve())
 
 
 def test_a_name_that_nobody_has_and_a_port_where_nobody_listens_are_told_apart() -> None:
@@ -189,5 +299,5 @@ def test_names_that_nobody_answers_for_hold_up_no_other(monkeypatch: pytest.Monk
             await sender.close()
 
     with receiver() as endpoint:
-        attempt = asyncio.run(send_beside_hanging_names(endpoint.url.replace("127.0.0.1", "quick.example")))
+        attempt = uvloop.run(send_beside_hanging_names(endpoint.url.replace("127.0.0.1", "quick.example")))
     assert attempt.result is AttemptResult.DELIVERED

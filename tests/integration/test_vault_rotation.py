@@ -27,6 +27,7 @@ from core.bootstrap import Services, build_services
 from core.errors import IntegrityError, SecretUnusableError
 from core.ids import Prefix, random_id
 from core.storage.keyring import Keyring
+from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.vault.cipher import Cipher, DataKey, SecretRecord
 from core.vault.data_keys import DataKeys, wrapped_of
@@ -36,6 +37,7 @@ from core.vault.secret import SecretLimits
 from core.vault.store import SecretStore
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
+from core.webhooks.own_headers import open_headers
 from tests.servers import own_database
 
 ORGANIZATIONS = 1_000
@@ -261,18 +263,44 @@ def use(services: Services, scope: NamespaceScope) -> str:
     return value
 
 
-def test_versions_and_signing_secrets_move_along_with_the_data_key(services: Services) -> None:
+def test_versions_signing_secrets_and_headers_move_along_with_the_data_key(services: Services) -> None:
     scope = one_organization(services)
     services.secrets.update(scope, "k", "the second value")
-    endpoint = EndpointSettings("hook", "https://example.com/", (EventType.RESOURCE_EXECUTED,))
-    services.webhooks.create(scope, "wh_0123456789abcdef", endpoint, "a signing secret of some length")
+    webhook(services, scope)
     done = services.key_rotation.rotate(scope.organization, services.clock.now() + timedelta(seconds=1))
-    # the secret, its two versions, the webhook
-    assert (done.begun, done.values, done.destroyed, done.unreadable) == (True, 4, 1, 0)
+    # the secret, its two versions, the webhook's secret and its headers
+    assert (done.begun, done.values, done.destroyed, done.unreadable) == (True, 5, 1, 0)
     services.secrets.roll_back(scope, "k", 1)
     assert use(services, scope) == "the first value"
-    sealed = services.database["webhooks"].find_one({"internal_id": scope.internal_id})["secret"]  # type: ignore[index]
-    assert sealed["dek_version"] == 2
+    found = found_webhook(services, scope)
+    assert [found[name]["dek_version"] for name in ("secret", "sealed_headers")] == [2, 2]
+    fresh = Cipher(DataKeys(services.handles, ring(NEW), kept_seconds=0))
+    assert open_headers(fresh, scope.internal_id, found) == {"Authorization": "Bearer of-mine"}
+
+
+def test_headers_that_do_not_open_keep_their_key_and_are_audited(services: Services) -> None:
+    scope = one_organization(services)
+    webhook(services, scope)
+    services.database["webhooks"].update_one(
+        {"internal_id": scope.internal_id}, {"$set": {"sealed_headers.token": "gAAAA"}}
+    )
+    done = services.key_rotation.rotate(scope.organization, services.clock.now() + timedelta(seconds=1))
+    assert (done.destroyed, done.unreadable) == (0, 1)
+    failures = services.database["audit"].find({"internal_id": scope.internal_id, "status": "failure"})
+    said = [(entry["resource_type"], entry["resource_id"], entry["reason"]) for entry in failures]
+    assert said == [("webhook", "wh_0123456789abcdef", "headers_unreadable")]
+
+
+def webhook(services: Services, scope: NamespaceScope) -> None:
+    headers = {"Authorization": "Bearer of-mine"}
+    endpoint = EndpointSettings("hook", "https://example.com/", (EventType.RESOURCE_EXECUTED,), headers=headers)
+    services.webhooks.create(scope, "wh_0123456789abcdef", endpoint, "a signing secret of some length")
+
+
+def found_webhook(services: Services, scope: NamespaceScope) -> Document:
+    found = services.database["webhooks"].find_one({"internal_id": scope.internal_id})
+    assert found is not None
+    return found
 
 
 def test_a_value_that_does_not_open_keeps_its_key_and_is_reported_and_audited(services: Services) -> None:
@@ -324,6 +352,9 @@ def test_a_deleted_organization_is_refused_at_once_and_its_keys_are_gone(service
     assert use(services, scope) == "the first value"
     kept = services.database["secrets"].find_one({"internal_id": scope.internal_id})
     assert kept is not None
+    webhook(services, scope)
+    in_clear = {"$set": {"headers": {"X-A": "stored in clear"}}}
+    services.database["webhooks"].update_one({"internal_id": scope.internal_id}, in_clear)
     shown = run(services, "org", "delete", "--org", organization.organization_id, "--yes")
     assert shown == {"organization_id": organization.organization_id, "deleted": True, "data_keys_destroyed": 1}
     with pytest.raises(SecretUnusableError) as refused:
@@ -334,6 +365,10 @@ def test_a_deleted_organization_is_refused_at_once_and_its_keys_are_gone(service
     with pytest.raises(SecretUnusableError) as refused:
         use(services, scope)
     assert refused.value.code == "secret_unreadable"
+    hook = found_webhook(services, scope)
+    assert "stored in clear" not in repr(hook)
+    with pytest.raises(IntegrityError):
+        open_headers(Cipher(DataKeys(services.handles, ring(NEW, OLD), kept_seconds=0)), scope.internal_id, hook)
     rows = list(services.database["org_keys"].find({"internal_id": scope.internal_id}))
     assert [(row["state"], "wrapped" in row) for row in rows] == [("destroyed", False)]
     assert ("organization_deleted", "success") in audited(services, scope.organization)

@@ -25,6 +25,10 @@ _ENDED = {"COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED", "CANCELED"}
 _SECONDS = 120
 
 
+OWN_HEADER = "x-own"
+"""What the webhook is sent with."""
+
+
 class Story:
     """One customer of a stack."""
 
@@ -77,9 +81,10 @@ class Story:
         assert ran.returncode == 0, (arguments, ran.returncode, ran.stderr[-2000:])
         return ran.stdout
 
-    def listen(self, url: str) -> None:
-        """Subscribe to everything."""
-        channel = {"channel": "webhook", "configs": {"url": url}}
+    def listen(self, url: str, number: int) -> None:
+        """Subscribe to everything, with a value in a header that the endpoint alone may see."""
+        made = self._new(number, Case())
+        channel = {"channel": "webhook", "configs": {"url": url, "headers": {OWN_HEADER: made.value}}}
         body = {"webhook_name": "all", "event_types": [each.value for each in EventType], "channels": [channel]}
         self.done("POST", "/v1/organizations/webhooks", body)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.errors import ValidationFailedError
-from core.webhooks.endpoint import EndpointSettings, listens_to, require_valid
-from core.webhooks.event import Event, EventType, Subject
+from core.webhooks.endpoint import EndpointSettings, listens_to, never_told, require_valid, why_not_told
+from core.webhooks.event import SENT, Event, EventType, Subject
 
 GOOD = EndpointSettings("hook", "https://example.com/hook?a=b", (EventType.RESOURCE_EXECUTED,))
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -32,6 +32,9 @@ def location(settings: EndpointSettings, secret: str | None = None) -> tuple[str
         "https://example.com:99999/",
         "https://example.com:0/",
         "https://exa mple.com/",
+        "http://0x7f.1/hook",
+        "http://2130706433/hook",
+        "http://127.0.0.1./hook",
         "https://example.com/\r\nHost: other",
         "https://[::1",
         "https://example.com/" + "x" * 2048,
@@ -78,7 +81,7 @@ def test_a_timeout_must_be_possible(seconds: float) -> None:
 
 @pytest.mark.parametrize("secret", ["short", "whsec_not base64!", "whsec_äöü", "\ud800" * 9])
 def test_a_secret_must_be_usable(secret: str) -> None:
-    assert location(GOOD, secret) == ("signing_secret",)
+    assert location(GOOD, secret) == ("channels", 0, "configs", "signing_secret")
 
 
 def test_good_settings_pass() -> None:
@@ -105,4 +108,67 @@ def test_an_endpoint_gets_the_events_that_it_asked_for(changes: dict[str, Any], 
 
 
 def test_the_word_that_stands_for_a_secret_is_never_taken_for_one() -> None:
-    assert location(GOOD, "redacted") == ("signing_secret",)
+    assert location(GOOD, "redacted") == ("channels", 0, "configs", "signing_secret")
+    assert location(replace(GOOD, headers={"X-A": "redacted"})) == ("channels", 0, "configs", "headers", "X-A")
+
+
+def test_it_keeps_a_header_that_is_stored_in_whatever_capitals() -> None:
+    require_valid(replace(GOOD, headers={"X-Token": "redacted", "X-B": "b"}), None, kept_headers=["x-token"])
+
+
+def test_a_header_may_be_given_once() -> None:
+    headers = {"X-Token": "a", "x-token": "b"}
+    assert location(replace(GOOD, headers=headers)) == ("channels", 0, "configs", "headers", "x-token")
+
+
+def test_header_values_are_in_no_printed_settings() -> None:
+    assert "mine" not in repr(replace(GOOD, headers={"X-A": "mine"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (None, "endpoint_gone"),
+        ({"is_active": False}, "endpoint_inactive"),
+        ({"event_types": ["resource.executed"]}, "not_subscribed"),
+        ({"resource_types": ["retriever"]}, "resource_type_not_wanted"),
+        ({"resource_types": ["batch"]}, None),
+        ({}, None),
+    ],
+)
+def test_why_an_endpoint_is_not_told(changes: dict[str, Any] | None, why: str | None) -> None:
+    stored = {"is_active": True, "event_types": ["resource.execution_failed"], "resource_types": []}
+    event = Event("evt_1", EventType.RESOURCE_EXECUTION_FAILED, NOW, "ns_1", Subject("batch", "btch_1"), {})
+    assert why_not_told(None if changes is None else stored | changes, event) == why
+
+
+NOTHING = "This webhook is told nothing as long as that is so."
+
+
+@pytest.mark.parametrize(
+    ("event_types", "resource_types", "said"),
+    [
+        (tuple(SENT), (), []),
+        ((EventType.RESOURCE_EXECUTED,), ("retriever",), []),
+        (
+            (EventType.RESOURCE_EXECUTED, EventType.OBJECT_CREATED, EventType.DOCUMENT_CREATED),
+            (),
+            ["Accepted, but nothing sends these events yet: document.created, object.created."],
+        ),
+        (
+            (EventType.ALERT_TRIGGERED,),
+            (),
+            ["Accepted, but nothing sends these events yet: alert.triggered.", NOTHING],
+        ),
+        (
+            (EventType.RESOURCE_EXECUTED,),
+            ("retriever", "retreiver"),
+            ["No event is about 'retreiver' yet: resource_types are batch, collection, retriever."],
+        ),
+        ((EventType.RESOURCE_EXECUTED,), ("batch",), [NOTHING]),
+    ],
+)
+def test_what_of_a_subscription_nothing_answers_is_said(
+    event_types: tuple[EventType, ...], resource_types: tuple[str, ...], said: list[str]
+) -> None:
+    assert never_told(replace(GOOD, event_types=event_types, resource_types=resource_types)) == said

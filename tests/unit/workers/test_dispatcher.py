@@ -1,20 +1,30 @@
-"""What the dispatcher signs with: the secret of the delivery's own organization, and no other one."""
+"""What a request to an endpoint takes from the vault: what was sealed for its own organization, and nothing else."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from config.settings import Settings
-from core.errors import IntegrityError
-from core.storage.scope import NamespaceScope
+from core.audit.entry import AuditRecord
+from core.clock import now
+from core.storage.scope import NamespaceScope, OrganizationScope
 from core.vault.cipher import Cipher, DataKey
+from core.webhooks.delivery import Attempt, AttemptResult
 from core.webhooks.delivery_queue import ClaimedDelivery
 from core.webhooks.endpoint import secret_record
-from workers.dispatcher import Dispatcher
+from core.webhooks.own_headers import header_fields
+from workers.endpoint_vault import EndpointVault, Opened
 
-NOBODY: Any = None
+
+class Recording:
+    """Keeps what it is told to record."""
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+
+    def denied(self, _scope: OrganizationScope, record: AuditRecord) -> None:
+        """Keep it."""
+        self.records.append(record)
 
 
 class OneKeyForAll:
@@ -28,17 +38,56 @@ class OneKeyForAll:
 CIPHER = Cipher(OneKeyForAll())
 
 
-def claimed(sealed_for: str) -> ClaimedDelivery:
-    key = OneKeyForAll().find(sealed_for, 1)
-    secret = asdict(CIPHER.seal(key, secret_record(sealed_for, "wh_1"), "a secret of mine"))
+def claimed(secret_for: str, headers_for: str = "int_1") -> ClaimedDelivery:
+    key = OneKeyForAll().find(secret_for, 1)
+    secret = asdict(CIPHER.seal(key, secret_record(secret_for, "wh_1"), "a secret of mine"))
+    headers = header_fields(CIPHER, OneKeyForAll().find(headers_for, 1), "wh_1", {"X-A": "a value of mine"})
+    endpoint = {"_id": "wh_1", "secret": secret, **headers, "is_active": True}
     scope = NamespaceScope("int_1", "ns_1")
-    return ClaimedDelivery(
-        "dlv_1", scope, "wh_1", "evt_1", "resource.executed", 1, 1, 1, b"{}", {"secret": secret, "is_active": True}
-    )
+    return ClaimedDelivery("dlv_1", scope, "wh_1", "evt_1", "resource.executed", 1, 1, 1, b"{}", endpoint)
 
 
-def test_a_secret_that_was_sealed_for_another_organization_signs_nothing() -> None:
-    dispatcher = Dispatcher(Settings(_env_file=None), NOBODY, NOBODY, CIPHER, NOBODY)
-    assert "webhook-signature" in asyncio.run(dispatcher._signed(claimed("int_1"), b"{}"))
-    with pytest.raises(IntegrityError):
-        asyncio.run(dispatcher._signed(claimed("int_2"), b"{}"))
+def opened(delivery: ClaimedDelivery) -> tuple[Opened | Attempt, list[str | None]]:
+    recorder: Any = Recording()
+    found = EndpointVault(CIPHER, recorder).open(delivery)
+    return found, [record.reason for record in recorder.records]
+
+
+def test_what_was_sealed_for_the_organization_is_sent() -> None:
+    found, reasons = opened(claimed("int_1"))
+    assert isinstance(found, Opened)
+    headers = found.signed("evt_1", now(), b"{}")
+    assert "webhook-signature" in headers
+    assert (headers["X-A"], reasons) == ("a value of mine", [])
+    assert "of mine" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "part"), [(claimed("int_2"), "signing_secret"), (claimed("int_1", "int_2"), "headers")]
+)
+def test_what_was_sealed_for_another_organization_is_not(delivery: ClaimedDelivery, part: str) -> None:
+    found, reasons = opened(delivery)
+    assert found == Attempt(AttemptResult.NOT_SENT, error=f"{part}_unreadable")
+    assert reasons == [f"{part}_unreadable:dlv_1"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer", "shown"),
+    [
+        ({"Authorization": "Bearer abcdefgh12"}, "you sent abcdefgh12", "you sent [redacted]"),
+        (
+            {"Authorization": "Bearer abcdefgh12"},
+            '{"authorization": "Bearer abcdefgh12"}',
+            '{"authorization": "[redacted]"}',
+        ),
+        ({"X-A": "a value / of mine"}, "a%20value%20%2F%20of%20mine", "[redacted]"),
+        ({"X-A": "prod"}, "production", "production"),
+        ({}, "abcdefgh12", "abcdefgh12"),
+    ],
+)
+def test_an_answer_that_repeats_the_headers_is_kept_without_their_values(
+    headers: dict[str, str], answer: str, shown: str
+) -> None:
+    attempt = Attempt(AttemptResult.REFUSED, 400, response_headers={"location": answer}, response_body=answer)
+    masked = Opened(None, headers).masked(attempt)
+    assert (masked.response_body, masked.response_headers) == (shown, {"location": shown})
