@@ -92,7 +92,7 @@ def delete_webhook(call: Call) -> Reply:
 
 def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
-    asked, wanted = page_request(call), call.parse(WebhookFilter)
+    asked, wanted = page_request(call), call.parse_filter(WebhookFilter)
     endpoints = call.services.webhooks.list_endpoints(call.organization, call.visible)
     endpoints = [one for one in endpoints if wanted.keeps(one)]
     return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.fields import POINT_ALLOWED, Answer, Body, Moment, Query, View
+from api.schemas.fields import Answer, Body, Moment, Query, View
+from core.strict_types import POINT_ALLOWED
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment

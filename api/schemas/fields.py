@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from core.ids import Prefix
+from core.strict_types import STRICT
 
 MAX_FREE_BYTES = 256 * 1024
 """Free-form data of one record, as JSON: a MongoDB document holds 16 MiB."""
@@ -21,7 +22,7 @@ _UNUSABLE = re.compile(r"[\x00-\x1f\x7f/]")
 class Body(BaseModel):
     """A request body. Unknown keys are ignored here; the call names them in its warnings."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = STRICT | ConfigDict(use_attribute_docstrings=True)
 
 
 class Query(BaseModel):
@@ -70,10 +71,6 @@ def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
-def _without_a_point(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _written_out(value: object) -> object:
     # pydantic would take a number for seconds since 1970
     if not isinstance(value, str) or not _DATE.match(value):
@@ -90,8 +87,6 @@ def _to_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_to_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
-POINT_ALLOWED = BeforeValidator(_without_a_point)
-"""For whole numbers in bodies, behind their bounds: JSON makes no difference between 2 and 2.0."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float
