@@ -20,6 +20,7 @@ from core.unknown_keys import UnknownKey, unknown_keys, warnings_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_WARNINGS_SHOWN = 50
 _ORDER_AND_FORM = frozenset({"sort", "sorts", "case_sensitive", "limit", "page_size", "offset", "page", "cursor",
                              "next_cursor", "after", "include_total", "select", "expand", "return_presigned_urls",
                              "return_vectors", "return_vector_names"})  # fmt: skip
@@ -138,7 +139,13 @@ class Call:
 
     def warn_of(self, unknown: list[UnknownKey], noun: str = "key") -> None:
         """Say that these parts of the request have no effect."""
-        self.warnings.extend(warnings_of(unknown, noun))
+        self.warn(warnings_of(unknown, noun))
+
+    def warn(self, sentences: list[str]) -> None:
+        """Say these things beside the answer; of very many the first."""
+        self.warnings.extend(sentences[:_WARNINGS_SHOWN])
+        if len(sentences) > _WARNINGS_SHOWN:
+            self.warnings.append(f"{len(sentences) - _WARNINGS_SHOWN} more warnings like these are left out.")
 
     def changed(self, before: BaseModel, after: BaseModel) -> ChangeDigest:
         """What a change touched, for the audit log: names and digests, no values."""

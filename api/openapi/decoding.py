@@ -16,7 +16,7 @@ DEFINITIONS: Final[dict[str, Any]] = {
     "Key": {
         "description": "A key of any object in a body.",
         "type": "string",
-        "pattern": "^([^$.\\u0000][^.\\u0000]*)?$",
+        "pattern": "^[^$.\\u0000][^.\\u0000]*$",
         "maxLength": MAX_KEY_CHARACTERS,
     },
     "Value": {

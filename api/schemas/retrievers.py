@@ -276,6 +276,15 @@ class ExecutionPageView(View):
     """Always null."""
 
 
+class FailureView(View):
+    """A document with which a stage could not do its work."""
+
+    document_id: str | None
+    """The document."""
+    error: str
+    """Why, in a sentence."""
+
+
 class StageStatisticsView(View):
     """What one stage did."""
 
@@ -301,6 +310,8 @@ class StageStatisticsView(View):
     """Tokens that they wrote."""
     failed_documents: int = 0
     """Documents with which the stage could not do its work."""
+    failures: list[FailureView] = Field(default_factory=list)
+    """The first five of them, and why."""
     queries: int = 0
     """Wordings that were searched."""
 

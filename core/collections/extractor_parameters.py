@@ -40,6 +40,9 @@ class TextExtractorParameters(BaseModel):
 EXTRACTORS: Final[Mapping[tuple[str, str], type[BaseModel]]] = {("text_extractor", "v1"): TextExtractorParameters}
 """(name, version) → its parameters."""
 
+EXTRACTOR_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {"text_extractor": ("text",)}
+"""What an extractor reads, by its name: a collection may say which property of its objects each of them is."""
+
 OUTPUT_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "text_extractor": {"text": {"type": "text", "description": "The piece of text that was embedded."}}
 }
