@@ -9,6 +9,7 @@ from api.schemas.buckets import (
     BucketBody,
     BucketList,
     BucketView,
+    CreatedObjectView,
     ObjectBody,
     ObjectList,
     ObjectsBody,
@@ -18,6 +19,7 @@ from api.schemas.buckets import (
     new_object,
     object_warnings,
     show_bucket,
+    show_created_object,
     show_numbered_object,
     show_object,
 )
@@ -62,7 +64,7 @@ def create_object(call: Call) -> Reply:
     new = new_object(bucket, call.body, call.new_id)
     call.warn(object_warnings(call.body))
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, [new])
-    return Reply(show_object(stored[0]), created_status(call))
+    return Reply(show_created_object(stored[0]), created_status(call))
 
 
 def create_objects(call: Call) -> Reply:
@@ -179,7 +181,7 @@ ROUTES = (
         max_body_bytes=_BYTES,
         body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
         body=ObjectBody,
-        answers=created(ObjectView),
+        answers=created(CreatedObjectView),
     ),
     Route(
         "POST",

@@ -265,6 +265,12 @@ class ObjectView(View):
     """When it was changed last."""
 
 
+class CreatedObjectView(ObjectView, Answer):
+    """An object as its create answers it: of a customer's own `warnings`, only ours are shown here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class NumberedObjectView(ObjectView):
     """An object that was made in a batch request."""
 
@@ -330,6 +336,12 @@ def show_bucket(bucket: Bucket) -> BucketView:
 def show_object(stored: StoredObject) -> ObjectView:
     """An object as it is answered."""
     return ObjectView.model_validate(_object_fields(stored))
+
+
+def show_created_object(stored: StoredObject) -> CreatedObjectView:
+    """A new object as it is answered."""
+    fields = {name: value for name, value in _object_fields(stored).items() if name != "warnings"}
+    return CreatedObjectView.model_validate(fields)
 
 
 def show_numbered_object(stored: StoredObject, index: int) -> NumberedObjectView:
