@@ -20,12 +20,15 @@ DEFINITIONS: Final[dict[str, Any]] = {
         "maxLength": MAX_KEY_CHARACTERS,
     },
     "Value": {
-        "description": "Any value in a body. It is nested 32 levels deep at most.",
+        "description": (
+            "Any value in a body. It is nested 32 levels deep at most. A number that is written without a point and "
+            "without an exponent has 64 bits."
+        ),
         "anyOf": [
             {"type": "null"},
             {"type": "boolean"},
-            _INTEGER,
-            {"type": "number", "not": {"type": "integer"}},
+            # to a schema 1e30 is an integer too, and nothing less than a double
+            {"type": "number"},
             _TEXT,
             {"type": "array", "items": _VALUE},
             {"type": "object", "propertyNames": _KEY, "additionalProperties": _VALUE},

@@ -61,11 +61,12 @@ class OpenAICompatibleEmbedder:
         response: httpx.Response = again(self._post, texts)
         try:
             answer = _Answer.model_validate_json(response.content)
-            rows = np.array([row.embedding for row in sorted(answer.data, key=lambda row: row.index)], np.float32)
+            given = np.array([row.embedding for row in sorted(answer.data, key=lambda row: row.index)], np.float64)
         except (ValidationError, ValueError) as error:
             raise StageError(f"The embedding endpoint gave no readable answer for model {self._model}") from error
-        if not np.isfinite(rows).all():
+        if np.abs(given).max(initial=0.0) > np.finfo(np.float32).max:
             raise StageError(f"The embedding endpoint gave a number that is too large for model {self._model}")
+        rows = given.astype(np.float32)
         if rows.ndim != 2 or len(rows) != len(texts):
             raise StageError(f"The embedding endpoint answered {len(rows)} vectors for {len(texts)} texts")
         return rows
