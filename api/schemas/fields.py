@@ -93,6 +93,13 @@ def _written_out(value: object) -> object:
     return value
 
 
+def _in_digits(value: object) -> object:
+    # Python would read 1_0, +10 and " 10 " too
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise PydanticCustomError("value_error", "must be a whole number in decimal digits")
+    return value
+
+
 def _to_utc(moment: datetime) -> datetime:
     try:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -109,6 +116,8 @@ PathPrefix = Annotated[
     Field(json_schema_extra={"pattern": _PATH.pattern}),
 ]
 """Names with `/` between them, such as `reports/2026`."""
+DIGITS = BeforeValidator(_in_digits)
+"""For whole numbers in queries, behind their bounds."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float

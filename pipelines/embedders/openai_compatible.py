@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import httpx
 import numpy as np
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from core.errors import StageError, UnavailableError
@@ -17,9 +17,6 @@ _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class _Row(BaseModel):
-    # a number that no double holds would be infinity here, and turn the whole vector into none
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
     index: int
     embedding: list[float]
 
@@ -61,12 +58,9 @@ class OpenAICompatibleEmbedder:
         response: httpx.Response = again(self._post, texts)
         try:
             answer = _Answer.model_validate_json(response.content)
-            given = np.array([row.embedding for row in sorted(answer.data, key=lambda row: row.index)], np.float64)
+            rows = np.array([row.embedding for row in sorted(answer.data, key=lambda row: row.index)], np.float32)
         except (ValidationError, ValueError) as error:
             raise StageError(f"The embedding endpoint gave no readable answer for model {self._model}") from error
-        if np.abs(given).max(initial=0.0) > np.finfo(np.float32).max:
-            raise StageError(f"The embedding endpoint gave a number that is too large for model {self._model}")
-        rows = given.astype(np.float32)
         if rows.ndim != 2 or len(rows) != len(texts):
             raise StageError(f"The embedding endpoint answered {len(rows)} vectors for {len(texts)} texts")
         return rows

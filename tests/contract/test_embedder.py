@@ -135,7 +135,6 @@ class Provider:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.fail: Callable[[int], int] = lambda _: 200
-        self.vector: list[Any] | None = None
 
     def answer(self, body: dict[str, Any], key: str | None) -> tuple[int, dict[str, Any]]:
         """Status and body of one request; a text's vector follows from its letters."""
@@ -144,8 +143,6 @@ class Provider:
         status = self.fail(len(self.requests))
         if status != 200:
             return status, {"error": {"message": f"Incorrect API key provided: {key}"}}
-        if self.vector is not None:
-            return 200, {"data": [{"index": 0, "embedding": self.vector}]}
         rows = [{"index": at, "embedding": _letters(text)} for at, text in enumerate(body["input"])]
         return 200, {"data": rows[::-1], "model": body["model"]}
 
@@ -205,13 +202,6 @@ def test_a_refusal_is_told_without_the_key(provider: Provider) -> None:
         OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
-
-
-@pytest.mark.parametrize("number", [math.inf, math.nan, 1e39, "1.0", True, None])
-def test_a_vector_that_would_be_none_is_refused(provider: Provider, number: Any) -> None:
-    provider.vector = [0.5, number]
-    with pytest.raises(StageError, match=r"no readable answer|too large"):
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
 
 
 def test_an_endpoint_that_is_away_is_unavailable() -> None:
