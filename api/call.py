@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from api.schemas.fields import Answer
+from api.schemas.fields import Answer, Body, Query
 from core.audit.entry import ChangeDigest
 from core.bootstrap import Services
 from core.errors import FieldProblem, InvalidRequestError, PermissionDeniedError, ValidationFailedError
@@ -128,6 +128,11 @@ class Call:
             raise ValidationFailedError([FieldProblem(key.location, _no_such_filter(key)) for key in narrowing])
         self.warn_of(unknown)
         return validated(model, self.body)
+
+    def take_nothing(self) -> None:
+        """Name whatever was sent to a route that reads nothing but its path."""
+        self.parse(Body)
+        self.parse_query(Query)
 
     def parse_query(self, model: type[Model]) -> Model:
         """The query as typed parameters; unknown ones are ignored and named in the warnings.

@@ -121,6 +121,7 @@ def get_delivery(call: Call) -> Reply:
 
 def replay_delivery(call: Call) -> Reply:
     """Send a delivery again, from the start of its schedule. Raises ConflictError while it is under way."""
+    call.take_nothing()
     delivery = call.services.webhooks.replay(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     return Reply(show_delivery(delivery))
 

@@ -386,6 +386,14 @@ def test_keys_without_effect_are_named_at_every_depth_of_every_body(tenant: Tena
         assert [said in warning for warning in shown["warnings"]].count(True) == 1, shown["warnings"]
 
 
+def test_what_is_sent_to_a_route_that_takes_nothing_is_named(tenant: Tenant) -> None:
+    ids = corpus(tenant)
+    batches = f"/v1/buckets/{ids['bucket_id']}/batches"
+    batch = tenant.created(batches, {"object_ids": [ids["object_id"]], "collection_ids": [ids["collection_id"]]})
+    shown = tenant.created(f"{batches}/{batch['batch_id']}/submit?force=true", {"priority": 1})
+    assert shown["warnings"] == ["Unknown key 'priority' was ignored.", "Unknown query parameter 'force' was ignored."]
+
+
 def test_an_objects_own_warnings_are_data(tenant: Tenant) -> None:
     objects = f"/v1/buckets/{corpus(tenant)['bucket_id']}/objects"
     made = tenant.created(objects, {"warnings": "mine", "text": "x"})
