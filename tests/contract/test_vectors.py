@@ -204,6 +204,30 @@ def test_the_table_of_the_documentation_holds_on_every_path(store: VectorStore, 
             assert passed(store, namespace, {"OR": [condition, condition]}) == wanted, condition
 
 
+@pytest.mark.parametrize("asked", ["x", 1])
+def test_a_path_goes_into_objects_and_not_into_lists_on_every_path(
+    store: VectorStore, namespace: str, asked: str | int
+) -> None:
+    store.ensure(namespace, DIMENSION)
+    values: list[Any] = [
+        {"a": asked},
+        [{"a": asked}],
+        {"a": [asked, None]},
+        {"a": [[asked]]},
+        [],
+        {"a": {"a": asked}},
+        "x",
+    ]
+    fields = [{"f": value, "collection_id": "col_1"} for value in values]
+    store.upsert(namespace, [point(namespace, number, **extra) for number, extra in enumerate(fields)])
+    for operator, wanted in (("eq", {0, 2}), ("ne", {1, 3, 4, 5, 6})):
+        condition = {"field": "f.a", "operator": operator, "value": asked}
+        assert passed(store, namespace, condition) == wanted
+        assert passed(store, namespace, {"NOT": condition}) == set(range(len(values))) - wanted
+    within = {"field": "f.a", "operator": "in", "value": [asked, "other"]}
+    assert passed(store, namespace, within) == {0, 2}
+
+
 def test_narrowing_by_the_engine_loses_no_date(
     store: VectorStore, namespace: str, request: pytest.FixtureRequest
 ) -> None:
