@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from api.schemas.fields import Answer
+from api.schemas.fields import Answer, Body, Query
 from core.audit.entry import ChangeDigest
 from core.bootstrap import Services
 from core.errors import FieldProblem, InvalidRequestError, PermissionDeniedError, ValidationFailedError
@@ -16,10 +16,15 @@ from core.storage.selection import Selection
 from core.tenancy.api_key import Caller
 from core.tenancy.permissions import IN_NAMESPACE, Named, Operation, ResourceType, scopes_permit
 from core.tenancy.tenant import Namespace
+from core.unknown_keys import UnknownKey, unknown_keys, warnings_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_WARNINGS_SHOWN = 20
+_WARNINGS_SHOWN = 50
+_ORDER_AND_FORM = frozenset({"sort", "sorts", "case_sensitive", "limit", "page_size", "offset", "page", "cursor",
+                             "next_cursor", "after", "include_total", "select", "expand", "return_presigned_urls",
+                             "return_vectors", "return_vector_names"})  # fmt: skip
+"""Keys of a list's body, as published clients send them, that choose no records: they are ignored with a warning."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +120,42 @@ class Call:
 
         Raises ValidationFailedError, which names each bad field.
         """
-        known = known_keys(model)
-        self.warn_of_unknown({name: value for name, value in self.body.items() if name not in known})
+        self.warn_of(unknown_keys(model, _read_here(self.body)))
         return validated(model, self.body)
 
+    def parse_filter(self, model: type[Model]) -> Model:
+        """The body as what narrows a list. Raises ValidationFailedError for unknown keys too: without what was meant
+        by them, the list would have more than was asked for."""
+        unknown = unknown_keys(model, _read_here(self.body))
+        named = [(key, str(key.location[0])) for key in unknown]
+        narrowing = [key for key, name in named if name not in _ORDER_AND_FORM and self.body[name]]
+        if narrowing:
+            raise ValidationFailedError([FieldProblem(key.location, _no_such_filter(key)) for key in narrowing])
+        self.warn_of(unknown)
+        return validated(model, self.body)
+
+    def take_nothing(self) -> None:
+        """Name whatever was sent to a route that reads nothing but its path."""
+        self.parse(Body)
+        self.parse_query(Query)
+
     def parse_query(self, model: type[Model]) -> Model:
-        """The query as typed parameters. Raises ValidationFailedError, which names each bad one."""
+        """The query as typed parameters; unknown ones are ignored and named in the warnings.
+
+        Raises ValidationFailedError, which names each bad one.
+        """
+        self.warn_of(unknown_keys(model, _read_here(self.query)), "query parameter")
         return validated(model, self.query)
 
-    def warn_of_unknown(self, ignored: Mapping[str, Any]) -> None:
-        """Say that these parts of the body were ignored; a null asks for nothing."""
-        names = sorted(name for name, value in ignored.items() if value is not None)
-        self.warnings.extend(f"Unknown key {name!r} was ignored." for name in names[:_WARNINGS_SHOWN])
+    def warn_of(self, unknown: list[UnknownKey], noun: str = "key") -> None:
+        """Say that these parts of the request have no effect."""
+        self.warn(warnings_of(unknown, noun))
+
+    def warn(self, sentences: list[str]) -> None:
+        """Say these things beside the answer; of very many the first."""
+        self.warnings.extend(sentences[:_WARNINGS_SHOWN])
+        if len(sentences) > _WARNINGS_SHOWN:
+            self.warnings.append(f"{len(sentences) - _WARNINGS_SHOWN} more warnings like these are left out.")
 
     def changed(self, before: BaseModel, after: BaseModel) -> ChangeDigest:
         """What a change touched, for the audit log: names and digests, no values."""
@@ -149,17 +178,15 @@ def validated(model: type[Model], value: object, at: tuple[str | int, ...] = ())
         ) from error
 
 
-def known_keys(model: type[BaseModel]) -> set[str]:
-    """Every key that a model reads, aliases included."""
-    names = set()
-    for name, info in model.model_fields.items():
-        alias = info.validation_alias
-        names.update({name} if alias is None else {alias} if isinstance(alias, str) else _choices(alias))
-    return names
+def _read_here(sent: Mapping[str, Any]) -> dict[str, Any]:
+    # what a namespace_id says was compared with the header's when the request came in
+    return {name: value for name, value in sent.items() if name != "namespace_id"}
 
 
-def _choices(alias: object) -> set[str]:
-    return {choice for choice in getattr(alias, "choices", ()) if isinstance(choice, str)}
+def _no_such_filter(key: UnknownKey) -> str:
+    if key.meant:
+        return f"no such filter: did you mean {key.meant}?"
+    return f"this list cannot be narrowed so: {', '.join(key.known) or 'it has no filters'}"
 
 
 def _warned(body: Any, warnings: list[str]) -> Any:

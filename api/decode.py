@@ -157,8 +157,9 @@ def _check_text(text: str, place: tuple[str | int, ...], most: int) -> None:
 
 def _check_key(key: str, place: tuple[str | int, ...]) -> None:
     _check_text(key, place, USUAL.text_bytes)
-    if key.startswith("$") or "." in key or len(key) > MAX_KEY_CHARACTERS:
+    if not key or key.startswith("$") or "." in key or len(key) > MAX_KEY_CHARACTERS:
         problem = FieldProblem(
-            (*place, key[:64]), f"a key must not start with '$', contain '.' or exceed {MAX_KEY_CHARACTERS} characters"
+            (*place, key[:64]),
+            f"a key must not be empty, start with '$', contain '.' or exceed {MAX_KEY_CHARACTERS} characters",
         )
         raise ValidationFailedError([problem])

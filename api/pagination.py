@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from api.call import Call, refuse, validated
+from api.schemas.fields import Body
 from api.schemas.paging import PagingQuery
 from core.errors import ValidationFailedError
 from core.storage.paging import Page, PageRequest
@@ -17,8 +18,8 @@ def page_request(call: Call) -> PageRequest:
 
 
 def list_request(call: Call) -> PageRequest:
-    """The same for lists that take no filter: body keys are named in the warnings."""
-    call.warn_of_unknown(call.body)
+    """The same for lists that take no filter. Raises ValidationFailedError when the body wants one."""
+    call.parse_filter(Body)
     return page_request(call)
 
 

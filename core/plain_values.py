@@ -1,6 +1,7 @@
 """Values from outside that become part of a document: what no store or wire can hold is mended, or refused. Pure."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -9,19 +10,28 @@ from core.errors import StageError
 MOST_DEPTH = 64
 """Levels of one value: a document around it has a few more, and a database takes a hundred."""
 _INT64 = 2**63
+_INT64_DIGITS = 20
 _REFERENCE = frozenset({"$ref", "$id"})
 
 
 def parsed(text: str | bytes) -> Any:
-    """The JSON value that a text is, NaN and Infinity refused. Raises ValueError for what is none, or is too deep."""
+    """The JSON value that a text is, NaN and Infinity refused. Raises ValueError for what is none, or is too deep.
+
+    A number that is too large is there as infinity or as more than 64 bits, for `plain` to refuse with that reason.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+def _whole(digits: str) -> int:
+    # Python refuses to read thousands of digits, as if they were no number
+    return int(digits) if len(digits) <= _INT64_DIGITS else _INT64
 
 
 def plain_text(text: str) -> str:
@@ -39,6 +49,9 @@ def plain(value: Any, depth: int = 0) -> Any:
         return plain_text(value)
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         raise StageError("a number has more than 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        # what writes JSON would make null of it
+        raise StageError("a number is larger than a double holds")
     if not isinstance(value, Mapping | list):
         return value
     if depth == MOST_DEPTH:

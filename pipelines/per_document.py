@@ -17,6 +17,8 @@ from pipelines.stage import Document, StageOutput
 
 _LOOK_SECONDS = 0.1
 """How soon a running stage sees that it was cancelled."""
+_REASONS = 5
+"""Failed documents whose reasons a stage's statistics say."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ Result = Document | None
 def per_document(documents: Sequence[Document], work: Callable[[Document], Result], manner: Manner) -> StageOutput:
     """The documents after the work. Raises StageError, and what `check_cancelled` raises."""
     results = at_once([partial(_one, work, document, manner) for document in documents], manner)
-    failed = sum(isinstance(result, KeystageError) for result in results)
+    pairs = list(zip(documents, results, strict=True))
+    failed = [(document, result) for document, result in pairs if isinstance(result, KeystageError)]
     kept: list[Document] = []
-    for document, result in zip(documents, results, strict=True):
+    for document, result in pairs:
         if isinstance(result, KeystageError):
             if manner.on_error == "skip":
                 kept.append(document)
@@ -55,9 +58,17 @@ def per_document(documents: Sequence[Document], work: Callable[[Document], Resul
             kept.append(result)
     return StageOutput(
         kept,
-        facts={"failed_documents": failed} if failed else {},
+        facts=failure_facts(failed),
         exhausted=any(isinstance(result, _OutOfCredits) for result in results),
     )
+
+
+def failure_facts(failed: Sequence[tuple[Document, KeystageError]]) -> dict[str, Any]:
+    """What a stage's statistics say of documents that failed alone: how many, and why the first ones did."""
+    if not failed:
+        return {}
+    first = [{"document_id": found.get("document_id"), "error": error.message} for found, error in failed[:_REASONS]]
+    return {"failed_documents": len(failed), "failures": first}
 
 
 def at_once(works: Sequence[Callable[[], Value]], manner: Manner) -> list[Value]:

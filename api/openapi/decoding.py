@@ -16,16 +16,19 @@ DEFINITIONS: Final[dict[str, Any]] = {
     "Key": {
         "description": "A key of any object in a body.",
         "type": "string",
-        "pattern": "^([^$.\\u0000][^.\\u0000]*)?$",
+        "pattern": "^[^$.\\u0000][^.\\u0000]*$",
         "maxLength": MAX_KEY_CHARACTERS,
     },
     "Value": {
-        "description": "Any value in a body. It is nested 32 levels deep at most.",
+        "description": (
+            "Any value in a body. It is nested 32 levels deep at most. A number that is written without a point and "
+            "without an exponent has 64 bits."
+        ),
         "anyOf": [
             {"type": "null"},
             {"type": "boolean"},
-            _INTEGER,
-            {"type": "number", "not": {"type": "integer"}},
+            # to a schema 1e30 is an integer too, and nothing less than a double
+            {"type": "number"},
             _TEXT,
             {"type": "array", "items": _VALUE},
             {"type": "object", "propertyNames": _KEY, "additionalProperties": _VALUE},

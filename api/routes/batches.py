@@ -61,6 +61,7 @@ def _collection_ids(call: Call, bucket_id: str, wanted: list[str]) -> list[str]:
 
 def submit_batch(call: Call) -> Reply:
     """Start the batch's one job. Raises ConflictError, naming the task, when somebody did so before."""
+    call.take_nothing()
     batch = _batch_of(call)
     operation_id = call.new_id(Prefix.OPERATION)
     standing = call.services.jobs.find(call.scope, batch.task_id)

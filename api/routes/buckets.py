@@ -9,6 +9,7 @@ from api.schemas.buckets import (
     BucketBody,
     BucketList,
     BucketView,
+    CreatedObjectView,
     ObjectBody,
     ObjectList,
     ObjectsBody,
@@ -16,7 +17,9 @@ from api.schemas.buckets import (
     ObjectView,
     RefusedObjectView,
     new_object,
+    object_warnings,
     show_bucket,
+    show_created_object,
     show_numbered_object,
     show_object,
 )
@@ -59,8 +62,9 @@ def create_object(call: Call) -> Reply:
     """A new object. It is stored and nothing more: a batch processes it."""
     bucket = bucket_of(call)
     new = new_object(bucket, call.body, call.new_id)
+    call.warn(object_warnings(call.body))
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, [new])
-    return Reply(show_object(stored[0]), created_status(call))
+    return Reply(show_created_object(stored[0]), created_status(call))
 
 
 def create_objects(call: Call) -> Reply:
@@ -83,12 +87,14 @@ def create_objects(call: Call) -> Reply:
 
 
 def _accepted(call: Call, bucket: Bucket, body: ObjectsBody) -> tuple[dict[int, NewObject], list[RefusedObjectView]]:
-    accepted, failed = {}, []
+    accepted, failed, warnings = {}, [], []
     for index, item in enumerate(body.objects):
         try:
             accepted[index] = new_object(bucket, item, call.new_id)
+            warnings += object_warnings(item, ("objects", index))
         except ValidationFailedError as error:
             failed.append(RefusedObjectView(object_index=index, error=error.message, error_type="ValidationError"))
+    call.warn(warnings)
     return accepted, failed
 
 
@@ -175,7 +181,7 @@ ROUTES = (
         max_body_bytes=_BYTES,
         body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
         body=ObjectBody,
-        answers=created(ObjectView),
+        answers=created(CreatedObjectView),
     ),
     Route(
         "POST",

@@ -14,6 +14,7 @@ from api.schemas.collections import (
     DocumentView,
     SourceBody,
     extractor_config,
+    ignored_settings,
     show_collection,
     show_document,
 )
@@ -37,6 +38,7 @@ def create_collection(call: Call) -> Reply:
     if misplaced := references_anywhere(call.body, ()):
         raise ValidationFailedError(misplaced)
     extractor = extractor_config(body.feature_extractor)
+    call.warn_of(ignored_settings(body.feature_extractor))
     buckets = _source_buckets(call, body.source)
     collection = call.services.collections.create(
         call.scope,

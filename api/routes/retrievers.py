@@ -30,7 +30,7 @@ from core.retrievers.estimate import asks_with_default_key, llm_hold
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.secret_places import misplaced_secrets, secret_names
-from core.retrievers.stages import ignored_parameters, parse_stages
+from core.retrievers.stages import ignored_keys, parse_stages
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
 
@@ -40,7 +40,8 @@ def create_retriever(call: Call) -> Reply:
     if misplaced := misplaced_secrets(call.body):
         raise ValidationFailedError(misplaced)
     stages = parse_stages(body.stages)
-    call.warnings.extend(f"Unknown parameter {path!r} was ignored." for path in ignored_parameters(stages))
+    call.warn_of(ignored_keys(body.stages, stages))
+    call.warn_of(body.unknown_inputs())
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
     if not collections:
         # none named: it searches all of them

@@ -17,7 +17,7 @@ def get_task(call: Call) -> Reply:
 
 def list_tasks(call: Call) -> Reply:
     """Tasks, newest first."""
-    asked = call.parse(TaskFilter)
+    asked = call.parse_filter(TaskFilter)
     page = call.services.jobs.page(
         call.narrowest_scope, page_request(call), states=asked.states(), kinds=asked.kinds(), only=call.visible
     )

@@ -106,7 +106,7 @@ def delete_webhook(call: Call) -> Reply:
 
 def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
-    asked, wanted = page_request(call), call.parse(WebhookFilter)
+    asked, wanted = page_request(call), call.parse_filter(WebhookFilter)
     endpoints = call.services.webhooks.list_endpoints(call.organization, call.visible)
     endpoints = [one for one in endpoints if wanted.keeps(one)]
     return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))
@@ -134,6 +134,7 @@ def get_delivery(call: Call) -> Reply:
 
 def replay_delivery(call: Call) -> Reply:
     """Send a delivery again, from the start of its schedule. Raises ConflictError while it is under way."""
+    call.take_nothing()
     delivery = call.services.webhooks.replay(call.narrowest_scope, call.path["webhook_id"], call.path["delivery_id"])
     return Reply(show_delivery(delivery))
 

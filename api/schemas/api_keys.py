@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.fields import POINT_ALLOWED, Answer, Body, Moment, Query, View
+from api.schemas.fields import DOTS, Answer, Body, Moment, Query, View
+from core.strict_types import POINT_ALLOWED
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment
@@ -36,7 +37,18 @@ def _resource(text: str) -> str:
     return text
 
 
-KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+def _addressable(name: str) -> str:
+    if name in DOTS:
+        raise ValueError("must not be '.' or '..', which a path cannot end with")
+    return name
+
+
+KeyName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, pattern=r"^[^/\x00-\x1f\x7f]+$"),
+    AfterValidator(_addressable),
+    Field(json_schema_extra={"pattern": r"^(?!\.\.?$)[^/\x00-\x1f\x7f]+$"}),
+]
 _Description = Annotated[str, StringConstraints(max_length=500)]
 _Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], Field(max_length=50)]
 _Cidrs = Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=50)]

@@ -1,11 +1,11 @@
 """The audit log on the wire. Whose chain an entry belongs to, and its seals, are not shown."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.schemas.fields import Answer, Body, Identifier, Moment, Query
+from api.schemas.fields import DIGITS, Answer, Body, Identifier, Moment, Query
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.pages import MAX_LIMIT, MAX_SKIP, LogFilter
@@ -49,7 +49,7 @@ class ListQuery(LogQuery):
 class ExportQuery(LogQuery):
     """GET /v1/organizations/audit/logs/export"""
 
-    max_events: int = Field(default=MAX_EXPORT, ge=1, le=MAX_EXPORT)
+    max_events: Annotated[int, Field(ge=1, le=MAX_EXPORT), DIGITS] = MAX_EXPORT
 
 
 class SettingsBody(Body):

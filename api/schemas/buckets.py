@@ -11,7 +11,7 @@ import orjson
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
 
 from api.call import validated
-from api.schemas.fields import Answer, Body, Description, FreeForm, ShortText, View, name_of, name_pattern
+from api.schemas.fields import Answer, Body, Description, FreeForm, PathPrefix, ShortText, View, name_of, name_pattern
 from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import (
     BINARY_TYPES,
@@ -24,8 +24,10 @@ from core.buckets.bucket import (
     StoredObject,
     schema_problems,
 )
+from core.collections.document_fields import OURS, REFUSED_FIELDS, field_problems, field_warnings
 from core.errors import FieldProblem, ValidationFailedError
 from core.ids import IdSource, Prefix, derived_id
+from core.unknown_keys import Location, unknown_keys, warnings_of
 
 MAX_OBJECTS = 1000
 """Objects in one batch request."""
@@ -40,6 +42,15 @@ _CONTENT_TYPES: Mapping[FieldType, str] = {
 }
 
 
+def _not_ours(name: str) -> str:
+    if name in REFUSED_FIELDS - {"metadata"}:
+        raise ValueError(OURS)
+    return name
+
+
+_PropertyName = Annotated[ShortText, AfterValidator(_not_ours)]
+
+
 class SchemaField(Body):
     """One property of a bucket's schema."""
 
@@ -52,7 +63,7 @@ class SchemaField(Body):
 class BucketSchema(Body):
     """A bucket's schema."""
 
-    properties: dict[ShortText, SchemaField] = Field(default_factory=dict, max_length=200)
+    properties: dict[_PropertyName, SchemaField] = Field(default_factory=dict, max_length=200)
 
 
 class BucketBody(Body):
@@ -88,7 +99,9 @@ class BlobBody(Body):
 class ObjectBody(Body):
     """One object. Keys that are not named here are the customer's data."""
 
-    key_prefix: Annotated[str, StringConstraints(max_length=500)] | None = None
+    model_config = ConfigDict(extra="allow")
+
+    key_prefix: PathPrefix | None = None
     blobs: list[BlobBody] = Field(default_factory=list, max_length=MAX_BLOBS)
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     skip_duplicates: bool = False
@@ -115,7 +128,8 @@ def new_object(bucket: Bucket, body: Mapping[str, Any], new_id: IdSource) -> New
     data = validated(
         ObjectData, {"data": {key: body[key] for key in body.keys() - ObjectBody.model_fields.keys()}}
     ).data
-    problems = schema_problems(bucket, [(blob.property, blob.type) for blob in parsed.blobs], data)
+    blobs = [(blob.property, blob.type) for blob in parsed.blobs]
+    problems = field_problems(data) + schema_problems(bucket, blobs, data)
     if problems:
         raise ValidationFailedError(problems)
     # taken in any case, so that an object's place in a request decides its id
@@ -127,6 +141,13 @@ def new_object(bucket: Bucket, body: Mapping[str, Any], new_id: IdSource) -> New
         data=data,
         key_prefix=parsed.key_prefix,
     )
+
+
+def object_warnings(body: Mapping[str, Any], at: Location = ()) -> list[str]:
+    """What of a good object has no effect, or not where it may be looked for; `at` is where it stands."""
+    data = {name: value for name, value in body.items() if name not in ObjectBody.model_fields}
+    kept = [f"{'.'.join(map(str, (*at, *place)))!r}: {reason}." for place, reason in field_warnings(data)]
+    return warnings_of(unknown_keys(ObjectBody, body, at)) + kept
 
 
 def _new_blob(blob: BlobBody, index: int) -> NewBlob:
@@ -244,6 +265,12 @@ class ObjectView(View):
     """When it was changed last."""
 
 
+class CreatedObjectView(ObjectView, Answer):
+    """An object as its create answers it: of a customer's own `warnings`, only ours are shown here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class NumberedObjectView(ObjectView):
     """An object that was made in a batch request."""
 
@@ -309,6 +336,12 @@ def show_bucket(bucket: Bucket) -> BucketView:
 def show_object(stored: StoredObject) -> ObjectView:
     """An object as it is answered."""
     return ObjectView.model_validate(_object_fields(stored))
+
+
+def show_created_object(stored: StoredObject) -> CreatedObjectView:
+    """A new object as it is answered."""
+    fields = {name: value for name, value in _object_fields(stored).items() if name != "warnings"}
+    return CreatedObjectView.model_validate(fields)
 
 
 def show_numbered_object(stored: StoredObject, index: int) -> NumberedObjectView:

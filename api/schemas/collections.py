@@ -12,9 +12,11 @@ from api.schemas.fields import Answer, Body, Description, FreeForm, Identifier, 
 from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import Bucket
 from core.collections.collection import Collection, Document, ExtractorConfig
-from core.collections.extractor_parameters import EXTRACTORS, OUTPUT_SCHEMAS
+from core.collections.document_fields import passthrough_problem
+from core.collections.extractor_parameters import EXTRACTOR_INPUTS, EXTRACTORS, OUTPUT_SCHEMAS
 from core.errors import FieldProblem, ValidationFailedError
 from core.ids import Prefix
+from core.unknown_keys import Location, UnknownKey, unknown_keys
 
 
 class SourceBody(Body):
@@ -75,6 +77,13 @@ def extractor_config(body: ExtractorBody) -> ExtractorConfig:
     renamed = [field for field in body.field_passthrough if field.target_path not in {None, field.source_path}]
     if renamed:
         raise refuse("feature_extractor", "field_passthrough cannot rename a field yet: leave target_path out")
+    problems = [
+        FieldProblem(("feature_extractor", "field_passthrough", index, "source_path"), reason)
+        for index, field in enumerate(body.field_passthrough)
+        if (reason := passthrough_problem(field.source_path))
+    ]
+    if problems:
+        raise ValidationFailedError(problems)
     parameters: BaseModel = validated(model, body.parameters, ("feature_extractor", "parameters"))
     return ExtractorConfig(
         name=body.feature_extractor_name,
@@ -84,6 +93,17 @@ def extractor_config(body: ExtractorBody) -> ExtractorConfig:
         field_passthrough=tuple(field.source_path for field in body.field_passthrough),
         include_all_source_fields=body.include_all_source_fields,
     )
+
+
+def ignored_settings(body: ExtractorBody) -> list[UnknownKey]:
+    """What of the settings of an extractor that exists has no effect."""
+    at: Location = ("feature_extractor",)
+    inputs = EXTRACTOR_INPUTS[body.feature_extractor_name]
+    model = EXTRACTORS[body.feature_extractor_name, body.version]
+    return [
+        *unknown_keys(model, body.parameters, (*at, "parameters")),
+        *(UnknownKey((*at, "input_mappings", name), inputs) for name in body.input_mappings if name not in inputs),
+    ]
 
 
 class SourceView(View):

@@ -10,18 +10,26 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from core.ids import Prefix
+from core.strict_types import STRICT
 
 MAX_FREE_BYTES = 256 * 1024
 """Free-form data of one record, as JSON: a MongoDB document holds 16 MiB."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f/]")
+_NAME_IN_PATH = r"(?!\.\.?(/|$))[^/\\\x00-\x1f\x7f]+"
+_PATH = re.compile(
+    # nor may a dot, a slash, a backslash or a control character be hidden from whoever looks before it is decoded
+    rf"^(?!.*%(2[eEfF]|5[cC]|[01][0-9a-fA-F]|7[fF]))/?({_NAME_IN_PATH}(/{_NAME_IN_PATH})*/?)?$"
+)
+DOTS = frozenset({".", ".."})
+"""What whoever sends a path takes out of it, together with what stands before it."""
 
 
 class Body(BaseModel):
     """A request body. Unknown keys are ignored here; the call names them in its warnings."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = STRICT | ConfigDict(use_attribute_docstrings=True)
 
 
 class Query(BaseModel):
@@ -51,8 +59,10 @@ def name_of(prefix: Prefix) -> Callable[[str], str]:
     """A check for names: addressable in a path, and not to be mistaken for an id."""
 
     def check(name: str) -> str:
-        if _UNUSABLE.search(name) or name.startswith(prefix) or name != name.strip():
-            raise ValueError(f"use no '/', control characters or outer spaces, and do not start with {prefix!r}")
+        if _UNUSABLE.search(name) or name.startswith(prefix) or name != name.strip() or name in DOTS:
+            raise ValueError(
+                f"use no '/', control characters or outer spaces, do not start with {prefix!r}, and not '.' or '..'"
+            )
         return name
 
     return check
@@ -61,7 +71,13 @@ def name_of(prefix: Prefix) -> Callable[[str], str]:
 def name_pattern(prefix: Prefix) -> dict[str, Any]:
     """What `name_of` accepts, as the schema says it."""
     inner, outer = r"[^/\x00-\x1f\x7f]", r"[^\s/\x00-\x1f\x7f]"
-    return {"pattern": f"^(?!{prefix.value}){outer}({inner}*{outer})?$"}
+    return {"pattern": rf"^(?!{prefix.value})(?!\.\.?$){outer}({inner}*{outer})?$"}
+
+
+def _is_path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise ValueError("use names with one '/' between them: no '.' or '..', no backslash, no control characters")
+    return text
 
 
 def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -70,14 +86,17 @@ def _bounded(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
-def _without_a_point(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _written_out(value: object) -> object:
     # pydantic would take a number for seconds since 1970
     if not isinstance(value, str) or not _DATE.match(value):
         raise PydanticCustomError("value_error", "must be a time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+def _in_digits(value: object) -> object:
+    # Python would read 1_0, +10 and " 10 " too
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise PydanticCustomError("value_error", "must be a whole number in decimal digits")
     return value
 
 
@@ -90,8 +109,15 @@ def _to_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_to_utc)]
 """A time of RFC 3339; in UTC when it names no zone."""
-POINT_ALLOWED = BeforeValidator(_without_a_point)
-"""For whole numbers in bodies, behind their bounds: JSON makes no difference between 2 and 2.0."""
+PathPrefix = Annotated[
+    str,
+    StringConstraints(max_length=500),
+    AfterValidator(_is_path),
+    Field(json_schema_extra={"pattern": _PATH.pattern}),
+]
+"""Names with `/` between them, such as `reports/2026`."""
+DIGITS = BeforeValidator(_in_digits)
+"""For whole numbers in queries, behind their bounds."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float

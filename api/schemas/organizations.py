@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.fields import POINT_ALLOWED, Answer, Body, Email, FreeForm, ShortText, View
+from api.schemas.fields import Answer, Body, Email, FreeForm, ShortText, View
 from config.plans import PlanLimits
 from core.credits.entry import Balance
 from core.credits.prices import pending_credits, whole_credits
 from core.limits.policy import RateClass
 from core.limits.subject import class_limit
+from core.strict_types import POINT_ALLOWED
 from core.tenancy.api_key import Caller
 from core.tenancy.permissions import Permission
 from core.tenancy.tenant import Organization

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringCons
 
 from api.call import validated
 from api.schemas.fields import (
-    POINT_ALLOWED,
     Answer,
     Body,
     Description,
@@ -27,8 +26,10 @@ from core.ids import Prefix
 from core.jobs.job import Job, JobState
 from core.retrievers.catalogue import StageCategory
 from core.retrievers.executions import execution_id_of
-from core.retrievers.retriever import Retriever
+from core.retrievers.retriever import Retriever, fits_type
 from core.retrievers.stages import published_stage
+from core.strict_types import POINT_ALLOWED
+from core.unknown_keys import Location, UnknownKey, unknown_keys
 
 MAX_DOCUMENTS = 500
 DEFAULT_DOCUMENTS = 100
@@ -95,20 +96,57 @@ class RetrieverBody(Body):
     tags: list[ShortText] = Field(default_factory=list, max_length=50)
 
     def inputs(self) -> dict[str, dict[str, Any]]:
-        """The input schema as a flat map; prose wraps it in `properties`. Raises ValidationFailedError."""
+        """The input schema as a flat map. Raises ValidationFailedError."""
+        inputs = {name: validated(InputField, field, at) for name, at, field in self._declared()}
+        problems = [
+            FieldProblem((*at, "default"), f"must be of the input's own type, {inputs[name].type}")
+            for name, at, _ in self._declared()
+            if inputs[name].default is not None and not fits_type(inputs[name].default, inputs[name].type)
+        ]
+        if problems:
+            raise ValidationFailedError(problems)
+        return {name: field.model_dump(exclude_none=True) for name, field in inputs.items()}
+
+    def unknown_inputs(self) -> list[UnknownKey]:
+        """Keys of the declared inputs that are nearly ones that have an effect."""
+        return [key for _, at, field in self._declared() for key in unknown_keys(InputField, field, at)]
+
+    def _declared(self) -> list[tuple[str, Location, Any]]:
+        """Each input with its place. Prose wraps them in `properties`."""
         declared = self.input_schema
         wrapped = declared.get("properties")
-        if isinstance(wrapped, dict) and not isinstance(wrapped.get("type"), str):
-            required = declared.get("required")
-            names = required if isinstance(required, list) else []
-            declared = {
-                name: {**field, "required": field.get("required", name in names)} if isinstance(field, dict) else field
-                for name, field in wrapped.items()
-            }
-        return {
-            name: validated(InputField, field, ("input_schema", name)).model_dump(exclude_none=True)
-            for name, field in declared.items()
-        }
+        if not isinstance(wrapped, dict) or isinstance(wrapped.get("type"), str):
+            return [(name, ("input_schema", name), field) for name, field in declared.items()]
+        required = declared.get("required")
+        names = required if isinstance(required, list) else []
+        return [
+            (
+                name,
+                ("input_schema", "properties", name),
+                {**field, "required": field.get("required", name in names)} if isinstance(field, dict) else field,
+            )
+            for name, field in wrapped.items()
+        ]
+
+
+class PaginationBody(Body):
+    """The published pagination of an execution, by any of its methods. There is one page, so little of it is used."""
+
+    method: str | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_DOCUMENTS), POINT_ALLOWED] | None = None
+    page_size: Annotated[int, Field(ge=1, le=MAX_DOCUMENTS), POINT_ALLOWED] | None = None
+    offset: Annotated[int, Field(ge=0), POINT_ALLOWED] | None = None
+    page: Annotated[int, Field(ge=1), POINT_ALLOWED] | None = Field(
+        None, validation_alias=AliasChoices("page", "page_number")
+    )
+    cursor: str | None = None
+    after: dict[str, Any] | None = None
+    scroll_id: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it asks for what stands behind a first page."""
+        return bool(self.offset or self.cursor or self.after or self.scroll_id or (self.page or 1) != 1)
 
 
 class ExecuteBody(Body):
@@ -116,7 +154,7 @@ class ExecuteBody(Body):
 
     inputs: FreeForm = Field(default_factory=dict)
     limit: Annotated[int, Field(ge=1, le=MAX_DOCUMENTS), POINT_ALLOWED] | None = None
-    pagination: dict[str, Any] | None = None
+    pagination: PaginationBody | None = None
     filters: dict[str, Any] | None = None
     target_collection_id: str | None = None
     stream: bool = False
@@ -134,15 +172,12 @@ class ExecuteBody(Body):
             for name in unavailable
             if getattr(self, name)
         ]
-        paging = self.pagination or {}
-        if paging.get("offset") or paging.get("cursor") or paging.get("page", 1) != 1:
+        paging = self.pagination or PaginationBody()
+        if paging.goes_on:
             problems.append(FieldProblem(("pagination",), "an execution has one page: ask for a larger limit"))
-        wanted = paging.get("limit", paging.get("page_size", self.limit))
-        if wanted is not None and (type(wanted) is not int or not 1 <= wanted <= MAX_DOCUMENTS):
-            problems.append(FieldProblem(("pagination", "limit"), f"must be from 1 to {MAX_DOCUMENTS}"))
         if problems:
             raise ValidationFailedError(problems)
-        return wanted or DEFAULT_DOCUMENTS
+        return paging.limit or paging.page_size or self.limit or DEFAULT_DOCUMENTS
 
 
 class StageConfigView(View):
@@ -241,6 +276,15 @@ class ExecutionPageView(View):
     """Always null."""
 
 
+class FailureView(View):
+    """A document with which a stage could not do its work."""
+
+    document_id: str | None
+    """The document."""
+    error: str
+    """Why, in a sentence."""
+
+
 class StageStatisticsView(View):
     """What one stage did."""
 
@@ -266,6 +310,8 @@ class StageStatisticsView(View):
     """Tokens that they wrote."""
     failed_documents: int = 0
     """Documents with which the stage could not do its work."""
+    failures: list[FailureView] = Field(default_factory=list)
+    """The first five of them, and why."""
     queries: int = 0
     """Wordings that were searched."""
     warnings: list[str] = Field(default_factory=list)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from api.schemas.fields import POINT_ALLOWED, Answer, Body, Identifier, Moment, View
+from api.schemas.fields import Answer, Body, Identifier, Moment, View
+from core.strict_types import POINT_ALLOWED
 from core.vault.access import AccessPattern
 from core.vault.secret import (
     MAX_VALUE_BYTES,

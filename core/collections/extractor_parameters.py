@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
+
+from core.strict_types import STRICT, Whole
 
 
 class SplitBy(StrEnum):
@@ -20,12 +22,12 @@ class SplitBy(StrEnum):
 class TextExtractorParameters(BaseModel):
     """How `text_extractor` cuts a text into documents."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = STRICT
 
     split_by: Annotated[SplitBy, Field(strict=False)] = SplitBy.SENTENCES
-    chunk_size: int = Field(default=1000, ge=50, le=10_000)
+    chunk_size: Whole = Field(default=1000, ge=50, le=10_000)
     """characters in one document, at most"""
-    chunk_overlap: int = Field(default=0, ge=0, le=5000)
+    chunk_overlap: Whole = Field(default=0, ge=0, le=5000)
     """characters that a document repeats of the one before it"""
 
     @model_validator(mode="after")
@@ -37,6 +39,9 @@ class TextExtractorParameters(BaseModel):
 
 EXTRACTORS: Final[Mapping[tuple[str, str], type[BaseModel]]] = {("text_extractor", "v1"): TextExtractorParameters}
 """(name, version) → its parameters."""
+
+EXTRACTOR_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {"text_extractor": ("text",)}
+"""What an extractor reads, by its name: a collection may say which property of its objects each of them is."""
 
 OUTPUT_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "text_extractor": {"text": {"type": "text", "description": "The piece of text that was embedded."}}

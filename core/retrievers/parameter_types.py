@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, mode
 from core.retrievers.filters import parse_filter
 from core.retrievers.json_schemas import standing_alone
 from core.retrievers.keys_in_clear import KEY_IN_CLEAR
+from core.strict_types import STRICT
 from core.templating.sandbox import TemplateRefusedError
 from core.templating.template import template
 from core.vault.references import reference_of
@@ -26,7 +27,7 @@ def templates_stand(info: ValidationInfo) -> bool:
 class Parameters(BaseModel):
     """The parameters of a stage."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
+    model_config: ClassVar[ConfigDict] = STRICT
 
     own_templates: ClassVar[frozenset[str]] = frozenset()
     """parameters that the stage renders itself, for each document: whole templates, not placeholders"""

@@ -17,6 +17,7 @@ from core.retrievers.parameter_types import (
 )
 from core.retrievers.response_path import steps_of
 from core.retrievers.templates import is_templated
+from core.strict_types import Whole
 from core.templating.sandbox import TemplateRefusedError
 from core.templating.template import template
 from core.vault.references import reference_of
@@ -61,7 +62,7 @@ class RagPrepare(Parameters):
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"document_template"})
 
-    max_tokens: int = Field(8000, ge=16, le=1_000_000)
+    max_tokens: Whole = Field(8000, ge=16, le=1_000_000)
     tokenizer: str = "cl100k_base"
     """accepted for compatibility: tokens are counted by the built-in WordPiece tokenizer, which needs no download"""
     output_mode: Literal["single_context", "formatted_list"] = "single_context"
@@ -203,7 +204,7 @@ class ApiCall(Parameters):
     output_field: OutputField = "api_response"
     timeout: float = Field(10.0, gt=0, le=60)
     """seconds, for one call from its first look-up to its last byte"""
-    max_response_size: int = Field(MOST_RESPONSE_BYTES, ge=1, le=MOST_RESPONSE_BYTES)
+    max_response_size: Whole = Field(MOST_RESPONSE_BYTES, ge=1, le=MOST_RESPONSE_BYTES)
     response_path: Annotated[str, AfterValidator(_is_path)] | None = Field(None, max_length=400)
     """where in the answer the result is: `$.data.items[0].name`, or `data.items.0.name`"""
     rate_limit: Annotated[float | None, BeforeValidator(_per_second)] = Field(None, ge=_FEWEST_A_SECOND, le=1000)

@@ -18,6 +18,7 @@ from core.retrievers.parameter_types import (
     template_text,
 )
 from core.retrievers.parameters_search import FeatureSearch
+from core.strict_types import Whole
 
 MOST_OUTPUT_TOKENS = 32_768
 SUMMARY_NAMES: Final = frozenset({"DOCUMENTS", "DOC_COUNT", "GROUP_VALUE"})
@@ -34,7 +35,7 @@ class _Asking(Parameters):
     literals: ClassVar[frozenset[str]] = frozenset({"api_key"})
     own_nulls: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
-    provider: LlmProvider = LlmProvider.OPENAI
+    provider: Annotated[LlmProvider, Field(strict=False)] = LlmProvider.OPENAI
     model: str | None = Field(None, validation_alias=_MODEL, min_length=1, max_length=200)
     api_key: SecretReference | None = None
     temperature: float | None = Field(0.2, ge=0, le=2)
@@ -69,8 +70,8 @@ class LlmEnrich(_Asking):
     system_prompt: TemplateText | None = None
     output_field: OutputField = "summary"
     output_schema: JsonSchema | None = Field(None, validation_alias=_SCHEMA)
-    max_tokens: int = Field(512, ge=1, le=MOST_OUTPUT_TOKENS)
-    batch_size: int = Field(5, ge=1, le=25)
+    max_tokens: Whole = Field(512, ge=1, le=MOST_OUTPUT_TOKENS)
+    batch_size: Whole = Field(5, ge=1, le=25)
     """documents that are asked about at the same time"""
     when: Condition = None
     on_error: OnError = "raise"
@@ -86,7 +87,7 @@ class LlmFilter(_Asking):
     """without any, every document passes"""
     temperature: float | None = Field(0.0, ge=0, le=2)
     include_reasoning: bool = Field(False, validation_alias=AliasChoices("include_reasoning", "explanation"))
-    batch_size: int = Field(10, ge=1, le=25)
+    batch_size: Whole = Field(10, ge=1, le=25)
     when: Condition = None
     """documents for which it does not hold pass without being asked about"""
     on_error: OnError = "raise"
@@ -104,9 +105,9 @@ class Summarize(_Asking):
     mode: Literal["aggregate", "per_document"] = "aggregate"
     group_by: str | None = Field(None, min_length=1, max_length=200)
     output_field: OutputField = "summary"
-    max_input_tokens: int = Field(8000, ge=16, le=1_000_000)
+    max_input_tokens: Whole = Field(8000, ge=16, le=1_000_000)
     truncation_strategy: Literal["drop_last", "truncate_each", "smart"] = "smart"
-    max_output_tokens: int = Field(
+    max_output_tokens: Whole = Field(
         1024, ge=1, le=MOST_OUTPUT_TOKENS, validation_alias=AliasChoices("max_output_tokens", "max_tokens")
     )
     output_schema: JsonSchema | None = Field(None, validation_alias=AliasChoices("output_schema", "schema"))
@@ -123,7 +124,7 @@ class QueryExpand(_Asking):
     """`query_expand`: a feature search by several wordings of its query, fused to one ranking."""
 
     feature_search_config: FeatureSearch
-    num_expansions: int = Field(3, ge=1, le=10)
+    num_expansions: Whole = Field(3, ge=1, le=10)
     model: str | None = Field(
         None,
         validation_alias=AliasChoices("expansion_model", "model", "model_name"),
@@ -132,7 +133,7 @@ class QueryExpand(_Asking):
     )
     temperature: float | None = Field(0.7, ge=0, le=2)
     include_original: bool = True
-    rrf_k: int = Field(60, ge=1, le=1000)
+    rrf_k: Whole = Field(60, ge=1, le=1000)
     fusion_strategy: Literal["rrf"] = "rrf"
     deduplicate: bool = True
     """whether wordings that are the same but for case are searched once"""

@@ -11,9 +11,10 @@ from pydantic import (
     model_validator,
 )
 
-from core.retrievers.filters import Expression, parse_filter
+from core.retrievers.filters import Expression, FilterRefusedError, parse_filter
 from core.retrievers.parameter_types import NotYet, Parameters, templates_stand
 from core.retrievers.templates import is_templated
+from core.strict_types import Whole
 
 TEXT_FEATURE: Final = "mixpeek://text_extractor@v1/text_embedding"
 _TEXT_FEATURE_NAMES: Final = frozenset(
@@ -71,7 +72,7 @@ class Search(Parameters):
 
     feature_uri: FeatureUri
     query: Annotated[SearchQuery, BeforeValidator(_plain_text_is_a_query)]
-    top_k: int = Field(100, ge=1, le=MOST_DOCUMENTS)
+    top_k: Whole = Field(100, ge=1, le=MOST_DOCUMENTS)
     min_score: float | None = None
     weight: float = Field(1.0, ge=0)
     lexical: bool = False
@@ -89,7 +90,7 @@ class FeatureSearch(Parameters):
     """`feature_search`: several rankings fused to one."""
 
     searches: list[Search] = Field(min_length=1, max_length=10)
-    final_top_k: int = Field(25, ge=1, le=MOST_DOCUMENTS)
+    final_top_k: Whole = Field(25, ge=1, le=MOST_DOCUMENTS)
     fusion: Literal["rrf"] | None = None
     facets: NotYet = None
     group_by: NotYet = None
@@ -107,7 +108,8 @@ class AttributeFilter(Parameters):
 
     @model_validator(mode="after")
     def _is_one_filter(self, info: ValidationInfo) -> Self:
-        if (self.field is None) is (self.conditions is None):
+        beside = self.model_fields_set & {"operator", "value"}
+        if (self.field is None) is (self.conditions is None) or (self.conditions is not None and beside):
             raise ValueError("give either field, operator and value, or conditions")
         self._parsed(templates=templates_stand(info))
         return self
@@ -118,8 +120,12 @@ class AttributeFilter(Parameters):
         return self._parsed(templates=False)
 
     def _parsed(self, templates: bool) -> Expression:
-        single = {"field": self.field, "operator": self.operator, "value": self.value}
-        return parse_filter(single if self.conditions is None else self.conditions, templates)
+        if self.conditions is None:
+            return parse_filter({"field": self.field, "operator": self.operator, "value": self.value}, templates)
+        try:
+            return parse_filter(self.conditions, templates)
+        except FilterRefusedError as error:
+            raise FilterRefusedError(("conditions", *error.place), error.message) from None
 
 
 class SortRelevance(Parameters):
@@ -143,5 +149,5 @@ class SortAttribute(Parameters):
 class Limit(Parameters):
     """`limit`: keeps a window of the list."""
 
-    limit: int = Field(10, ge=0, le=MOST_DOCUMENTS)
-    offset: int = Field(0, ge=0)
+    limit: Whole = Field(10, ge=0, le=MOST_DOCUMENTS)
+    offset: Whole = Field(0, ge=0)

@@ -62,9 +62,16 @@ def fill_inputs(retriever: Retriever, given: Mapping[str, Any]) -> dict[str, Any
 
 
 def _fits(value: object, declared: Mapping[str, Any]) -> bool:
-    accepted = _PYTHON_TYPES.get(declared["type"])
-    if value is None or accepted is None:
-        return not (value is None and declared.get("required"))
+    if value is None:
+        return not declared.get("required")
+    return fits_type(value, declared["type"])
+
+
+def fits_type(value: object, type_name: str) -> bool:
+    """Whether an input is of its declared type; JSON makes no difference between 2 and 2.0."""
+    accepted = _PYTHON_TYPES.get(type_name)
+    if accepted is None:
+        return True
     if isinstance(value, bool):
         return bool in accepted
-    return isinstance(value, accepted)
+    return isinstance(value, accepted) or (int in accepted and isinstance(value, float) and value.is_integer())

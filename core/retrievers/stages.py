@@ -5,18 +5,21 @@ A stage of the catalogue that does not exist here yet is accepted, its parameter
 
 import difflib
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.errors import FieldProblem, ValidationFailedError
 from core.retrievers.catalogue import CATALOGUE, OLDER_NAMES, StageCategory
-from core.retrievers.parameters import check_parameters, unknown_parameters
+from core.retrievers.parameters import check_parameters, is_filter_name, unknown_parameters
+from core.unknown_keys import Location, UnknownKey
 
 _MOST_STAGES = 50
 _LONGEST_NAME = 200
 _OPTIONS = ("description", "batch_size", "output_alias")
 """Fields of shape B that are kept and given back."""
+_CONFIG_KEYS = ("stage_id", "parameters", "pre_filters", "post_filters")
+_STAGE_KEYS = ("stage_name", "stage_type", "config", "on_error", *_CONFIG_KEYS, *_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,25 @@ def parse_stages(raw: object) -> list[StageSpec]:
     return stages
 
 
-def ignored_parameters(stages: Sequence[StageSpec]) -> list[str]:
-    """Paths of parameters that no stage knows, for the `warnings` of the answer."""
-    return [
-        f"stages.{index}.parameters.{name}"
-        for index, stage in enumerate(stages)
-        for name in unknown_parameters(stage.stage_id, stage.parameters)
-    ]
+def ignored_keys(raw: Sequence[Any], stages: Sequence[StageSpec]) -> list[UnknownKey]:
+    """What of the `stages` of a request has no effect, for the `warnings` of the answer; `stages` is what was read."""
+    return [key for index, stage in enumerate(stages) for key in _ignored(raw[index], stage, ("stages", index))]
+
+
+def _ignored(item: Mapping[str, Any], stage: StageSpec, at: Location) -> Iterator[UnknownKey]:
+    config = item.get("config")
+    inner = config if isinstance(config, Mapping) else {}
+    for name, value in item.items():
+        if value is not None and name not in _STAGE_KEYS:
+            yield UnknownKey((*at, name), _STAGE_KEYS)
+        elif value is not None and inner.get(name) not in (None, value):
+            # a stage that was read from us says its parameters in both places
+            yield UnknownKey((*at, name), overruled_by=f"config.{name}")
+    for name, value in inner.items():
+        if value is not None and name not in _CONFIG_KEYS:
+            yield UnknownKey((*at, "config", name), _CONFIG_KEYS)
+    where = ("config", "parameters") if inner.get("parameters") is not None else ("parameters",)
+    yield from unknown_parameters(stage.stage_id, stage.parameters, (*at, *where))
 
 
 class _Reading:
@@ -108,9 +123,9 @@ class _Reading:
         on_error = self._item.get("on_error") or "error"
         if on_error not in ("skip", "error"):
             self._refuse(("on_error",), "must be skip or error")
-        for name in ("pre_filters", "post_filters"):
-            if self._config.get(name):
-                self._refuse((*self._inner, name), "not available in this version; use an attribute_filter stage")
+        self._refuse_filters(self._item, ())
+        if self._inner:
+            self._refuse_filters(self._config, self._inner)
         if len(self._problems) > before:
             return None
         return StageSpec(
@@ -159,6 +174,12 @@ class _Reading:
         if given not in list(StageCategory):
             self._refuse(("stage_type",), f"must be one of {', '.join(StageCategory)}")
         return str(given)
+
+    def _refuse_filters(self, level: Mapping[str, Any], inner: tuple[str, ...]) -> None:
+        """Filters beside the parameters: nobody would look at them."""
+        for name, value in level.items():
+            if value and is_filter_name(name):
+                self._refuse((*inner, name), "not available in this version; use an attribute_filter stage")
 
     def _refuse(self, where: tuple[str, ...], message: str) -> None:
         self._problems.append(FieldProblem((*self._at, *where), message))

@@ -19,6 +19,11 @@ def is_templated(value: object) -> bool:
     return isinstance(value, str) and _PLACEHOLDER.search(value) is not None
 
 
+def is_placeholder(value: object) -> bool:
+    """Whether the value is one placeholder and nothing else: what is filled in then keeps its own type."""
+    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value.strip()) is not None
+
+
 def unknown_placeholders(value: object) -> list[str]:
     """The placeholders in a parameter, however deep, that this version cannot fill in."""
     return [expression for expression in _expressions(value) if not _INPUT.fullmatch(expression)]

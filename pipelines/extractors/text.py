@@ -1,13 +1,14 @@
 """`text_extractor` v1: an object's texts become pieces, each with an embedding and BM25 weights. It writes nothing."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import orjson
 
 from core.buckets.bucket import StoredObject
 from core.collections.collection import ExtractorConfig
+from core.collections.document_fields import SYSTEM_FIELDS
 from core.collections.extractor_parameters import TextExtractorParameters
 from core.errors import NotFoundError, PayloadTooLargeError
 from core.ids import Prefix, derived_id, point_id
@@ -24,14 +25,6 @@ _PIECES_AT_ONCE = 32
 _MOST_PIECES = 5000
 _MOST_CARRIED_BYTES = 32 * 1024 * 1024
 """What all documents of an object may repeat of its fields, as JSON."""
-
-SYSTEM_FIELDS: Final = frozenset(
-    {
-        "_id", "document_id", "collection_id", "namespace_id", "internal_id", "chunk_index", "text", "score",
-        "source_object_id", "root_object_id", "root_bucket_id", "source_type", "lineage_path", "metadata",
-    }
-)  # fmt: skip
-"""Fields of a document that are ours: a customer's field of such a name is not carried."""
 
 
 def extract_text(source: StoredObject, context: ExtractionContext) -> ExtractionOutcome:

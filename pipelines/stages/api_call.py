@@ -32,6 +32,7 @@ _MOST_BODY = MEBIBYTE
 """Characters that the templates of one body may come to."""
 _MOST_VALUES = 1_000_000
 """Values in one answer: each takes up to a hundred times the memory of its one byte."""
+_DOT_SEGMENT = re.compile(r"[/\\](\.|%2e){1,2}([/\\]|$)", re.IGNORECASE)
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
@@ -92,10 +93,14 @@ class _Request:
 
     def _url(self) -> httpx2.URL:
         try:
-            url = httpx2.URL(template(self._parameters.url).render(self._values).strip())
+            rendered = template(self._parameters.url).render(self._values).strip()
+            url = httpx2.URL(rendered)
         except (httpx2.InvalidURL, UnicodeError):
             raise ApiCallError("The URL of api_call cannot be read.") from None
         host = url.raw_host.decode("ascii").rstrip(".").lower()
+        if _DOT_SEGMENT.search(rendered.partition("?")[0].partition("#")[0]):
+            # a value of the document would choose what is asked, and not only what about
+            raise ApiCallError("The URL of api_call has '.' or '..' as a part of its path.")
         if url.scheme not in ("http", "https") or not host or url.userinfo:
             raise ApiCallError("api_call takes http and https URLs without a user name.")
         if not any(host_matches(domain, host) for domain in self._parameters.allowed_domains):

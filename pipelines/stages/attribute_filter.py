@@ -1,6 +1,7 @@
 """`attribute_filter`: keeps the documents whose fields fit; as the first stage it finds them by their fields."""
 
-from core.retrievers.filters import matches, narrowed
+from core.retrievers.filters import matches
+from core.retrievers.narrowing import narrowed
 from core.retrievers.parameters_search import MOST_DOCUMENTS, AttributeFilter
 from core.storage.vectors.filters import All, AnyOf
 from pipelines.stage import Document, StageContext, StageInput, StageOutput, document_of

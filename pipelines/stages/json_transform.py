@@ -4,6 +4,7 @@ from core.errors import StageError
 from core.plain_values import parsed, plain
 from core.retrievers.parameters_apply import JsonTransform
 from core.templating.template import template
+from pipelines.per_document import failure_facts
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
 from pipelines.template_values import values_for
 
@@ -11,16 +12,16 @@ from pipelines.template_values import values_for
 def json_transform(stage: StageInput[JsonTransform], context: StageContext) -> StageOutput:
     """The transformed documents; one that cannot be transformed fails the stage, or is left out and counted."""
     rendered: list[Document] = []
-    failed = 0
+    failed: list[tuple[Document, StageError]] = []
     for document in stage.documents or []:
         context.check_cancelled()
         try:
             rendered.append(_transformed(document, stage, context))
-        except StageError:
+        except StageError as error:
             if stage.parameters.fail_on_error:
                 raise
-            failed += 1
-    return StageOutput(rendered, facts={"failed_documents": failed} if failed else {})
+            failed.append((document, error))
+    return StageOutput(rendered, facts=failure_facts(failed))
 
 
 def _transformed(document: Document, stage: StageInput[JsonTransform], context: StageContext) -> Document:

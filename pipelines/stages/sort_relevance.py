@@ -28,6 +28,6 @@ def sort_relevance(stage: StageInput[SortRelevance], _: StageContext) -> StageOu
 
 def _score(document: Document, parameters: SortRelevance) -> float | None:
     score = value_at(document, parameters.score_field)
-    if isinstance(score, int | float):
+    if isinstance(score, int | float) and not isinstance(score, bool):
         return score
     return parameters.missing_score if isinstance(parameters.missing_score, float) else None

@@ -3,8 +3,9 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from qdrant_client import QdrantClient, models
 
 from core.errors import ConflictError, UnavailableError
 from core.ids import Prefix, random_id
+from core.retrievers.parameters_search import AttributeFilter
 from core.storage.vectors.bm25 import document_vector, query_vector
 from core.storage.vectors.edge import EdgeVectorStore
 from core.storage.vectors.filters import AnyOf, Between, Equals, Filter, Not, Some
@@ -26,7 +28,12 @@ from core.storage.vectors.store import (
     VectorStore,
     collection_name,
 )
+from pipelines.embedders.embedder import Embedder
+from pipelines.stage import StageContext, StageInput
+from pipelines.stages.attribute_filter import attribute_filter
+from tests.filter_table import rows, stored_values
 from tests.points import point_count
+from tests.unit.retrievers.test_filters import IN_ORDER
 
 # what the local mode says of itself: it has no indexes, and it is one process's own
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
@@ -174,6 +181,68 @@ def test_filters_choose_points(store: VectorStore, namespace: str, filter: Filte
     assert point_count(store, namespace, filter) == len(expected)
     store.delete(namespace, filter)
     assert point_count(store, namespace) == 4 - len(expected)
+
+
+def passed(store: VectorStore, namespace: str, condition: dict[str, Any], found: Any = None) -> set[int]:
+    """Numbers of the documents that an attribute_filter finds, or keeps of those that were found."""
+    context = StageContext(namespace, ("col_1",), store, cast(Embedder, None))
+    given = StageInput(AttributeFilter.model_validate({"conditions": condition}), found)
+    return {document["number"] for document in attribute_filter(given, context).documents}
+
+
+def test_the_table_of_the_documentation_holds_on_every_path(store: VectorStore, namespace: str) -> None:
+    store.ensure(namespace, DIMENSION)
+    fields = [{"collection_id": "col_1", **document} for document in stored_values()]
+    store.upsert(namespace, [point(namespace, number, **extra) for number, extra in enumerate(fields)])
+    documents = [{"number": number, **extra} for number, extra in enumerate(fields)]
+    for condition, expected in rows():
+        if None not in expected:
+            wanted = {number for number, passes in enumerate(expected) if passes}
+            assert passed(store, namespace, condition) == wanted, condition
+            assert passed(store, namespace, condition, documents) == wanted, condition
+            others = set(range(len(fields))) - wanted
+            assert passed(store, namespace, {"NOT": condition}) == others, condition
+            assert passed(store, namespace, {"OR": [condition, condition]}) == wanted, condition
+
+
+@pytest.mark.parametrize("asked", ["x", 1])
+def test_a_path_goes_into_objects_and_not_into_lists_on_every_path(
+    store: VectorStore, namespace: str, asked: str | int
+) -> None:
+    store.ensure(namespace, DIMENSION)
+    values: list[Any] = [
+        {"a": asked},
+        [{"a": asked}],
+        {"a": [asked, None]},
+        {"a": [[asked]]},
+        [],
+        {"a": {"a": asked}},
+        "x",
+    ]
+    fields = [{"f": value, "collection_id": "col_1"} for value in values]
+    store.upsert(namespace, [point(namespace, number, **extra) for number, extra in enumerate(fields)])
+    for operator, wanted in (("eq", {0, 2}), ("ne", {1, 3, 4, 5, 6})):
+        condition = {"field": "f.a", "operator": operator, "value": asked}
+        assert passed(store, namespace, condition) == wanted
+        assert passed(store, namespace, {"NOT": condition}) == set(range(len(values))) - wanted
+    within = {"field": "f.a", "operator": "in", "value": [asked, "other"]}
+    assert passed(store, namespace, within) == {0, 2}
+
+
+def test_narrowing_by_the_engine_loses_no_date(
+    store: VectorStore, namespace: str, request: pytest.FixtureRequest
+) -> None:
+    local = request.node.callspec.params["engine"] == "local"
+    # the local mode is Python's, which has no leap seconds; the engine and the server share theirs
+    texts = [text for row in IN_ORDER for text in row if not (local and ":60" in text)]
+    store.ensure(namespace, DIMENSION)
+    store.upsert(namespace, [point(namespace, n, f=[text], collection_id="col_1") for n, text in enumerate(texts)])
+    documents = [{"number": number, "f": [text]} for number, text in enumerate(texts)]
+    for operator, asked in product(("eq", "ne", "gt", "gte", "lt", "lte"), texts):
+        condition = {"field": "f", "operator": operator, "value": asked}
+        wanted = passed(store, namespace, condition, documents)
+        assert passed(store, namespace, condition) == wanted, condition
+        assert passed(store, namespace, {"NOT": [condition]}) == set(range(len(texts))) - wanted, condition
 
 
 def test_scroll_goes_by_id_up_to_its_limit(store: VectorStore, namespace: str) -> None:

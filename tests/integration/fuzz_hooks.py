@@ -20,6 +20,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if case.meta and case.meta.generation.mode.is_positive and isinstance(key, str):
         case.headers["Idempotency-Key"] = f"{key[:200]}{uuid.uuid4().hex}"
+    if case.meta and case.meta.generation.mode.is_positive and _has_more_than_64_bits(case.body):
+        case.body = _written_as_doubles(case.body)
     user = case.path_parameters.get("user_email") if case.path_parameters else None
     if isinstance(user, str) and _OWN_USERS.search(user):
         # it finds them in lists; without them it would go on without a key
@@ -32,6 +34,23 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         }
     if case.method.upper() == "DELETE" and case.path_parameters:
         _delete_what_is_doomed(case)
+
+
+def _has_more_than_64_bits(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_more_than_64_bits, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def _written_as_doubles(value: Any) -> Any:
+    """What no schema can say of a number: beyond 64 bits it is written with an exponent."""
+    if isinstance(value, dict):
+        return {name: _written_as_doubles(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_written_as_doubles(part) for part in value]
+    if _has_more_than_64_bits(value):
+        return float(min(max(value, -(10**300)), 10**300))
+    return value
 
 
 def _delete_what_is_doomed(case: schemathesis.Case[Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from api.app import build_app
 from api.registry import ROUTES, require_registered
@@ -13,7 +14,7 @@ from config.plans import published_plans
 from core.bootstrap import Services, build_services
 from core.storage import mongo
 from core.tenancy.permissions import Permission
-from tests.integration.bodies import BUCKET, WEBHOOK, corpus, retriever_body
+from tests.integration.bodies import BUCKET, SEARCH_STAGE, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
 from tests.mongo_commands import MongoCommands
 from tests.tenants import new_key
@@ -316,3 +317,122 @@ def test_warm_intake_of_a_retriever_job_stays_within_its_round_trips(
     with capsys.disabled():
         print(f"\nwarm intake, {'with' if headers else 'without'} a key: {len(commands.sent)} {commands.sent}")
     assert len(commands.sent) <= budget
+
+
+# What a request says and nobody reads -----------------------------------------------------------------
+
+
+def problems(response: TestResponse) -> list[list[str | int]]:
+    """The places that a 422 names."""
+    assert response.status_code == 422, response.get_data(as_text=True)
+    return [problem["location"] for problem in response.get_json()["error"]["details"]["validation_errors"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/v1/buckets/list", {"filters": {"field": "a"}}, "filters"),
+        ("/v1/buckets/list", {"bucket_name": "papers"}, "bucket_name"),
+        ("/v1/buckets/list", {"search": "x"}, "search"),
+        ("/v1/collections/list", {"filters": {"AND": []}}, "filters"),
+        ("/v1/retrievers/list", {"serach": "x"}, "serach"),
+        ("/v1/namespaces/list", {"filter": "x"}, "filter"),
+        ("/v1/organizations/webhooks/list", {"event_typ": "resource.executed"}, "event_typ"),
+        ("/v1/tasks/list", {"stauts": "FAILED"}, "stauts"),
+        ("/v1/tasks/list", {"filters": {"field": "status"}}, "filters"),
+    ],
+)
+def test_a_list_is_not_answered_as_if_its_filter_was_not_sent(
+    tenant: Tenant, path: str, body: dict[str, object], place: str
+) -> None:
+    assert problems(tenant.post(path, body)) == [[place]]
+    sorted_too = {"sort": {"field": "a"}, "case_sensitive": False, "filters": None, "search": ""}
+    answer = tenant.post(path, sorted_too)
+    assert answer.status_code == 200
+    said = {f"Unknown key {name!r} was ignored." for name in ("sort", "case_sensitive", "search")}
+    assert set(answer.get_json()["warnings"]) == said
+
+
+def test_a_list_of_documents_or_objects_has_no_filters_either(tenant: Tenant) -> None:
+    ids = corpus(tenant)
+    for path in (f"/v1/buckets/{ids['bucket_id']}/objects", f"/v1/collections/{ids['collection_id']}/documents"):
+        assert problems(tenant.post(f"{path}/list", {"filters": {"AND": [{"field": "a"}]}})) == [["filters"]]
+        assert tenant.post(f"{path}/list", {"limit": 5, "return_vectors": False}).status_code == 200
+
+
+def test_keys_without_effect_are_named_at_every_depth_of_every_body(tenant: Tenant) -> None:
+    ids = corpus(tenant)
+    channel = {"channel": "webhook", "configs": {"url": "https://example.com/hook", "time_out": 5}}
+    extractor = {"feature_extractor_name": "text_extractor", "parameters": {"splitby": "words"}}
+    source = {"type": "bucket", "bucket_ids": [ids["bucket_id"]], "bucketid": "x"}
+    search = {**SEARCH_STAGE["parameters"]["searches"][0], "topk": 3}  # type: ignore[index]
+    stage = {"stage_id": "feature_search", "parameters": {"searches": [search]}}
+    for path, body, said in [
+        ("/v1/buckets", {"bucket_name": "b", "schema": {"propertis": {}}}, "schema.propertis"),
+        ("/v1/buckets", {"bucket_name": "c", "schema": {"properties": {"a": {"type": "text", "requierd": True}}}},
+         "schema.properties.a.requierd"),
+        ("/v1/collections", {"collection_name": "two", "source": source, "feature_extractor": extractor},
+         "source.bucketid"),
+        ("/v1/collections", {"collection_name": "three", "source": {"bucket_id": ids["bucket_id"]},
+                             "feature_extractor": extractor}, "feature_extractor.parameters.splitby"),
+        ("/v1/retrievers", retriever_body(stages=[stage]), "stages.0.parameters.searches.0.topk"),
+        ("/v1/organizations/webhooks", {**WEBHOOK, "channels": [channel]}, "channels.0.configs.time_out"),
+        (f"/v1/buckets/{ids['bucket_id']}/objects", {"blobs": [{"property": "content", "type": "text", "data": "x",
+                                                                "contenttype": "text/plain"}]}, "blobs.0.contenttype"),
+        (f"/v1/buckets/{ids['bucket_id']}/objects/batch", {"objects": [{}, {"metadata": {"score": 1}}]},
+         "objects.1.metadata.score"),
+    ]:  # fmt: skip
+        shown = tenant.created(path, body)
+        assert [said in warning for warning in shown["warnings"]].count(True) == 1, shown["warnings"]
+
+
+def test_what_is_sent_to_a_route_that_takes_nothing_is_named(tenant: Tenant) -> None:
+    ids = corpus(tenant)
+    batches = f"/v1/buckets/{ids['bucket_id']}/batches"
+    batch = tenant.created(batches, {"object_ids": [ids["object_id"]], "collection_ids": [ids["collection_id"]]})
+    shown = tenant.created(f"{batches}/{batch['batch_id']}/submit?force=true", {"priority": 1})
+    assert shown["warnings"] == ["Unknown key 'priority' was ignored.", "Unknown query parameter 'force' was ignored."]
+
+
+def test_an_objects_own_warnings_are_data(tenant: Tenant) -> None:
+    objects = f"/v1/buckets/{corpus(tenant)['bucket_id']}/objects"
+    made = tenant.created(objects, {"warnings": "mine", "text": "x"})
+    assert made["warnings"] == ["'text': it stays with the object: its documents have a text of their own."]
+    assert tenant.get(f"{objects}/{made['object_id']}").get_json()["warnings"] == "mine"
+
+
+def test_names_that_cannot_be_found_again_are_refused_with_their_place(tenant: Tenant) -> None:
+    objects = f"/v1/buckets/{corpus(tenant)['bucket_id']}/objects"
+    for name in ("", "_id", "document_id", "internal_id"):
+        assert problems(tenant.post(objects, {"metadata": {name: "x"}})) == [["metadata", name]]
+    assert problems(tenant.post(objects, {"key_prefix": "../../other/"})) == [["key_prefix"]]
+    several = tenant.post(f"{objects}/batch", {"objects": [{"metadata": {"_id": 1}}, {"key_prefix": "a/.."}, {}]})
+    assert several.status_code == 200
+    shown = several.get_json()
+    assert [failed["error"].split(":")[0] for failed in shown["failed"]] == ["metadata._id", "key_prefix"]
+    assert shown["succeeded_count"] == 1
+
+
+def test_a_parameter_of_a_query_that_nobody_reads_is_named(tenant: Tenant) -> None:
+    shown = tenant.get("/v1/buckets?limt=5").get_json()
+    assert shown["warnings"] == ["Unknown query parameter 'limt' was ignored; did you mean 'limit'?"]
+    namespace = tenant.get("/v1/namespaces").get_json()["results"][0]["namespace_id"]
+    assert "warnings" not in tenant.get(f"/v1/buckets?limit=5&namespace_id={namespace}").get_json()
+
+
+def test_no_number_is_read_from_a_text_anywhere(tenant: Tenant) -> None:
+    stage = {"stage_id": "limit", "parameters": {"limit": "10", "offset": "10"}}
+    assert problems(tenant.post("/v1/retrievers", retriever_body(stages=[stage]))) == [
+        ["stages", 0, "parameters", "limit"],
+        ["stages", 0, "parameters", "offset"],
+    ]
+    made = tenant.created("/v1/retrievers", retriever_body())
+    execute = f"/v1/retrievers/{made['retriever_id']}/execute"
+    inputs = {"query": "x"}
+    assert problems(tenant.post(execute, {"inputs": inputs, "limit": "10"})) == [["limit"]]
+    paging = {"inputs": inputs, "pagination": {"limit": "10"}}
+    assert problems(tenant.post(execute, paging)) == [["pagination", "limit"]]
+    timeout = {"channel": "webhook", "configs": {"url": "https://example.com/hook", "timeout": "5"}}
+    assert problems(tenant.post("/v1/organizations/webhooks", {**WEBHOOK, "channels": [timeout]})) == [
+        ["channels", 0, "configs", "timeout"]
+    ]

@@ -183,8 +183,44 @@ def test_what_goes_wrong_is_told_without_the_answer(answer: Answer, more: dict[s
             run("api_call", call(endpoint, **more, headers={"X-Token": "{{secrets.token}}"}), DOCUMENTS[:1], secret())
         assert "s3cret-value" not in failed.value.message
         kept = run("api_call", call(endpoint, **more) | {"on_error": "skip"}, DOCUMENTS[:1])
-        assert (kept.documents, kept.facts) == (DOCUMENTS[:1], {"failed_documents": 1})
+        assert (kept.documents, kept.facts["failed_documents"]) == (DOCUMENTS[:1], 1)
+        assert [failure["document_id"] for failure in kept.facts["failures"]] == ["doc_0"]
         assert run("api_call", call(endpoint, **more) | {"on_error": "remove"}, DOCUMENTS[:1]).documents == []
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "1" * 400 + ".0"])
+@pytest.mark.parametrize("path", [None, "a", "a[1].b"])
+def test_a_number_that_no_double_holds_fails_its_document_with_the_reason(number: str, path: str | None) -> None:
+    reason = "a number is larger than a double holds"
+    body = f'{{"a": [1, {{"b": {number}}}], "c": 2}}'
+    with receiver(plain(200, "Content-Type: application/json\r\n", body.encode())) as endpoint:
+        skipped = run("api_call", call(endpoint, response_path=path, on_error="skip"), DOCUMENTS[:1])
+        beside = run("api_call", call(endpoint, response_path="c"), DOCUMENTS[:1])
+    assert skipped.documents == DOCUMENTS[:1]
+    assert reason in skipped.facts["failures"][0]["error"]
+    assert beside.documents[0]["api_response"] == 2
+    output = run("json_transform", {"template": body}, DOCUMENTS[:2])
+    assert output.documents == []
+    assert [reason in failure["error"] for failure in output.facts["failures"]] == [True, True]
+    with pytest.raises(StageError, match=reason):
+        run("json_transform", {"template": body, "fail_on_error": True})
+
+
+def test_the_reasons_of_the_first_five_documents_are_said() -> None:
+    documents = [{"document_id": f"doc_{number}"} for number in range(9)]
+    facts = run("json_transform", {"template": "{{ DOC.missing }}"}, documents).facts
+    assert (facts["failed_documents"], len(facts["failures"])) == (9, 5)
+
+
+@pytest.mark.parametrize("name", ["../admin", "..", "a/../../b", "%2e%2e/admin", ".", "..\\admin"])
+def test_a_value_of_a_document_chooses_no_other_path(name: str) -> None:
+    with receiver(as_json(1)) as endpoint:
+        base = endpoint.url.rstrip("/") + "/items/"
+        with pytest.raises(StageError, match="part of its path"):
+            run("api_call", call(endpoint, url=base + "{{ DOC.name }}"), [{"name": name}])
+        assert endpoint.requests == []
+        run("api_call", call(endpoint, url=base + "{{ DOC.name|urlencode }}?q=/../"), [{"name": "a/b..c"}])
+        assert len(endpoint.requests) == 1
 
 
 @pytest.mark.parametrize("path", ["$.current.t[1]", "$['current'][\"t\"][1]", "current.t.1", "current.t[1]"])
@@ -233,7 +269,7 @@ def test_all_documents_together_have_a_limit_too() -> None:
     documents = [{"document_id": f"doc_{number}", "text": ""} for number in range(70)]
     output = run("json_transform", {"template": '{"a": "{{ \'x\' * 1000000 }}"}'}, documents)
     # 64 MiB are 67 texts of this length
-    assert output.facts == {"failed_documents": 3}
+    assert output.facts["failed_documents"] == 3
     with pytest.raises(StageError, match="more than there is room") as exhausted:
         run("rag_prepare", {"document_template": "{{ 'x' * 1000000 }}"}, documents)
     assert exhausted.value.code == "too_much_data"
@@ -271,7 +307,8 @@ def test_halves_of_characters_are_mended_wherever_they_come_from() -> None:
 )
 def test_a_document_that_cannot_be_transformed_is_left_out_or_fails_the_stage(template: str) -> None:
     output = run("json_transform", {"template": template})
-    assert (output.documents, output.facts) == ([], {"failed_documents": 3})
+    assert (output.documents, output.facts["failed_documents"]) == ([], 3)
+    assert [failure["document_id"] for failure in output.facts["failures"]] == ["doc_0", "doc_1", "doc_2"]
     with pytest.raises(StageError):
         run("json_transform", {"template": template, "fail_on_error": True})
 

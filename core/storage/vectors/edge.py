@@ -47,6 +47,7 @@ class _Types:
     MatchValue = qdrant_edge.MatchValue
     MatchAny = qdrant_edge.MatchAny
     Range = qdrant_edge.RangeFloat
+    DatetimeRange = qdrant_edge.RangeDateTime
 
 
 class EdgeVectorStore:

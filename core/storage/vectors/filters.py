@@ -32,6 +32,15 @@ class Between:
 
 
 @dataclass(frozen=True)
+class BetweenDates:
+    """The field, or one element of it, is a text that the engine reads as a date inside these bounds of RFC 3339."""
+
+    field: str
+    at_least: str | None = None
+    at_most: str | None = None
+
+
+@dataclass(frozen=True)
 class All:
     """Every one holds; none at all holds for every point."""
 
@@ -52,7 +61,7 @@ class Not:
     filter: "Filter"
 
 
-Filter: TypeAlias = Equals | AnyOf | Between | All | Some | Not
+Filter: TypeAlias = Equals | AnyOf | Between | BetweenDates | All | Some | Not
 
 EVERYTHING = All()
 
@@ -65,6 +74,7 @@ class FilterTypes(Protocol):
     MatchValue: Any
     MatchAny: Any
     Range: Any
+    DatetimeRange: Any
 
 
 def compile_filter(filter: Filter, types: FilterTypes) -> Any:
@@ -83,4 +93,6 @@ def compile_filter(filter: Filter, types: FilterTypes) -> Any:
         case Between(field, above, at_least, below, at_most):
             bounds = types.Range(gt=above, gte=at_least, lt=below, lte=at_most)
             condition = types.FieldCondition(key=field, range=bounds)
+        case BetweenDates(field, at_least, at_most):
+            condition = types.FieldCondition(key=field, range=types.DatetimeRange(gte=at_least, lte=at_most))
     return types.Filter(must=[condition])

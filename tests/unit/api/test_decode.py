@@ -12,7 +12,7 @@ from core.errors import InvalidRequestError, UnsupportedMediaError, ValidationFa
 
 JSON = "application/json"
 
-_keys = st.text(st.characters(exclude_characters="$.\x00", exclude_categories=["Cs"]), max_size=20)
+_keys = st.text(st.characters(exclude_characters="$.\x00", exclude_categories=["Cs"]), min_size=1, max_size=20)
 _leaves = (
     st.none()
     | st.booleans()
@@ -97,6 +97,9 @@ def test_the_length_of_a_text_is_bounded_in_bytes() -> None:
         (b'{"a": ["\\u0000"]}', ("a", 0)),
         (b'{"a": "\\udfff"}', ("a",)),
         (b'{"\\ud800": 1}', ()),
+        (b'{"": 1}', ("",)),
+        (b'{"metadata": {"": 1}}', ("metadata", "")),
+        (b'{"objects": [{"metadata": {"a": {"": 1}}}]}', ("objects", 0, "metadata", "a", "")),
     ],
 )
 def test_what_a_store_would_misread_is_named_by_its_place(body: bytes, location: tuple[str | int, ...]) -> None:
@@ -118,7 +121,9 @@ def test_a_key_may_not_come_twice_at_any_depth() -> None:
         decode_body(JSON, None, b'{"a": [{"b": 1, "b": 1}]}')
 
 
-@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "1" * 5000, "1e400", "NaN"])
+@pytest.mark.parametrize(
+    "number", ["9223372036854775808", "-9223372036854775809", "1" * 5000, "1e400", "-1e999", "NaN"]
+)
 def test_a_number_that_no_store_holds_is_refused(number: str) -> None:
     with pytest.raises(InvalidRequestError):
         decode_body(JSON, None, f'{{"a": {number}}}'.encode())

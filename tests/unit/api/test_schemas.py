@@ -4,16 +4,20 @@ import base64
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from api.call import validated
-from api.schemas.buckets import new_object
-from api.schemas.collections import ExtractorBody, extractor_config
+from api.schemas.api_keys import KeyBody
+from api.schemas.buckets import BucketBody, new_object, object_warnings
+from api.schemas.collections import ExtractorBody, extractor_config, ignored_settings
 from api.schemas.retrievers import ExecuteBody, RetrieverBody
 from api.schemas.secrets import RollbackBody
 from core.buckets.bucket import Bucket
 from core.clock import now
+from core.collections.document_fields import SYSTEM_FIELDS
 from core.errors import ValidationFailedError
 from core.ids import SeededIds
+from core.unknown_keys import warnings_of
 
 BUCKET = Bucket("bkt_1", "any", None, {}, {}, 0, 0, now(), now())
 
@@ -64,9 +68,121 @@ def test_a_text_that_only_contains_a_url_is_a_text() -> None:
 
 
 def test_the_customers_own_keys_are_data_and_the_published_ones_are_not() -> None:
-    body = {"blobs": [], "skip_duplicates": False, "key_prefix": "/a", "metadata": {"x": 1}, "internal_id": "mine"}
+    body = {"blobs": [], "skip_duplicates": False, "key_prefix": "/a", "metadata": {"x": 1}, "author": "mine"}
     made = new_object(BUCKET, body, SeededIds("op"))
-    assert made.data == {"metadata": {"x": 1}, "internal_id": "mine"}
+    assert made.data == {"metadata": {"x": 1}, "author": "mine"}
+
+
+def problems_of(body: dict[str, Any]) -> dict[tuple[str | int, ...], str]:
+    """What is wrong with an object."""
+    with pytest.raises(ValidationFailedError) as caught:
+        new_object(BUCKET, body, SeededIds("op"))
+    return {problem.location: problem.message for problem in caught.value.problems}
+
+
+EXTRACTOR = {"feature_extractor_name": "text_extractor"}
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEM_FIELDS - {"text", "score", "metadata"}))
+def test_a_name_that_documents_need_themselves_is_refused_where_it_stands(name: str) -> None:
+    for body, place in (({name: "x"}, (name,)), ({"metadata": {name: "x"}}, ("metadata", name))):
+        assert list(problems_of(body)) == [place]
+    with pytest.raises(ValidationFailedError) as refused:
+        validated(BucketBody, {"bucket_name": "b", "schema": {"properties": {name: {"type": "text"}}}})
+    assert refused.value.problems[0].location[:3] == ("schema", "properties", name)
+    with pytest.raises(ValidationFailedError) as refused:
+        extractor_config(validated(ExtractorBody, {**EXTRACTOR, "field_passthrough": [{"source_path": name}]}))
+    assert refused.value.problems[0].location == ("feature_extractor", "field_passthrough", 0, "source_path")
+
+
+def test_what_would_be_lost_on_the_way_to_documents_is_refused() -> None:
+    assert list(problems_of({"metadata": {"metadata": {"a": 1}}})) == [("metadata", "metadata")]
+    assert "must be an object" in problems_of({"metadata": "x"})["metadata",]
+    assert "another value" in problems_of({"a": 1, "metadata": {"a": 2}})["metadata", "a"]
+    assert new_object(BUCKET, {"a": 1, "metadata": {"a": 1}}, SeededIds("op")).data["a"] == 1
+    assert new_object(BUCKET, {"metadata": None}, SeededIds("op")).data == {"metadata": None}
+    for path, message in (("metadata.author.name", "as a whole"), ("metadata.score", "ours"), ("metadata", "ours")):
+        with pytest.raises(ValidationFailedError, match=message):
+            extractor_config(validated(ExtractorBody, {**EXTRACTOR, "field_passthrough": [{"source_path": path}]}))
+    for name in ("text", "score"):
+        validated(BucketBody, {"bucket_name": "b", "schema": {"properties": {name: {"type": "number"}}}})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"metadata": {"score": 4.5}}, "'metadata.score': it stays with the object: its documents have a score"),
+        ({"text": "a text"}, "'text': it stays with the object: its documents have a text of their own."),
+        ({"status": "draft"}, "'status': documents carry it, but the object is shown with its own status"),
+        ({"metadata": {"created_at": "2026-01-01"}}, "'metadata.created_at': filters and sorts see it, but"),
+        ({"blob": []}, "The key 'blob' is kept as data and has no effect; did you mean 'blobs'?"),
+        ({"keyprefix": "a"}, "The key 'keyprefix' is kept as data and has no effect; did you mean 'key_prefix'?"),
+        (blob(type="text", data="x", contentype="text/plain"),
+         "Unknown key 'blobs.0.contentype' was ignored; did you mean 'content_type'?"),
+        ({"author": "Ada", "metadata": {"status": "draft", "blob": 1, "year": 2026}}, None),
+    ],
+)  # fmt: skip
+def test_what_is_kept_and_may_be_missed_is_said(body: dict[str, Any], said: str | None) -> None:
+    new_object(BUCKET, body, SeededIds("op"))
+    warnings = object_warnings(body)
+    assert (len(warnings), warnings[0][: len(said)]) == (1, said) if said else warnings == []
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "/", "a", "/a", "a/", "/contracts/2026/", "a b/ü", "..a/b..", "a%20b", "...", "~"]
+)
+def test_a_key_prefix_is_names_with_slashes_between(prefix: str) -> None:
+    assert new_object(BUCKET, {"key_prefix": prefix}, SeededIds("op")).key_prefix == prefix
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["../../other/", "..", ".", "a/../b", "a/..", "/..", "./a", "a//b", "//", "//a", "a//", "a\\b", "..\\a",
+     "a\nb", "a\x7f", "%2e%2e/a", "a/%2E./b", "a%2fb", "a%5Cb", "a%00", "a\n"],
+)  # fmt: skip
+def test_a_key_prefix_cannot_lead_elsewhere(prefix: str) -> None:
+    assert list(problems_of({"key_prefix": prefix})) == [("key_prefix",)]
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_no_name_is_one_that_a_path_swallows(name: str) -> None:
+    schema: dict[str, Any] = {"properties": {}}
+    bodies: list[tuple[type[BaseModel], dict[str, Any]]] = [
+        (BucketBody, {"bucket_name": name, "schema": schema}),
+        (RetrieverBody, {"retriever_name": name, "stages": [{}]}),
+        (KeyBody, {"name": name}),
+    ]
+    for model, body in bodies:
+        with pytest.raises(ValidationFailedError):
+            validated(model, body)
+
+
+def test_settings_of_an_extractor_that_have_no_effect_are_named() -> None:
+    body = {**EXTRACTOR, "parameters": {"chunksize": 500}, "input_mappings": {"text": "content", "txt": "content"}}
+    assert warnings_of(ignored_settings(validated(ExtractorBody, body))) == [
+        "Unknown key 'feature_extractor.parameters.chunksize' was ignored; did you mean 'chunk_size'?",
+        "Unknown key 'feature_extractor.input_mappings.txt' was ignored; did you mean 'text'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "place"),
+    [
+        ({"n": {"type": "integer", "default": "10"}}, ("input_schema", "n", "default")),
+        ({"n": {"type": "number", "default": True}}, ("input_schema", "n", "default")),
+        ({"properties": {"n": {"type": "integer", "default": 1.5}}}, ("input_schema", "properties", "n", "default")),
+    ],
+)
+def test_a_default_is_of_its_inputs_own_type(declared: dict[str, Any], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationFailedError) as refused:
+        validated(RetrieverBody, {"retriever_name": "r", "stages": [{}], "input_schema": declared}).inputs()
+    assert [problem.location for problem in refused.value.problems] == [place]
+
+
+def test_a_declared_input_that_is_nearly_right_is_named() -> None:
+    declared = {"q": {"type": "string", "requierd": True, "description": "x"}}
+    body = validated(RetrieverBody, {"retriever_name": "r", "stages": [{}], "input_schema": declared})
+    assert [key.path for key in body.unknown_inputs()] == ["input_schema.q.requierd"]
 
 
 def test_an_objects_own_key_decides_its_id() -> None:
@@ -110,13 +226,22 @@ def test_an_input_schema_is_flat_once_it_is_read(declared: dict[str, Any], expec
 
 @pytest.mark.parametrize(
     ("body", "wanted"),
-    [({}, 100), ({"limit": 5}, 5), ({"limit": 5, "pagination": {"method": "cursor", "limit": 7}}, 7)],
+    [
+        ({}, 100),
+        ({"limit": 5}, 5),
+        ({"limit": 5, "pagination": {"method": "cursor", "limit": 7}}, 7),
+        ({"pagination": {"page_size": 7.0, "page_number": 1, "offset": 0}}, 7),
+    ],
 )
 def test_how_many_documents_an_execution_asks_for(body: dict[str, Any], wanted: int) -> None:
     assert validated(ExecuteBody, body).documents_wanted() == wanted
 
 
-@pytest.mark.parametrize("paging", [{"limit": 501}, {"limit": True}, {"limit": "5"}, {"cursor": "x"}, {"page": 2}])
+@pytest.mark.parametrize(
+    "paging",
+    [{"limit": 501}, {"limit": True}, {"limit": "5"}, {"cursor": "x"}, {"page": 2}, {"page_number": 2}, {"offset": "0"},
+     {"offset": 5}, {"offset": False}, {"page": "1"}, {"page_size": 1.5}, {"after": {"id": "x"}}, {"scroll_id": "x"}],
+)  # fmt: skip
 def test_paging_that_an_execution_does_not_have_is_refused(paging: dict[str, Any]) -> None:
     with pytest.raises(ValidationFailedError):
         validated(ExecuteBody, {"pagination": paging}).documents_wanted()

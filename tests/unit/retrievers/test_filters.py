@@ -1,13 +1,17 @@
 """Filters as customers write them: what each means, what is refused, and that narrowing never loses a match."""
 
+from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from core.retrievers.filters import Operator, matches, narrowed, parse_filter
-from core.storage.vectors.filters import EVERYTHING, All, AnyOf, Between, Equals, Filter, Not, Some
+from core.retrievers.filters import FilterRefusedError, Operator, matches, parse_filter
+from core.retrievers.instants import instant_of
+from core.retrievers.narrowing import narrowed
+from core.storage.vectors.filters import EVERYTHING, All, AnyOf, Between, BetweenDates, Equals, Filter, Not, Some
+from tests.filter_table import rows, stored_values
 
 DOCUMENT: dict[str, Any] = {
     "title": "Rotating Keys",
@@ -67,6 +71,90 @@ DOCUMENT: dict[str, Any] = {
 def test_each_operator_means_what_it_says(field: str, operator: str, value: Any, expected: bool) -> None:
     condition = parse_filter({"field": field, "operator": operator, "value": value})
     assert matches(condition, DOCUMENT) is expected
+
+
+@pytest.mark.parametrize(("condition", "expected"), rows(), ids=str)
+def test_the_table_in_the_documentation_holds(condition: dict[str, Any], expected: list[bool | None]) -> None:
+    if None in expected:
+        assert set(expected) == {None}
+        with pytest.raises(FilterRefusedError) as refused:
+            parse_filter(condition)
+        assert refused.value.place == ("value",)
+    else:
+        assert [matches(parse_filter(condition), document) for document in stored_values()] == expected
+
+
+def test_the_table_has_every_operator() -> None:
+    assert {condition["operator"] for condition, _ in rows()} == set(Operator)
+
+
+IN_ORDER = [
+    ["0001-01-01T00:00:00+23:59"],
+    ["1990-12-31T15:59:59-08:00", "1990-12-31T23:59:59z"],
+    ["1990-12-31T15:59:60-08:00", "1990-12-31T23:59:60Z", "1991-01-01", "1991-01-01 00:00:00", "1991-01-01t00:00:00Z"],
+    ["1991-01-01T00:00:00.0000000001Z", "1991-01-01T00:00:00.00000000010"],
+    ["1991-01-01T00:00:00.49Z"],
+    ["1991-01-01T00:00:00.5-00:00", "1991-01-01T05:30:00.500+05:30"],
+    ["2026-02-28T22:30:00Z", "2026-03-01T00:30:00+02:00"],
+    ["2026-03-01", "2026-03-01T00:00:00Z", "2026-02-28T23:00:00-01:00"],
+    ["9999-12-31T23:59:59-23:59"],
+]
+"""Dates, each row later than the one before, those of one row at the same moment."""
+
+
+def test_dates_are_moments_and_exactly_one_of_before_same_and_after_holds() -> None:
+    dates = [(place, text) for place, row in enumerate(IN_ORDER) for text in row]
+    for (asked_place, asked), (place, stored) in product(dates, dates):
+        held = {
+            name: matches(parse_filter({"field": "f", "operator": name, "value": asked}), {"f": stored})
+            for name in ("lt", "eq", "gt", "lte", "gte", "ne")
+        }
+        before, same = place < asked_place, place == asked_place
+        after = not before and not same
+        expected = {"lt": before, "eq": same, "gt": after, "lte": not after, "gte": not before, "ne": not same}
+        assert held == expected, (stored, asked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["soon", "2026", "2026-03", "2026-02-30", "2026-13-01", "2026-03-01T24:00:00Z", "2026-03-01T00:00:60Z",
+     "2026-03-01T00:00Z", "2026-03-01T00:00:00+24:00", "2026-03-01T00:00:00+0200", "2026-03-01T00:00:00.Z",
+     " 2026-03-01", "2026-03-01 ", "2026-03-01\n", "20260301", "٢٠٢٦-٠٣-٠١", "0000-01-01", "+2026-03-01",
+     "2026-03-01T00:00:00." + "0" * 60],
+)  # fmt: skip
+def test_what_is_no_date_matches_no_date(text: str) -> None:
+    for operator, date in product(("gt", "gte", "lt", "lte", "eq"), ("2026-03-01", "0001-01-01", "9999-12-31")):
+        assert not matches(parse_filter({"field": "f", "operator": operator, "value": date}), {"f": text})
+
+
+def test_json_knows_true_from_one_inside_lists_and_objects_too() -> None:
+    for asked, stored in (([1], [True]), ({"a": 0}, {"a": False}), ([[True]], [[1]])):
+        assert not matches(parse_filter({"field": "f", "value": asked}), {"f": stored})
+
+
+@pytest.mark.parametrize(
+    ("raw", "place", "message"),
+    [
+        ({"field": "a", "valeu": 3}, ("valeu",), "did you mean value?"),
+        ({"feild": "a", "value": 3}, ("feild",), "did you mean field?"),
+        ({"field": "a", "value": 3, "case_insensitive": True}, ("case_insensitive",), "field, operator, value"),
+        ([{"field": "a"}, {"field": "b", "oper": "ne"}], (1, "oper"), "no such key"),
+        ({"AND": [{"field": "a"}, {"OR": [{"field": "b", "operatr": "ne"}]}]}, ("AND", 1, "OR", 0, "operatr"),
+         "did you mean operator?"),
+        ({"not": {"field": "a", "Value": 1}}, ("not", "Value"), "did you mean value?"),
+        ({"ADN": [{"field": "a"}]}, ("ADN",), "did you mean AND?"),
+        ({"AND": [{"field": "a"}], "value": 1}, (), "cannot stand beside"),
+        ({"field": "a."}, ("field",), "dots between levels"),
+        ({"field": "metadata."}, ("field",), "dots between levels"),
+        ({"field": "a", "operator": "gt", "value": "2026-02-30"}, ("value",), "no such date"),
+        ({"AND": [{"field": "a", "operator": "lt", "value": None}]}, ("AND", 0, "value"), "needs a number, a date"),
+    ],
+)  # fmt: skip
+def test_nothing_in_a_filter_is_passed_over(raw: Any, place: tuple[str | int, ...], message: str) -> None:
+    with pytest.raises(FilterRefusedError) as refused:
+        parse_filter(raw)
+    assert refused.value.place == place
+    assert message in refused.value.message
 
 
 def test_case_can_be_ignored() -> None:
@@ -138,7 +226,7 @@ def test_groups_join() -> None:
         ({"field": "a", "operator": ["eq"]}, r"operator: \['eq'\] is not one of"),
         ({"field": "a", "operator": {}}, "operator: {} is not one of"),
         ({"AND": []}, "AND: needs at least one"),
-        ({"OR": [{"field": "a"}, {"NOT": {"field": ""}}]}, r"OR\[1\].NOT\[0\].field"),
+        ({"OR": [{"field": "a"}, {"NOT": {"field": ""}}]}, r"OR\[1\].NOT.field"),
         ({"AND": [{"field": "a"}], "field": "b"}, "cannot stand beside"),
         ({"field": "a", "operator": "in", "value": "{{INPUT.x}}"}, "needs a list"),
     ],
@@ -193,14 +281,32 @@ EXACT, INEXACT = {"field": "a", "value": "x"}, {"field": "b", "operator": "conta
         ({"field": "a", "operator": "contains", "value": "x"}, EVERYTHING),
         ({"AND": [EXACT, INEXACT]}, All((Equals("a", "x"), EVERYTHING))),
         ({"OR": [EXACT, INEXACT]}, EVERYTHING),
-        ({"NOT": [EXACT, INEXACT]}, EVERYTHING),
+        ({"NOT": [EXACT, INEXACT]}, Not(Some((Equals("a", "x"),)))),
+        ({"NOT": [INEXACT]}, EVERYTHING),
+        ({"OR": [{"AND": [EXACT, INEXACT]}, EXACT]}, Some((All((Equals("a", "x"), EVERYTHING)), Equals("a", "x")))),
+        (
+            {"field": "a", "operator": "gt", "value": "2026-03-01T02:00:00.5+02:00"},
+            BetweenDates("a", at_least="2026-02-28T23:59:59+00:00"),
+        ),
+        (
+            {"field": "a", "operator": "lte", "value": "2026-03-01"},
+            BetweenDates("a", at_most="2026-03-01T00:00:01+00:00"),
+        ),
+        (
+            {"field": "a", "value": "2026-03-01"},
+            BetweenDates("a", "2026-02-28T23:59:59+00:00", "2026-03-01T00:00:01+00:00"),
+        ),
+        ({"field": "a", "operator": "ne", "value": "2026-03-01"}, EVERYTHING),
+        ({"NOT": {"field": "a", "operator": "lt", "value": "2026-03-01"}}, EVERYTHING),
+        ({"field": "a", "operator": "lt", "value": "0001-01-01T00:00:00+23:00"}, EVERYTHING),
     ],
-)  # fmt: skip
+)
 def test_narrowing_translates_what_is_exact(raw: Any, expected: Filter) -> None:
     assert narrowed(parse_filter(raw)) == expected
 
 
-_VALUES = st.sampled_from(["x", "y", 0, 1, 1.5, True, None, ["x", 1], []])
+_DATES = ["2026-03-01", "2026-03-01T02:00:00+02:00", "2026-03-01T00:00:00.5Z", "2026-02-28T23:59:59z", "soon"]
+_VALUES = st.sampled_from(["x", "y", 0, 1, 1.5, True, None, ["x", 1], [], *_DATES, _DATES[1:3]])
 _CONDITIONS = st.builds(
     lambda field, operator, value: {"field": field, "operator": operator, "value": value},
     st.sampled_from(["a", "b", "metadata.a"]),
@@ -220,7 +326,10 @@ _FILTERS = st.recursive(
 
 @given(_FILTERS, st.dictionaries(st.sampled_from(["a", "b"]), _VALUES))
 def test_narrowing_never_loses_a_match(raw: Any, document: dict[str, Any]) -> None:
-    expression = parse_filter(raw)
+    try:
+        expression = parse_filter(raw)
+    except ValueError:
+        reject()
     if matches(expression, document):
         assert _passes(narrowed(expression), document)
 
@@ -241,6 +350,10 @@ def _passes(filter: Filter, document: dict[str, Any]) -> bool:
             return value in elements
         case AnyOf(_, values):
             return any(element in values for element in elements)
+        case BetweenDates(_, earliest, latest):
+            moments = [moment for element in elements if (moment := instant_of(element)) is not None]
+            first, last = instant_of(earliest), instant_of(latest)
+            return any((not first or first <= moment) and (not last or moment <= last) for moment in moments)
         case Between(_, above, at_least, below, at_most):
             return any(
                 isinstance(element, int | float)

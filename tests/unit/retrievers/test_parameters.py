@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import ValidationFailedError
 from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
-from core.retrievers.stages import ignored_parameters, parse_stages
+from core.retrievers.stages import ignored_keys, parse_stages
 from tests.security_page import LLM_STAGE
 
 SEARCH = {"searches": [{"feature_uri": "mixpeek://text_extractor@v1/text_embedding", "query": "x"}]}
@@ -20,7 +20,7 @@ def read(stage_id: str, **parameters: Any) -> Any:
 
 def test_the_seed_pages_own_parameters_are_read_and_none_is_unknown() -> None:
     stages = parse_stages([LLM_STAGE])
-    assert ignored_parameters(stages) == []
+    assert ignored_keys([LLM_STAGE], stages) == []
     parameters = read("llm_enrich", **LLM_STAGE["parameters"])  # type: ignore[arg-type]
     assert (parameters.provider, parameters.model_asked, parameters.api_key) == (
         "openai",
@@ -110,7 +110,7 @@ def test_any_model_may_stand_behind_openais_protocol() -> None:
             "patternProperties cannot be used",
         ),
         ("llm_enrich", {"prompt": "x", "when": "{{ DOC.a"}, ("when",), "cannot be read"),
-        ("llm_enrich", {"prompt": "x", "when": {"field": "a", "operator": "~"}}, ("when",), "operator"),
+        ("llm_enrich", {"prompt": "x", "when": {"field": "a", "operator": "~"}}, ("when", "operator"), "is not one of"),
         ("llm_enrich", {"prompt": "x", "multimodal_inputs": ["a"]}, ("multimodal_inputs",), "not available"),
         ("llm_enrich", {"prompt": "x", "model": "{{secrets.a}}"}, (), "cannot be filled in"),
         ("llm_filter", {"criteria": "{% include 'a' %}"}, ("criteria",), "cannot use include"),

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from core.errors import ValidationFailedError
 from core.retrievers.catalogue import CATALOGUE, OLDER_NAMES
-from core.retrievers.parameters import STAGE_PARAMETERS
-from core.retrievers.parameters_search import TEXT_FEATURE
-from core.retrievers.stages import StageSpec, ignored_parameters, parse_stages, published_stage
+from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
+from core.retrievers.parameters_search import TEXT_FEATURE, Limit
+from core.retrievers.stages import StageSpec, ignored_keys, parse_stages, published_stage
+from core.unknown_keys import warnings_of
 from tests.security_page import LLM_STAGE
 
 SEARCH = {"feature_uri": TEXT_FEATURE, "query": {"input_mode": "text", "value": "{{INPUT.query}}"}}
@@ -127,8 +129,8 @@ def test_two_stages_of_one_kind_have_two_names() -> None:
         ([{"stage_id": "attribute_filter"}], ("stages", 0, "parameters"), "either field"),
         (
             [{"stage_id": "attribute_filter", "parameters": {"conditions": [{"field": "a", "operator": "~"}]}}],
-            ("stages", 0, "parameters"),
-            "AND[0].operator",
+            ("stages", 0, "parameters", "conditions", 0, "operator"),
+            "'~' is not one of",
         ),
         (
             [{"config": {"stage_id": "limit", "pre_filters": {"AND": []}}}],
@@ -169,12 +171,142 @@ def test_a_placeholder_may_stand_for_any_value() -> None:
     )
 
 
-def test_unknown_parameters_are_kept_and_named() -> None:
-    stages = parse_stages(
-        [feature_search(hard_timeout_ms=5), {"stage_id": "sort_attribute", "parameters": {"sort_field": "a"}}]
-    )
-    assert ignored_parameters(stages) == ["stages.0.parameters.hard_timeout_ms"]
-    assert stages[0].parameters["hard_timeout_ms"] == 5
+def ignored(*raw: dict[str, Any]) -> list[str]:
+    """What of these stages is said to have no effect."""
+    return warnings_of(ignored_keys(raw, parse_stages(list(raw))))
+
+
+def test_unknown_parameters_are_kept_and_named_at_every_depth() -> None:
+    raw = [feature_search(hard_timeout_ms=5), {"stage_id": "sort_attribute", "parameters": {"sort_field": "a"}}]
+    assert ignored(*raw) == ["Unknown key 'stages.0.parameters.hard_timeout_ms' was ignored."]
+    assert parse_stages(raw)[0].parameters["hard_timeout_ms"] == 5
+
+
+CALL = {"url": "https://a.example/", "allowed_domains": ["a.example"]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "meant"),
+    [
+        (feature_search(searches=[SEARCH, {**SEARCH, "topk": 3}]), "parameters.searches.1.topk", "top_k"),
+        (feature_search(searches=[{**SEARCH, "query": {"input_mode": "text", "value": "x", "vaule": "y"}}]),
+         "parameters.searches.0.query.vaule", "value"),
+        (feature_search(finaltopk=3), "parameters.finaltopk", "final_top_k"),
+        ({"stage_name": "s", "config": {"stage_id": "limit", "parameters": {"ofset": 3}}},
+         "config.parameters.ofset", "offset"),
+        ({"stage_id": "query_expand", "parameters": {"feature_search_config": {"searches": [{**SEARCH, "TopK": 1}]}}},
+         "parameters.feature_search_config.searches.0.TopK", "top_k"),
+        ({"stage_id": "api_call", "parameters": {**CALL, "auth": {"type": "none", "secretref": "a"}}},
+         "parameters.auth.secretref", "secret_ref"),
+        ({"stage_id": "rag_prepare", "parameters": {"citation": {"stile": "none"}}},
+         "parameters.citation.stile", "style"),
+        ({"stage_id": "llm_enrich", "parameters": {"prompt": "x", "maxtokens": 3}},
+         "parameters.maxtokens", "max_tokens"),
+        ({"stage_id": "llm_enrich", "parameters": {"prompt": "x", "wehn": {"field": "a"}}}, "parameters.wehn", "when"),
+        ({"stage_id": "limit", "parametres": {"limit": 3}}, "parametres", "parameters"),
+        ({"stage_id": "limit", "onerror": "skip"}, "onerror", "on_error"),
+        ({"config": {"stage_id": "limit", "parameter": {"limit": 3}}}, "config.parameter", "parameters"),
+    ],
+)  # fmt: skip
+def test_a_slip_is_named_with_its_place_and_what_was_meant(stage: dict[str, Any], place: str, meant: str) -> None:
+    assert ignored(stage) == [f"Unknown key 'stages.0.{place}' was ignored; did you mean {meant!r}?"]
+
+
+def test_of_two_names_for_one_parameter_the_one_that_does_not_count_is_named() -> None:
+    stage = {"stage_id": "sort_attribute", "parameters": {"field": "a", "direction": "asc", "order": "desc"}}
+    [said] = ignored(stage)
+    assert said == "The key 'stages.0.parameters.order' was ignored: 'direction' says the same, and counts."
+    same = {"field": "a", "direction": "asc", "order": "asc", "sort_field": None}
+    assert ignored({**stage, "parameters": same}) == []
+    both = {"config": {"stage_id": "limit", "parameters": {"limit": 3}}, "parameters": {"limit": 4}}
+    assert "'stages.0.parameters' was ignored" in ignored(both)[0]
+    assert ignored({**both, "parameters": {"limit": 3}}) == []
+
+
+def test_what_is_a_customers_own_data_is_not_looked_into() -> None:
+    schema = {"type": "object", "properties": {"topk": {"type": "string"}}}
+    assert ignored({"stage_id": "llm_enrich", "parameters": {"prompt": "x", "schema": schema}}) == []
+    parameters = {**CALL, "body": {"methd": 1}, "headers": {"X-Url": "a"}}
+    assert ignored({"stage_id": "api_call", "parameters": parameters}) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "message"),
+    [
+        ({"stage_id": "attribute_filter", "parameters": {"field": "a", "operater": "ne", "value": 1}},
+         ("parameters", "operater"), "did you mean operator?"),
+        ({"stage_id": "attribute_filter", "parameters": {"field": "a", "colour": 1}},
+         ("parameters", "colour"), "use field, operator, value"),
+        ({"stage_id": "attribute_filter", "parameters": {"conditions": {"AND": [{"field": "a", "valeu": 1}]}}},
+         ("parameters", "conditions", "AND", 0, "valeu"), "did you mean value?"),
+        ({"config": {"stage_id": "attribute_filter", "parameters": {"conditions": [{"field": "a"}, {"feld": "b"}]}}},
+         ("config", "parameters", "conditions", 1, "feld"), "did you mean field?"),
+        ({"stage_id": "attribute_filter", "parameters": {"conditions": {"field": "a"}, "value": 3}},
+         ("parameters",), "either field, operator and value, or conditions"),
+        ({"stage_id": "attribute_filter", "parameters": {"field": "a", "operator": "gt"}},
+         ("parameters",), "gt needs a number"),
+        ({"stage_id": "llm_enrich", "parameters": {"prompt": "x", "when": {"field": "a", "operator": "eq", "val": 1}}},
+         ("parameters", "when", "val"), "did you mean value?"),
+        ({"stage_id": "llm_filter", "parameters": {"when": {"OR": [{"field": "a", "op": "ne"}]}}},
+         ("parameters", "when", "OR", 0, "op"), "no such key"),
+        ({"stage_id": "api_call", "parameters": {**CALL, "when": [{"field": "a", "not": True}]}},
+         ("parameters", "when", 0, "not"), "did you mean NOT?"),
+        (feature_search(filters={"field": "a", "value": 1}), ("parameters", "filters"), "an attribute_filter stage"),
+        (feature_search(searches=[{**SEARCH, "filter": {"field": "a"}}]),
+         ("parameters", "searches", 0, "filter"), "an attribute_filter stage"),
+        ({"stage_id": "limit", "where": {"field": "a"}}, ("where",), "attribute_filter"),
+        ({"config": {"stage_id": "limit"}, "pre_filters": {"field": "a"}}, ("pre_filters",), "attribute_filter"),
+        ({"config": {"stage_id": "limit", "filters": {"field": "a"}}}, ("config", "filters"), "attribute_filter"),
+    ],
+)  # fmt: skip
+def test_what_is_to_keep_documents_out_and_would_not_is_refused(
+    stage: dict[str, Any], place: tuple[str | int, ...], message: str
+) -> None:
+    found = problems_of([stage])
+    [(where, said)] = found.items()
+    if place == ("parameters",):
+        assert where[:3] == ("stages", 0, "parameters")
+    else:
+        assert where == ("stages", 0, *place)
+    assert message in said
+
+
+def test_published_keys_of_a_filter_that_choose_nothing_are_named_only() -> None:
+    stage = {"stage_id": "attribute_filter", "parameters": {"field": "a", "batch_size": 100}}
+    assert ignored(stage) == ["Unknown key 'stages.0.parameters.batch_size' was ignored."]
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        ({"stage_id": "limit", "parameters": {"limit": "10"}}, ("limit",)),
+        ({"stage_id": "limit", "parameters": {"offset": "10"}}, ("offset",)),
+        ({"stage_id": "limit", "parameters": {"limit": True}}, ("limit",)),
+        ({"stage_id": "limit", "parameters": {"limit": 10.5}}, ("limit",)),
+        ({"stage_id": "limit", "parameters": {"limit": [10]}}, ("limit",)),
+        ({"stage_id": "limit", "parameters": {"limit": "{{INPUT.n}}0"}}, ("limit",)),
+        (feature_search(searches=[{**SEARCH, "top_k": "10"}]), ("searches", 0, "top_k")),
+        (feature_search(searches=[{**SEARCH, "min_score": "0.5"}]), ("searches", 0, "min_score")),
+        (feature_search(searches=[{**SEARCH, "weight": True}]), ("searches", 0, "weight")),
+        (feature_search(searches=[{**SEARCH, "lexical": "true"}]), ("searches", 0, "lexical")),
+        (feature_search(searches=[{**SEARCH, "lexical": 1}]), ("searches", 0, "lexical")),
+        ({"stage_id": "llm_enrich", "parameters": {"prompt": "x", "temperature": "0.2"}}, ("temperature",)),
+        ({"stage_id": "api_call", "parameters": {**CALL, "timeout": "5"}}, ("timeout",)),
+        ({"stage_id": "api_call", "parameters": {**CALL, "rate_limit": "5"}}, ("rate_limit",)),
+        ({"stage_id": "api_call", "parameters": {**CALL, "headers": {"X-A": 1}}}, ("headers", "X-A")),
+    ],
+)
+def test_no_number_is_read_from_what_is_none(stage: dict[str, Any], place: tuple[str | int, ...]) -> None:
+    assert ("stages", 0, "parameters", *place) in problems_of([stage])
+
+
+def test_a_whole_number_may_be_written_with_a_point_and_as_a_placeholder() -> None:
+    [stage] = parse_stages([{"stage_id": "limit", "parameters": {"limit": 10.0, "offset": " {{INPUT.n}} "}}])
+    assert Limit.model_validate(fill_in("limit", stage.parameters, {"n": 3})) == Limit(limit=10, offset=3)
+    for wrong in ("3", True, 2.5, [3]):
+        filled = fill_in("limit", {"limit": "{{INPUT.n}}"}, {"n": wrong})
+        with pytest.raises(ValidationError):
+            Limit.model_validate(filled)
 
 
 def test_every_stage_that_exists_is_in_the_catalogue() -> None:

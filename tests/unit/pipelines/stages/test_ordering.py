@@ -76,3 +76,18 @@ def test_limit_keeps_a_window(window: dict[str, int], expected: str) -> None:
     assert (
         order(limit(StageInput(Limit(**window), documents(a=1, b=1, c=1, d=1, e=1)), NO_CONTEXT).documents) == expected
     )
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("asc", "cabgdfeh"), ("desc", "efdbgach")])
+def test_dates_sort_by_their_moments_behind_numbers_and_before_other_texts(direction: str, expected: str) -> None:
+    found = documents(
+        a=10**6, b="2026-03-01T00:30:00+02:00", c=-1, d="2026-03-01", e=True, f="soon", g="2026-02-28T22:30:00Z", h=None
+    )
+    stage = StageInput(SortAttribute(field="field", direction=direction), found)
+    assert order(sort_attribute(stage, NO_CONTEXT).documents) == expected
+
+
+def test_true_is_no_score() -> None:
+    found = documents(a=True, b=0.5)
+    stage = StageInput(SortRelevance(score_field="field"), found)
+    assert order(sort_relevance(stage, NO_CONTEXT).documents) == "ba"
