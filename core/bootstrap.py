@@ -26,6 +26,7 @@ from core.jobs.doorbell import Doorbell
 from core.jobs.queue import JobQueue
 from core.jobs.store import JobStore
 from core.jobs.submission import Submission
+from core.language_models.catalogue import Catalogue, catalogue, overrides_text
 from core.limits.auth_failures import AuthFailureLimiter, FailurePolicies
 from core.limits.limiter import Limiter
 from core.limits.policy import Policy
@@ -97,6 +98,7 @@ class Services:
     batches: BatchStore
     retrievers: RetrieverStore
     executions: ExecutionStore
+    models: Catalogue
     heartbeats: Heartbeats
     metrics: Metrics
     webhooks: WebhookStore
@@ -214,6 +216,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
         batches=BatchStore(handles),
         retrievers=retrievers,
         executions=ExecutionStore(handles),
+        models=catalogue(overrides_text(settings.models)),
         heartbeats=heartbeats,
         metrics=Metrics(heartbeats),
         webhooks=WebhookStore(handles, data_keys, cipher, to.redis),

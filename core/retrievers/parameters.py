@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 
-from core.errors import FieldProblem
+from core.errors import FieldProblem, StageError
+from core.language_models.catalogue import Catalogue
 from core.retrievers.keys_in_clear import KEY_IN_CLEAR, keys_in_clear
 from core.retrievers.parameter_types import is_own_template
 from core.retrievers.parameters_apply import ApiCall, JsonTransform, RagPrepare
@@ -35,24 +36,28 @@ STAGE_PARAMETERS: Final[Mapping[str, type[BaseModel]]] = {
 """The stages that exist: stage id to the type of its parameters."""
 
 
-def check_parameters(stage_id: str, parameters: Mapping[str, Any], location: Location) -> list[FieldProblem]:
+def check_parameters(
+    stage_id: str, parameters: Mapping[str, Any], location: Location, models: Catalogue
+) -> list[FieldProblem]:
     """What is wrong with the parameters of a stage as they are saved. Of a stage to come only its keys are checked."""
     keys = [FieldProblem((*location, *place), KEY_IN_CLEAR, "secret_in_clear") for place in keys_in_clear(parameters)]
     model = STAGE_PARAMETERS.get(stage_id)
     if model is None:
         return keys
-    found = _model_problems(model, parameters, location)
+    found = _model_problems(model, parameters, location, models)
     said = {problem.location for problem in found}
     return [*(key for key in keys if key.location not in said), *found]
 
 
-def _model_problems(model: type[BaseModel], parameters: Mapping[str, Any], location: Location) -> list[FieldProblem]:
+def _model_problems(
+    model: type[BaseModel], parameters: Mapping[str, Any], location: Location, models: Catalogue
+) -> list[FieldProblem]:
     problems = [
         FieldProblem(location, f"{{{{{expression}}}}} cannot be filled in for this stage: use {{{{INPUT.name}}}}")
         for expression in unknown_placeholders(_filled_in_here(model, parameters))
     ]
     try:
-        model.model_validate(parameters, context={"templates": True})
+        model.model_validate(parameters, context={"templates": True, "models": models})
     except ValidationError as error:
         problems += [
             FieldProblem((*location, *found["loc"]), found["msg"].removeprefix("Value error, "), found["type"])
@@ -60,6 +65,19 @@ def _model_problems(model: type[BaseModel], parameters: Mapping[str, Any], locat
             if not is_templated(found["input"]) or is_own_template(model, str(found["loc"][0]), found["input"])
         ]
     return problems
+
+
+def filled_parameters(
+    stage_id: str, stage_name: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any], models: Catalogue
+) -> BaseModel:
+    """The parameters as the stage gets them: placeholders filled in, checked and typed. Raises StageError."""
+    filled = fill_in(stage_id, parameters, inputs)
+    try:
+        return STAGE_PARAMETERS[stage_id].model_validate(filled, context={"models": models})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (stage_name, *first["loc"]))
+        raise StageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def fill_in(stage_id: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
