@@ -18,6 +18,7 @@ from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.egress.policy import EgressPolicy
 from core.ids import Prefix, point_id
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.stages import StageSpec
 from core.storage.blobs import BlobStore
 from core.storage.vectors.bm25 import document_vector
@@ -73,6 +74,8 @@ class ModelAccess:
     settings: LlmSettings
     budget: int
     """milli-credits that the job's hold leaves for models"""
+    most_found: int = MOST_DOCUMENTS
+    """documents that they are held for at most"""
 
 
 class StageActor:
@@ -112,7 +115,14 @@ class StageActor:
             vectors = self._vectors(call.namespace_id)
             llm = Llm(self._providers, access.settings, resolved, access.budget)
             context = StageContext(
-                call.namespace_id, tuple(collection_ids), vectors, self._embedder, resolved, llm, self._egress
+                call.namespace_id,
+                tuple(collection_ids),
+                vectors,
+                self._embedder,
+                resolved,
+                llm,
+                access.most_found,
+                self._egress,
             )
             return run_stages(specs, inputs, context, limit, check_cancelled)
 
