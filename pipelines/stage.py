@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from core.egress.policy import EgressPolicy
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.storage.vectors.store import VectorStore
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from core.words import INDEX_FORM
@@ -39,6 +40,8 @@ class StageContext:
     secrets: ResolvedSecrets = field(default=NO_SECRETS, repr=False)
     """the values that this execution's stages name"""
     llm: Llm = field(default_factory=_no_models, repr=False)
+    most_found: int = MOST_DOCUMENTS
+    """documents that there were when the execution was paid for: no stage gives on more"""
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     """where a stage may call out to"""
     room: Room = field(default_factory=Room, repr=False)

@@ -1,6 +1,7 @@
 """Retrievers: made once, never changed, executed as jobs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from api.call import Call, Reply
 from api.compat import created, created_status
@@ -20,17 +21,19 @@ from api.schemas.retrievers import (
 )
 from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
+from core.clock import now
 from core.credits.prices import PriceClass, execution_price
 from core.errors import NotFoundError, ValidationFailedError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.jobs.waiting import wait_for_end
 from core.limits.policy import RateClass
-from core.retrievers.estimate import asks_with_default_key, llm_hold
+from core.retrievers.estimate import asks_with_default_key, documents_asked_about, llm_hold
 from core.retrievers.executions import execution_id_of, job_id_of
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.secret_places import misplaced_secrets, secret_names
-from core.retrievers.stages import ignored_keys, parse_stages
+from core.retrievers.stages import ignored_keys, model_notes, parse_stages, replaced_models
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
 
@@ -39,9 +42,11 @@ def create_retriever(call: Call) -> Reply:
     body = call.parse(RetrieverBody)
     if misplaced := misplaced_secrets(call.body):
         raise ValidationFailedError(misplaced)
-    stages = parse_stages(body.stages)
+    models = call.services.models
+    stages = parse_stages(body.stages, models)
     call.warn_of(ignored_keys(body.stages, stages))
     call.warn_of(body.unknown_inputs())
+    call.warnings.extend(model_notes(stages, models, now().date()))
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
     if not collections:
         # none named: it searches all of them
@@ -79,6 +84,7 @@ def execute_retriever(call: Call) -> Reply:
     retriever = _retriever_of(call)
     body = call.parse(ExecuteBody)
     limit, inputs = body.documents_wanted(), fill_inputs(retriever, body.inputs)
+    held, most_found = _llm_hold(call, retriever, limit, inputs)
     asynchronous = call.prefers("respond-async")
     job_id = call.new_id(Prefix.TASK)
     job = call.services.submission.submit(
@@ -91,12 +97,13 @@ def execute_retriever(call: Call) -> Reply:
                 "execution_id": execution_id_of(job_id),
                 "inputs": inputs,
                 "limit": limit,
+                "most_found": most_found,
                 "stages": list(retriever.stages),
                 "collection_ids": list(retriever.collection_ids),
                 "caller": call.known_caller.key.key_id,
                 "index_form": call.known_namespace.index_form,
             },
-            hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit),
+            hold=execution_price(retriever.stage_ids) + held,
             request_id=call.request_id,
             awaited=not asynchronous,
         ),
@@ -129,17 +136,30 @@ def _retriever_of(call: Call) -> Retriever:
     return call.services.retrievers.get(call.scope, call.path["retriever_id"])
 
 
-def _llm_hold(call: Call, retriever: Retriever, limit: int) -> int:
-    """What models may cost, unless the organization pays their providers itself."""
+def _llm_hold(call: Call, retriever: Retriever, limit: int, inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """What models may cost, unless the organization pays their providers itself, and for how many documents at most.
+
+    They are counted where fewer of them cost less.
+    """
     own_keys: Collection[str] = ()
     if asks_with_default_key(retriever.stages):
         own_keys = call.services.organizations.get(call.organization).default_llm_credentials.keys()
-    return llm_hold(retriever.stages, limit, own_keys)
+    stages, models = retriever.stages, call.services.models
+    asked_about = documents_asked_about(stages, limit, own_keys, inputs, models)
+    most_found = MOST_DOCUMENTS
+    if asked_about > 1:
+        counted = call.services.collections.count_documents(call.scope, retriever.collection_ids, asked_about)
+        # for one at least: who cannot pay for a model is told so, whatever there is today
+        most_found = max(1, counted) if counted < asked_about else MOST_DOCUMENTS
+    return llm_hold(stages, limit, own_keys, inputs, models, most_found), most_found
 
 
 def _executed(call: Call, job: Job) -> Reply:
     pointer = job.decision.result.get("execution_doc") if job.decision and job.is_final else None
-    return Reply(show_execution(job, call.services.executions.get(call.scope, pointer) if pointer else None))
+    result = call.services.executions.get(call.scope, pointer) if pointer else None
+    statistics = result["stage_statistics"].get("stages", {}) if result else {}
+    call.warnings.extend(replaced_models(statistics))
+    return Reply(show_execution(job, result))
 
 
 def _accepted(job: Job, headers: dict[str, str]) -> Reply:

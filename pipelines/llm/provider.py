@@ -1,8 +1,13 @@
 """What every provider of models offers. Types only; the clients are imported by the first call that needs them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from config.language_models import LanguageModel
+from core.retrievers.parameters_llm import MOST_OUTPUT_TOKENS
+
+_TAKES_ALL: Final = LanguageModel(provider="openai")
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,19 @@ class LlmRequest:
     temperature: float | None = None
     schema: Mapping[str, Any] | None = None
     """the JSON schema that the answer must fit; None for free text"""
+    most_read: int | None = None
+    """tokens that the prompt was cut to, where it was"""
+    takes: LanguageModel = _TAKES_ALL
+    """what a request to this model may carry"""
+
+    @property
+    def most_output(self) -> int:
+        """The largest `max_tokens` that this model can be asked with."""
+        return min(MOST_OUTPUT_TOKENS, self.takes.output or MOST_OUTPUT_TOKENS)
+
+    def within_bounds(self) -> "LlmRequest":
+        """The request, which asks for no more than the model can write."""
+        return replace(self, max_tokens=min(self.max_tokens, self.most_output))
 
 
 @dataclass(frozen=True)

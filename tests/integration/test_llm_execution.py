@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from api.app import build_app
 from config.settings import Settings
 from core.bootstrap import Services, build_services
-from core.credits.prices import EXECUTION_MINIMUM, llm_price
+from core.credits.prices import EXECUTION_MINIMUM, ModelClass, llm_price
 from core.ids import Prefix, random_id
 from core.jobs.job import Job, JobKind, JobState
+from core.language_models.catalogue import catalogue
 from core.retrievers.estimate import llm_hold
 from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
@@ -42,6 +43,7 @@ HANGING_EXPANSION = {
         }
     },
 }
+OWN_MODELS = {"house-1": {"provider": "openai", "successor": "house-2"}, "house-2": {"provider": "openai"}}
 NOTES = 3
 _PATIENCE_SECONDS = 30.0
 
@@ -96,6 +98,7 @@ def stack(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
             stage_actors=1,
             openai_base_url=server.base_url("openai"),
             openai_api_key=SecretStr(PLATFORM_KEY),
+            models=OWN_MODELS,
         )
         services = build_services(settings)
         runner = Runner(settings)
@@ -123,11 +126,11 @@ def _fresh(stack: Stack) -> None:
 def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> None:
     before = stack.tenant.services.ledger.balance(stack.tenant.scope)
     job = stack.execute(ENRICH)
-    tokens = llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    tokens = llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     assert job.decision
     assert (job.state, job.decision.charge) == (JobState.SUCCEEDED, EXECUTION_MINIMUM + NOTES * tokens)
     stages = [{"config": {"stage_id": ENRICH["stage_id"], "parameters": ENRICH["parameters"]}}]
-    assert job.hold == EXECUTION_MINIMUM + llm_hold(stages, job.spec["limit"], ())
+    assert job.hold == EXECUTION_MINIMUM + llm_hold(stages, job.spec["limit"], (), {}, catalogue(), NOTES)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
     assert [asked.auth for asked in stack.server.asked] == [{"authorization": f"Bearer {PLATFORM_KEY}"}] * NOTES
@@ -138,6 +141,60 @@ def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> N
     assert PLATFORM_KEY not in str(shown)
 
 
+def test_an_answer_says_which_model_was_asked_and_an_operators_entries_reach_the_stages(stack: Stack) -> None:
+    body = {
+        "retriever_name": random_id(Prefix.REQUEST),
+        "stages": [
+            {"stage_id": "llm_enrich", "parameters": {"prompt": "x", "model": model}}
+            for model in ("house-1", "gpt-4o", "gemini-1.5-pro", "house-2", "nobodys")
+        ],
+    }
+    made = stack.tenant.created("/v1/retrievers", body)
+    assert made["warnings"] == [
+        "stages.0: openai serves house-1 no more: house-2 is asked in its place.",
+        "stages.1: openai serves gpt-4o until 2027-01-14: gpt-6-luna is asked from then on.",
+        "stages.2: google serves gemini-1.5-pro no more: gemini-3.8-flash is asked in its place.",
+    ]
+    stage = {"stage_id": "llm_enrich", "parameters": {"prompt": "x", "model": "house-1"}}
+    shown = stack.shown(stack.execute(stage))
+    statistics = shown["stage_statistics"]["stages"]["llm_enrich"]
+    assert (statistics["requested_model"], statistics["asked_model"]) == ("house-1", "house-2")
+    assert shown["warnings"] == ["llm_enrich: house-2 was asked in place of house-1."]
+    assert [asked.body["model"] for asked in stack.server.asked] == ["house-2"] * NOTES
+
+
+def test_only_what_can_be_shown_is_held_for_and_asked_about(stack: Stack) -> None:
+    everything = {"stage_id": "attribute_filter", "parameters": {"field": "text", "operator": "exists", "value": True}}
+    body = {
+        "retriever_name": random_id(Prefix.REQUEST),
+        "stages": [everything, ENRICH],
+        "collection_identifiers": [stack.collection_id],
+    }
+    retriever = stack.tenant.created("/v1/retrievers", body)["retriever_id"]
+    path = f"/v1/retrievers/{retriever}/execute"
+    task = stack.tenant.post(path, {"inputs": {}, "limit": 1}, Prefer="respond-async").get_json()["task_id"]
+    stack.driver.drive(task)
+    job = stack.tenant.services.jobs.get(stack.tenant.scope, task)
+    assert job.hold == EXECUTION_MINIMUM + llm_hold([{"config": ENRICH}], 1, (), {}, catalogue())
+    assert job.state is JobState.SUCCEEDED
+    [document] = stack.shown(job)["documents"]
+    assert (document["summary"], len(stack.server.asked)) == ("an answer", 1)
+
+
+def test_documents_are_counted_where_all_of_them_may_be_asked_about(stack: Stack) -> None:
+    everything = {"stage_id": "attribute_filter", "parameters": {"field": "text", "operator": "exists", "value": True}}
+    keeps = {"stage_id": "llm_filter", "parameters": {"criteria": "anything"}}
+    stack.server.default, usual = (lambda _: Reply('{"keep": true}')), stack.server.default
+    try:
+        job = stack.execute(everything, keeps)
+    finally:
+        stack.server.default = usual
+    stages = [{"config": everything}, {"config": keeps}]
+    one = llm_hold(stages, 100, (), {}, catalogue(), 1)
+    assert (job.spec["most_found"], job.hold) == (NOTES, EXECUTION_MINIMUM + NOTES * one)
+    assert (job.state, len(stack.shown(job)["documents"])) == (JobState.SUCCEEDED, NOTES)
+
+
 def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(stack: Stack) -> None:
     before = stack.tenant.services.ledger.balance(stack.tenant.scope)
     fails = {"stage_id": "json_transform", "parameters": {"template": "{{ DOC.missing }}", "fail_on_error": True}}
@@ -145,7 +202,7 @@ def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(
     assert job.decision
     assert job.decision.error
     assert (job.state, job.decision.error.code) == (JobState.FAILED, "stage_failed")
-    assert job.decision.charge == NOTES * llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    assert job.decision.charge == NOTES * llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
 
@@ -176,7 +233,7 @@ def test_an_execution_that_is_cancelled_after_it_asked_is_charged_for_the_answer
         stack.server.default = usual
     job = stack.tenant.services.jobs.get(stack.tenant.scope, task)
     assert job.decision
-    tokens = llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    tokens = llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     assert (job.state, job.decision.charge) == (JobState.CANCELLED, NOTES * tokens)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
