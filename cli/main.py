@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "jobs": ("cli.operators.jobs:jobs", "Look at jobs, and run a failed one again."),
     "webhooks": ("cli.operators.webhooks:webhooks", "Look at deliveries, and replay what failed."),
     "settings": ("cli.operators.settings:settings", "Show every setting and where it came from; secrets stay masked."),
+    "models": ("cli.operators.models:models", "List the language models: which is asked, and what it takes."),
     "audit": ("cli.operators.audit:audit", "Check that the audit log is what was written, and read it."),
     "doctor": ("cli.operators.doctor.command:doctor", "Hold the running installation against docs/hardening.md."),
     "index": ("cli.operators.index:index", "Write lexical indexes of an earlier release anew."),

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.language_models import language_models, read_overrides
 from config.plans import PlanLimits, over_published, published_plans
 from config.secret_managers import manager_source
 from config.tls import TlsSettings
@@ -173,6 +174,9 @@ class Settings(TlsSettings, BaseSettings):
     anthropic_api_key: SecretStr | None = None
     google_base_url: str = "https://generativelanguage.googleapis.com"
     google_api_key: SecretStr | None = None
+    models: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(default_factory=dict)
+    """Entries of language models that change or add to the published ones: JSON, or the path of a file of JSON or TOML.
+    `{"<name>": {"successor": "<name>", "from": "2027-01-31"}}` replaces one. `keystage models` lists them all."""
     llm_timeout_seconds: float = Field(default=60.0, gt=0, le=600)
     """One deadline over one call of a model: connect, answer, every retry and every wait between them."""
     llm_most_concurrent: int = Field(default=8, ge=1, le=64)
@@ -211,6 +215,14 @@ class Settings(TlsSettings, BaseSettings):
     @classmethod
     def _merge_plans(cls, value: object) -> object:
         return over_published(value) if isinstance(value, Mapping) else value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _read_models(cls, value: object) -> object:
+        overrides = read_overrides(value) if isinstance(value, str) else value
+        if isinstance(overrides, Mapping):
+            language_models(overrides)
+        return overrides
 
     @model_validator(mode="after")
     def _schedule_is_positive(self) -> Self:
