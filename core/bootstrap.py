@@ -26,6 +26,7 @@ from core.jobs.doorbell import Doorbell
 from core.jobs.queue import JobQueue
 from core.jobs.store import JobStore
 from core.jobs.submission import Submission
+from core.language_models.catalogue import Catalogue, catalogue, overrides_text
 from core.limits.auth_failures import AuthFailureLimiter, FailurePolicies
 from core.limits.limiter import Limiter
 from core.limits.policy import Policy
@@ -99,6 +100,7 @@ class Services:
     batches: BatchStore
     retrievers: RetrieverStore
     executions: ExecutionStore
+    models: Catalogue
     heartbeats: Heartbeats
     metrics: Metrics
     webhooks: WebhookStore
@@ -217,6 +219,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
         batches=BatchStore(handles),
         retrievers=retrievers,
         executions=ExecutionStore(handles),
+        models=catalogue(overrides_text(settings.models)),
         heartbeats=heartbeats,
         metrics=Metrics(heartbeats),
         webhooks=WebhookStore(handles, data_keys, cipher, to.redis),

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
+from pydantic import BaseModel
 
 from core.errors import KeystageError, SecretUnusableError, StageError, StageUnavailableError
-from core.retrievers.parameters import STAGE_PARAMETERS, fill_in
+from core.language_models.catalogue import AskedModel
+from core.retrievers.document_counts import Step, most_wanted
+from core.retrievers.parameters import filled_parameters
 from core.retrievers.secret_places import LLM_STAGES
 from core.retrievers.stages import StageSpec
 from core.storage.vectors.filters import AnyOf
@@ -23,7 +25,7 @@ from pipelines.llm.errors import BudgetExhaustedError
 from pipelines.llm.provider import Usage
 from pipelines.registry import FINDING_STAGES, READING_STAGES, STAGES
 from pipelines.remote import CallCancelledError
-from pipelines.stage import Document, StageContext, StageInput, StageOutput, document_of
+from pipelines.stage import Document, StageContext, StageInput, document_of
 
 _NEVER_SKIPPED = (SecretUnusableError, CallCancelledError)
 """What ends the execution although its stage may be skipped: a missing secret is no detail."""
@@ -37,8 +39,9 @@ class ChainResult:
 
     documents: list[Document]
     stage_statistics: dict[str, dict[str, Any]]
-    """stage name → input_count, output_count, duration_ms, efficiency (output / input); with `llm_calls`,
-    `tokens_used`, `input_tokens`, `output_tokens` where a model was asked; and `error` or `truncated`"""
+    """stage name → input_count, output_count, duration_ms, efficiency (output / input); `left_out` where
+    documents could not be shown any more; `requested_model`, `asked_model`, `llm_calls`, `tokens_used`, `input_tokens`,
+    `output_tokens` where a model was asked; and `error` or `truncated`"""
     llm_charge: int = 0
     """milli-credits for models asked with the platform's key, never more than the budget"""
     exhausted: bool = False
@@ -94,11 +97,13 @@ def _run_all(
 ) -> ChainResult:
     documents = _first_documents(stages[0], context, limit)
     statistics: dict[str, dict[str, Any]] = {}
-    for stage in stages:
+    filled = [_filled(stage, inputs, context) for stage in stages]
+    for stage, parameters, wanted in zip(stages, filled, _most_wanted(stages, filled, limit), strict=True):
         context.check_cancelled()
         context.llm.begin_stage()
+        documents, left_out = _first_of(documents, wanted)
         started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
-        output = _run_or_skip(stage, inputs, documents, context, redactor)
+        output = _run_or_skip(stage, parameters, inputs, documents, context, redactor)
         # before the next stage can turn a value that came back into something that nobody recognises, or send it on
         documents = redactor.json(output.documents)
         outgoing = len(documents or [])
@@ -107,7 +112,8 @@ def _run_all(
             "output_count": outgoing,
             "duration_ms": round((time.perf_counter() - started) * 1000, 2),
             "efficiency": round(outgoing / incoming, 4) if incoming else 1.0,
-            **_model_facts(context.llm.usage - used),
+            **({"left_out": left_out} if left_out else {}),
+            **_model_facts(context.llm.usage - used, context.llm.asked),
             **({"truncated": True} if output.truncated else {}),
             **redactor.json(output.facts),
         }
@@ -118,15 +124,42 @@ def _run_all(
     return ChainResult((documents or [])[:limit], statistics, context.llm.charge, output.exhausted)
 
 
+def _filled(stage: StageSpec, inputs: Mapping[str, Any], context: StageContext) -> BaseModel | StageError:
+    """A stage's parameters, or what is wrong with them: that is raised when the stage is reached."""
+    try:
+        return filled_parameters(stage.stage_id, stage.stage_name, stage.parameters, inputs, context.llm.models)
+    except StageError as error:
+        return error
+
+
+def _most_wanted(stages: Sequence[StageSpec], filled: Sequence[BaseModel | StageError], limit: int) -> list[int | None]:
+    steps = [
+        Step(parameters if isinstance(parameters, BaseModel) else None, stage.on_error == "skip")
+        for stage, parameters in zip(stages, filled, strict=True)
+    ]
+    return most_wanted(steps, limit)
+
+
+def _first_of(documents: list[Document] | None, wanted: int | None) -> tuple[list[Document] | None, int]:
+    """The documents that can still be shown, and how many are left out: work on these would be paid for in vain."""
+    if documents is None or wanted is None or len(documents) <= wanted:
+        return documents, 0
+    return documents[:wanted], len(documents) - wanted
+
+
 def _run_or_skip(
     stage: StageSpec,
+    parameters: BaseModel | StageError,
     inputs: Mapping[str, Any],
     documents: list[Document] | None,
     context: StageContext,
     redactor: Redactor,
 ) -> "_Output":
     try:
-        output = _run(stage, inputs, documents, context)
+        if isinstance(parameters, StageError):
+            raise parameters
+        work = StageInput(parameters, documents, inputs, stage.stage_name)
+        output = STAGES[stage.stage_id](work, context)
         facts = {**output.facts, **({"error": BudgetExhaustedError().message} if output.exhausted else {})}
         return _Output(output.documents, output.truncated, facts, output.exhausted)
     except BudgetExhaustedError as error:
@@ -150,10 +183,12 @@ class _Output:
     exhausted: bool
 
 
-def _model_facts(used: Usage) -> dict[str, int]:
-    if not used.calls:
+def _model_facts(used: Usage, asked: AskedModel | None) -> dict[str, Any]:
+    if not used.calls or asked is None:
         return {}
     return {
+        "requested_model": asked.requested,
+        "asked_model": asked.name,
         "llm_calls": used.calls,
         "tokens_used": used.tokens,
         "input_tokens": used.input_tokens,
@@ -182,16 +217,3 @@ def _first_documents(first: StageSpec, context: StageContext, limit: int) -> lis
         return []
     hits = context.vectors.scroll(context.namespace_id, AnyOf("collection_id", context.collection_ids), limit)
     return [document_of(hit.payload, hit.score) for hit in hits]
-
-
-def _run(
-    stage: StageSpec, inputs: Mapping[str, Any], documents: list[Document] | None, context: StageContext
-) -> StageOutput:
-    filled = fill_in(stage.stage_id, stage.parameters, inputs)
-    try:
-        parameters = STAGE_PARAMETERS[stage.stage_id].model_validate(filled)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in (stage.stage_name, *first["loc"]))
-        raise StageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
-    return STAGES[stage.stage_id](StageInput(parameters, documents, inputs, stage.stage_name), context)

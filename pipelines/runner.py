@@ -15,6 +15,7 @@ from config.settings import Settings
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.errors import KeystageError, StageError, UnavailableError
+from core.language_models.catalogue import overrides_text
 from core.vault.resolved import ResolvedSecrets
 from pipelines.actors import ActorConfig, CallContext, ModelAccess
 from pipelines.chain import ChainResult
@@ -234,4 +235,5 @@ def llm_settings(settings: Settings) -> LlmSettings:
         },
         settings.llm_timeout_seconds,
         settings.llm_most_concurrent,
+        overrides_text(settings.models),
     )

@@ -182,7 +182,7 @@ def _anthropic(asked: Asked, reply: Reply) -> dict[str, Any]:
     content: list[dict[str, Any]] = [{"type": "text", "text": reply.text}]
     if asked.schema is not None:
         given = _json_or_none(reply.text)
-        content = [{"type": "tool_use", "id": "toolu_1", "name": asked.body["tool_choice"]["name"], "input": given}]
+        content = [{"type": "tool_use", "id": "toolu_1", "name": asked.body["tools"][0]["name"], "input": given}]
     reason = "refusal" if reply.withheld else "end_turn" if asked.schema is None else "tool_use"
     return {
         "id": "msg_1",

@@ -72,7 +72,7 @@ class RetrieverExecutor:
         if not asks_with_default_key(stages):
             return stages
         organization = self._services.organizations.get(job.scope.organization)
-        return with_default_credentials(stages, organization.default_llm_credentials, inputs)
+        return with_default_credentials(stages, organization.default_llm_credentials, inputs, self._services.models)
 
 
 _EXHAUSTED = JobError("budget_exhausted", "The credits held for this execution ended before its stages did.")

@@ -44,7 +44,7 @@ def job_secrets(services: Services, job: Job, stages: Sequence[Mapping[str, Any]
         caller=str(job.spec.get("caller", UNKNOWN)),
         job_id=job.job_id,
         request_id=job.request_id,
-        hosts=destinations(stages, job.spec.get("inputs", {}), _base_urls(services.settings)),
+        hosts=destinations(stages, job.spec.get("inputs", {}), _base_urls(services.settings), services.models),
     )
     resolved = services.resolver.resolve(job.scope, secret_names(stages), used_by)
     redactor = Redactor(resolved.values)

@@ -1,6 +1,7 @@
 """Retrievers: made once, never changed, executed as jobs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from api.call import Call, Reply
 from api.compat import created, created_status
@@ -20,6 +21,7 @@ from api.schemas.retrievers import (
 )
 from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
+from core.clock import now
 from core.credits.prices import PriceClass, execution_price
 from core.errors import NotFoundError, ValidationFailedError
 from core.ids import Prefix
@@ -30,7 +32,7 @@ from core.retrievers.estimate import asks_with_default_key, llm_hold
 from core.retrievers.executions import execution_id_of, job_id_of
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.secret_places import misplaced_secrets, secret_names
-from core.retrievers.stages import ignored_keys, parse_stages
+from core.retrievers.stages import ignored_keys, model_notes, parse_stages, replaced_models
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
 
@@ -39,9 +41,11 @@ def create_retriever(call: Call) -> Reply:
     body = call.parse(RetrieverBody)
     if misplaced := misplaced_secrets(call.body):
         raise ValidationFailedError(misplaced)
-    stages = parse_stages(body.stages)
+    models = call.services.models
+    stages = parse_stages(body.stages, models)
     call.warn_of(ignored_keys(body.stages, stages))
     call.warn_of(body.unknown_inputs())
+    call.warnings.extend(model_notes(stages, models, now().date()))
     collections, missing = call.services.collections.resolve(call.scope, body.collection_identifiers)
     if not collections:
         # none named: it searches all of them
@@ -96,7 +100,7 @@ def execute_retriever(call: Call) -> Reply:
                 "caller": call.known_caller.key.key_id,
                 "index_form": call.known_namespace.index_form,
             },
-            hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit),
+            hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit, inputs),
             request_id=call.request_id,
             awaited=not asynchronous,
         ),
@@ -129,17 +133,20 @@ def _retriever_of(call: Call) -> Retriever:
     return call.services.retrievers.get(call.scope, call.path["retriever_id"])
 
 
-def _llm_hold(call: Call, retriever: Retriever, limit: int) -> int:
+def _llm_hold(call: Call, retriever: Retriever, limit: int, inputs: Mapping[str, Any]) -> int:
     """What models may cost, unless the organization pays their providers itself."""
     own_keys: Collection[str] = ()
     if asks_with_default_key(retriever.stages):
         own_keys = call.services.organizations.get(call.organization).default_llm_credentials.keys()
-    return llm_hold(retriever.stages, limit, own_keys)
+    return llm_hold(retriever.stages, limit, own_keys, inputs, call.services.models)
 
 
 def _executed(call: Call, job: Job) -> Reply:
     pointer = job.decision.result.get("execution_doc") if job.decision and job.is_final else None
-    return Reply(show_execution(job, call.services.executions.get(call.scope, pointer) if pointer else None))
+    result = call.services.executions.get(call.scope, pointer) if pointer else None
+    statistics = result["stage_statistics"].get("stages", {}) if result else {}
+    call.warnings.extend(replaced_models(statistics))
+    return Reply(show_execution(job, result))
 
 
 def _accepted(job: Job, headers: dict[str, str]) -> Reply:

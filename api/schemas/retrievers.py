@@ -300,6 +300,12 @@ class StageStatisticsView(View):
     """Why the stage was skipped."""
     truncated: bool = False
     """Whether there was more than the stage could look at."""
+    left_out: int = 0
+    """Documents that the stage did not get, as they could not have been shown."""
+    requested_model: str | None = None
+    """The model that the stage names, or its provider's default."""
+    asked_model: str | None = None
+    """The model that was asked: another one where the provider has ended the one that was requested."""
     llm_calls: int = 0
     """Calls of a model that were answered."""
     tokens_used: int = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cli.stack.keys import ROOT_KEY_VARIABLES
 from cli.stack.layout import DataDirectory, read_json, write_json
-from core.retrievers.llm_providers import LlmProvider
+from core.language_models.catalogue import LlmProvider
 
 SERVICE = "ray"
 PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_environments")

@@ -1,11 +1,10 @@
 """What work costs, in milli-credits: one flat table for now, versioned so that any entry can be recomputed. Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-PRICE_VERSION = "2026-11.3"
+PRICE_VERSION = "2026-12.1"
 """Written on each ledger entry."""
 
 MILLI = 1000
@@ -58,24 +57,10 @@ class ModelClass(StrEnum):
 _PER_1000_TOKENS = {ModelClass.SMALL: 10_000, ModelClass.STANDARD: 30_000, ModelClass.LARGE: 100_000}
 """Read and written tokens alike, with the platform's key. Published: 10 to 100 credits for the work of a model."""
 
-_CLASS_WORDS = (
-    (ModelClass.SMALL, frozenset({"mini", "nano", "haiku", "flash", "lite", "small"})),
-    (ModelClass.LARGE, frozenset({"opus", "ultra", "o1", "o3", "large"})),
-)
-"""Words of a model's name, the first that fits; any other model is a standard one."""
-_WORD = re.compile(r"[a-z0-9]+")
 
-
-def model_class(model: str) -> ModelClass:
-    """The class of a model, by its name."""
-    # whole words: there is a "mini" in every gemini
-    found = set(_WORD.findall(model.lower()))
-    return next((kind for kind, words in _CLASS_WORDS if found & words), ModelClass.STANDARD)
-
-
-def llm_price(model: str, tokens: int) -> int:
-    """Milli-credits for so many tokens of a model, rounded up."""
-    return -(-tokens * _PER_1000_TOKENS[model_class(model)] // 1000)
+def llm_price(kind: ModelClass, tokens: int) -> int:
+    """Milli-credits for so many tokens of a model of this class, rounded up."""
+    return -(-tokens * _PER_1000_TOKENS[kind] // 1000)
 
 
 def whole_credits(amount: int) -> int:

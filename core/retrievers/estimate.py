@@ -1,25 +1,57 @@
 """How much the models of a retriever may cost at most with the platform's key, before anything has run. Pure.
 
-Each stage's documents are bounded by what the stages before it can give on; what really was used is charged later.
+`tokens_of`, `call_tokens`, `repair_reads` and `summary_reads` are the arithmetic of both sides: what an execution holds
+for its calls, and what each call takes of it while it is under way. What really was used is charged later.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from core.credits.prices import llm_price
-from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider, named_model, provider_of
-from core.retrievers.parameters_llm import MOST_OUTPUT_TOKENS
-from core.retrievers.parameters_search import MOST_DOCUMENTS
+from core.errors import StageError
+from core.language_models.catalogue import Catalogue
+from core.retrievers.document_counts import Step, most_documents
+from core.retrievers.parameters import STAGE_PARAMETERS, filled_parameters
+from core.retrievers.parameters_llm import Asking, LlmEnrich, LlmFilter, QueryExpand, Summarize
 from core.retrievers.secret_places import LLM_STAGES
-from core.retrievers.templates import is_templated
 
 FILTER_OUTPUT_TOKENS: Final = 256
 """The most that `llm_filter` lets a model write about one document."""
 EXPANSION_TOKENS: Final = 80
 """The most that `query_expand` lets a model write for one wording."""
-_READ_TOKENS = 2000
-"""Read for one document, the prompt apart: a long chunk of text and its fields."""
-_BYTES_PER_TOKEN = 3
+DOCUMENT_BYTES: Final = 6000
+"""What is held for that a prompt takes of one document: 2,000 tokens."""
+_BYTES_PER_TOKEN: Final = 3
+_TOKENS_AROUND: Final = 100
+"""What providers add to a prompt: roles, tools, a schema's words."""
+_REPAIR_TOKENS: Final = 100
+"""What is said about an answer that does not fit, when it is asked for again."""
+_OWN_WORDS_BYTES: Final = 300
+"""What a stage adds to a prompt in words of its own."""
+
+
+def tokens_of(size: int) -> int:
+    """The tokens that so many bytes of text are taken for."""
+    return -(-size // _BYTES_PER_TOKEN)
+
+
+def call_tokens(reads: int, writes: int) -> int:
+    """The most tokens that one call is expected to use."""
+    return reads + _TOKENS_AROUND + writes
+
+
+def repair_reads(reads: int, writes: int) -> int:
+    """What a call reads that asks for a better answer: all that the first one read, and what that wrote."""
+    return reads + writes + _REPAIR_TOKENS
+
+
+def summary_reads(parameters: Summarize, around: int) -> int:
+    """What a summary reads: the bytes `around` the documents, and the documents as often as the prompt names them.
+
+    They are cut to tokens that are counted, so their bytes do not matter.
+    """
+    mentions = max(1, parameters.prompt.count("DOCUMENTS"))
+    return tokens_of(around + _OWN_WORDS_BYTES) + parameters.max_input_tokens * mentions
 
 
 def asks_with_default_key(stages: Sequence[Mapping[str, Any]]) -> bool:
@@ -27,87 +59,88 @@ def asks_with_default_key(stages: Sequence[Mapping[str, Any]]) -> bool:
     return any(_asks(stage) and not stage["config"]["parameters"].get("api_key") for stage in stages)
 
 
-def llm_hold(stages: Sequence[Mapping[str, Any]], limit: int, own_keys: Collection[str]) -> int:
+def llm_hold(
+    stages: Sequence[Mapping[str, Any]],
+    limit: int,
+    own_keys: Collection[str],
+    inputs: Mapping[str, Any],
+    models: Catalogue,
+) -> int:
     """Milli-credits for all model calls of stored stages; `own_keys` are providers that the organization pays itself.
 
     `limit` is the most documents that the execution gives, and begins with when nothing is searched for.
     """
-    total, documents = 0, None
-    for stage in stages:
-        stage_id, parameters = stage["config"]["stage_id"], stage["config"]["parameters"]
-        incoming = limit if documents is None else documents
-        if _asks(stage) and not parameters.get("api_key") and not _has_own_key(parameters, own_keys):
-            total += _stage_price(stage_id, parameters, incoming)
-        documents = _documents_after(stage_id, parameters, documents, limit)
-    return total
+    if not any(_asks(stage) for stage in stages):
+        return 0
+    steps = [_step(stage, inputs, models) for stage in stages]
+    return sum(
+        _most_price(step.parameters, documents, inputs, models)
+        for step, documents in zip(steps, most_documents(steps, limit), strict=True)
+        if isinstance(step.parameters, Asking)
+        and step.parameters.api_key is None
+        and step.parameters.provider not in own_keys
+    )
 
 
 def _asks(stage: Mapping[str, Any]) -> bool:
     return stage["config"]["stage_id"] in LLM_STAGES
 
 
-def _stage_price(stage_id: str, parameters: Mapping[str, Any], documents: int) -> int:
-    model = _model(parameters)
-    prompt = len(str(parameters.get("prompt") or parameters.get("criteria") or "").encode()) // _BYTES_PER_TOKEN
-    match stage_id:
-        case "llm_enrich":
-            calls, read, written = documents, prompt + _READ_TOKENS, _number(parameters, 512, "max_tokens")
-        case "llm_filter":
-            calls, read, written = documents, prompt + _READ_TOKENS, FILTER_OUTPUT_TOKENS
-        case "summarize":
-            calls = documents if _makes_many(parameters) else 1
-            read = prompt + _number(parameters, 8000, "max_input_tokens")
-            written = _number(parameters, 1024, "max_output_tokens", "max_tokens")
-        case _:
-            calls, read = 1, _READ_TOKENS
-            written = EXPANSION_TOKENS * _number(parameters, 3, "num_expansions")
-    # an answer that does not fit its schema is asked for again, with the first one in the prompt
-    tries = 2 if parameters.get("schema") or parameters.get("output_schema") or stage_id in _STRUCTURED else 1
-    return calls * llm_price(model, tries * (read + written) + (tries - 1) * written)
+def _step(stage: Mapping[str, Any], inputs: Mapping[str, Any], models: Catalogue) -> Step:
+    stage_id, parameters = stage["config"]["stage_id"], stage["config"]["parameters"]
+    may_be_skipped = stage.get("on_error") == "skip"
+    if stage_id not in STAGE_PARAMETERS:
+        return Step(None, may_be_skipped)
+    try:
+        return Step(filled_parameters(stage_id, "", parameters, inputs, models), may_be_skipped)
+    except StageError:
+        # it fails when it is reached, and asks nobody
+        return Step(None, may_be_skipped)
 
 
-_STRUCTURED = frozenset({"llm_filter", "query_expand"})
+def _most_price(parameters: Asking, documents: int, inputs: Mapping[str, Any], models: Catalogue) -> int:
+    """All calls of one stage."""
+    calls, reads, writes = _calls(parameters, documents, inputs)
+    kind = models.price_class(parameters.model)
+    each = llm_price(kind, call_tokens(reads, writes))
+    if has_schema(parameters):
+        each += llm_price(kind, call_tokens(repair_reads(reads, writes), writes))
+    return calls * each
 
 
-def _has_own_key(parameters: Mapping[str, Any], own_keys: Collection[str]) -> bool:
-    # whose model an input will name is not known yet
-    known = parameters.get("provider") or not is_templated(named_model(parameters))
-    return bool(known) and provider_of(parameters) in own_keys
+def has_schema(parameters: Asking) -> bool:
+    """Whether the answers must fit a schema: one that does not is asked for again."""
+    match parameters:
+        case LlmEnrich() | Summarize():
+            return parameters.output_schema is not None
+    return True
 
 
-def _model(parameters: Mapping[str, Any]) -> str:
-    provider = provider_of(parameters)
-    return named_model(parameters) or (DEFAULT_MODELS[LlmProvider(provider)] if provider in _PROVIDERS else "")
+def _calls(parameters: Asking, documents: int, inputs: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The most calls of a stage, and what each of them reads and writes at most."""
+    match parameters:
+        case LlmEnrich():
+            prompts = _rendered(parameters.prompt, inputs) + _rendered(parameters.system_prompt or "", inputs)
+            return documents, tokens_of(prompts + DOCUMENT_BYTES + _OWN_WORDS_BYTES), parameters.max_tokens
+        case LlmFilter():
+            asked = documents if parameters.criteria.strip() else 0
+            prompt = _rendered(parameters.criteria, inputs)
+            return asked, tokens_of(prompt + DOCUMENT_BYTES + _OWN_WORDS_BYTES), FILTER_OUTPUT_TOKENS
+        case Summarize():
+            many = parameters.mode == "per_document" or parameters.group_by is not None
+            around = _rendered(parameters.prompt, inputs)
+            if "DOC." in parameters.prompt or "DOC[" in parameters.prompt or "GROUP_VALUE" in parameters.prompt:
+                around += DOCUMENT_BYTES
+            calls = documents if many else min(1, documents)
+            return calls, summary_reads(parameters, around), parameters.max_output_tokens
+        case QueryExpand():
+            texts = [str(search.query.value) for search in parameters.feature_search_config.searches]
+            query = max(len(text.encode("utf-8", "replace")) for text in texts)
+            return 1, tokens_of(query + _OWN_WORDS_BYTES), EXPANSION_TOKENS * parameters.num_expansions
+    raise TypeError(f"nothing is known of what {type(parameters).__name__} asks")
 
 
-_PROVIDERS = frozenset(LlmProvider)
-
-
-def _documents_after(stage_id: str, parameters: Mapping[str, Any], documents: int | None, limit: int) -> int:
-    before = limit if documents is None else documents
-    match stage_id:
-        case "feature_search":
-            return min(_number(parameters, 25, "final_top_k"), MOST_DOCUMENTS if documents is None else documents)
-        case "query_expand":
-            search = parameters.get("feature_search_config")
-            # the whole search may be a placeholder
-            return _number(search, 25, "final_top_k") if isinstance(search, Mapping) else MOST_DOCUMENTS
-        case "attribute_filter":
-            return MOST_DOCUMENTS if documents is None else documents
-        case "limit":
-            return min(_number(parameters, 10, "limit"), before)
-        case "summarize":
-            return before if _makes_many(parameters) else 1
-    return before
-
-
-def _makes_many(summarize: Mapping[str, Any]) -> bool:
-    """Whether there may be as many summaries as documents. A placeholder may stand for any mode."""
-    return bool(summarize.get("group_by")) or (summarize.get("mode") or "aggregate") != "aggregate"
-
-
-def _number(parameters: Mapping[str, Any], default: int, *names: str) -> int:
-    """A whole number among the parameters; a placeholder may stand for the most there is."""
-    value = next((parameters[name] for name in names if parameters.get(name) is not None), default)
-    most = MOST_DOCUMENTS if default <= 25 else MOST_OUTPUT_TOKENS
-    return value if isinstance(value, int) else most
+def _rendered(text: str, inputs: Mapping[str, Any]) -> int:
+    """The most bytes that a template comes to, its documents apart, unless it goes over an input several times."""
+    mentions = text.upper().count("INPUT")
+    return len(text.encode()) + (mentions * len(str(inputs).encode()) if mentions else 0)

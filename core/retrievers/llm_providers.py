@@ -1,44 +1,15 @@
-"""The providers of language models by name, which of them a stage asks, and the model that is taken when none is named.
+"""Which model a stage asks, and what is to be said about it when its provider ends it. Pure."""
 
-Pure.
-"""
-
-import re
 from collections.abc import Mapping
-from enum import StrEnum
+from datetime import date
 from typing import Any, Final
+
+from core.language_models.catalogue import Catalogue, LlmProvider
+from core.retrievers.templates import is_templated
 
 _MODEL_PARAMETERS = ("expansion_model", "model", "model_name")
 WHO_IS_ASKED: Final = ("provider", *_MODEL_PARAMETERS)
 """The parameters of a stage that say which provider it asks."""
-
-
-class LlmProvider(StrEnum):
-    """Who runs a model."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
-    GOOGLE = "google"
-
-
-DEFAULT_MODELS: Final = {
-    LlmProvider.OPENAI: "gpt-4o-mini",
-    LlmProvider.ANTHROPIC: "claude-haiku-4-5",
-    LlmProvider.GOOGLE: "gemini-3.5-flash-lite",
-}
-"""The model of a stage that names none."""
-
-_FAMILIES: Final = (
-    (LlmProvider.ANTHROPIC, re.compile(r"claude", re.IGNORECASE)),
-    (LlmProvider.GOOGLE, re.compile(r"(models/)?gemini", re.IGNORECASE)),
-    (LlmProvider.OPENAI, re.compile(r"gpt-|chatgpt-|o\d", re.IGNORECASE)),
-)
-"""How the names of a provider's own models begin."""
-
-
-def family_of(model: str) -> LlmProvider | None:
-    """Whose model this is, where its name shows it."""
-    return next((provider for provider, name in _FAMILIES if name.match(model)), None)
 
 
 def named_model(parameters: Mapping[str, Any]) -> str:
@@ -46,6 +17,21 @@ def named_model(parameters: Mapping[str, Any]) -> str:
     return str(next((parameters[name] for name in _MODEL_PARAMETERS if parameters.get(name)), ""))
 
 
-def provider_of(parameters: Mapping[str, Any]) -> str:
+def provider_of(parameters: Mapping[str, Any], models: Catalogue) -> str:
     """The provider that a stage's parameters name, or else the one whose model they name."""
-    return str(parameters.get("provider") or family_of(named_model(parameters)) or LlmProvider.OPENAI)
+    return str(parameters.get("provider") or models.family(named_model(parameters)) or LlmProvider.OPENAI)
+
+
+def model_note(parameters: Mapping[str, Any], models: Catalogue, day: date) -> str | None:
+    """That the model which a stored stage names is not asked any more, or from when on. None when that is not known.
+
+    What an input may name is not known yet.
+    """
+    name, provider = named_model(parameters), provider_of(parameters, models)
+    if not name or is_templated(name) or provider not in list(LlmProvider):
+        return None
+    asked = models.asked(name, provider, day)
+    if asked.replaced:
+        return f"{provider} serves {name} no more: {asked.name} is asked in its place."
+    ends = models.leaves(name, provider)
+    return f"{provider} serves {name} until {ends[0]}: {ends[1]} is asked from then on." if ends else None

@@ -9,7 +9,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.errors import FieldProblem
+from core.errors import FieldProblem, StageError
+from core.language_models.catalogue import Catalogue
 from core.retrievers.filters import FilterRefusedError
 from core.retrievers.keys_in_clear import KEY_IN_CLEAR, keys_in_clear
 from core.retrievers.parameter_types import is_own_template
@@ -38,13 +39,15 @@ WITHOUT_EFFECT: Final = frozenset({"batch_size", "field_hints"})
 """Published keys of `attribute_filter` that choose no documents: the official client sends them."""
 
 
-def check_parameters(stage_id: str, parameters: Mapping[str, Any], location: Location) -> list[FieldProblem]:
+def check_parameters(
+    stage_id: str, parameters: Mapping[str, Any], location: Location, models: Catalogue
+) -> list[FieldProblem]:
     """What is wrong with the parameters of a stage as they are saved. Of a stage to come only its keys are checked."""
     keys = [FieldProblem((*location, *place), KEY_IN_CLEAR, "secret_in_clear") for place in keys_in_clear(parameters)]
     model = STAGE_PARAMETERS.get(stage_id)
     if model is None:
         return keys
-    found = [*_unread_filters(model, parameters, location), *_model_problems(model, parameters, location)]
+    found = [*_unread_filters(model, parameters, location), *_model_problems(model, parameters, location, models)]
     said = {problem.location for problem in found}
     return [*(key for key in keys if key.location not in said), *found]
 
@@ -82,13 +85,15 @@ def _no_filter(model: type[BaseModel], unknown: UnknownKey) -> str:
     return f"no such key: {meant}"
 
 
-def _model_problems(model: type[BaseModel], parameters: Mapping[str, Any], location: Location) -> list[FieldProblem]:
+def _model_problems(
+    model: type[BaseModel], parameters: Mapping[str, Any], location: Location, models: Catalogue
+) -> list[FieldProblem]:
     problems = [
         FieldProblem(location, f"{{{{{expression}}}}} cannot be filled in for this stage: use {{{{INPUT.name}}}}")
         for expression in unknown_placeholders(_filled_in_here(model, parameters))
     ]
     try:
-        model.model_validate(parameters, context={"templates": True})
+        model.model_validate(parameters, context={"templates": True, "models": models})
     except ValidationError as error:
         problems += [
             _problem(found, location)
@@ -114,6 +119,19 @@ def _problem(found: ErrorDetails, location: Location) -> FieldProblem:
     inside: Location = cause.place if isinstance(cause, FilterRefusedError) else ()
     message = cause.message if isinstance(cause, FilterRefusedError) else found["msg"].removeprefix("Value error, ")
     return FieldProblem((*location, *found["loc"], *inside), message, found["type"])
+
+
+def filled_parameters(
+    stage_id: str, stage_name: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any], models: Catalogue
+) -> BaseModel:
+    """The parameters as the stage gets them: placeholders filled in, checked and typed. Raises StageError."""
+    filled = fill_in(stage_id, parameters, inputs)
+    try:
+        return STAGE_PARAMETERS[stage_id].model_validate(filled, context={"models": models})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (stage_name, *first["loc"]))
+        raise StageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def fill_in(stage_id: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

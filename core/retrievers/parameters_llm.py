@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 
-from core.retrievers.llm_providers import DEFAULT_MODELS, LlmProvider, family_of, provider_of
+from core.language_models.catalogue import Catalogue, LlmProvider, catalogue
+from core.retrievers.llm_providers import named_model, provider_of
 from core.retrievers.parameter_types import (
     Condition,
     JsonSchema,
@@ -29,39 +30,46 @@ _MODEL = AliasChoices("model", "model_name")
 _SCHEMA = AliasChoices("schema", "output_schema")
 
 
-class _Asking(Parameters):
+def models_of(info: ValidationInfo) -> Catalogue:
+    """The models that a validation knows: those of its context, or else the published ones."""
+    known = (info.context or {}).get("models")
+    return known if isinstance(known, Catalogue) else catalogue()
+
+
+class Asking(Parameters):
     """What all of them have."""
 
     literals: ClassVar[frozenset[str]] = frozenset({"api_key"})
     own_nulls: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
     provider: Annotated[LlmProvider, Field(strict=False)] = LlmProvider.OPENAI
-    model: str | None = Field(None, validation_alias=_MODEL, min_length=1, max_length=200)
+    model: str = Field("", validation_alias=_MODEL, min_length=1, max_length=200)
+    """the provider's default when none is named"""
     api_key: SecretReference | None = None
     temperature: float | None = Field(0.2, ge=0, le=2)
     """None sends none"""
 
     @model_validator(mode="before")
     @classmethod
-    def _model_says_whose_it_is(cls, given: Any) -> Any:
-        return {**given, "provider": provider_of(given)} if isinstance(given, Mapping) else given
+    def _model_says_whose_it_is(cls, given: Any, info: ValidationInfo) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        models = models_of(info)
+        provider = provider_of(given, models)
+        knows_one = named_model(given) or provider not in list(LlmProvider)
+        return {**given, "provider": provider, **({} if knows_one else {"model": models.default(provider)})}
 
     @field_validator("model")
     @classmethod
-    def _is_of_its_provider(cls, model: str | None, info: ValidationInfo) -> str | None:
-        provider, family = info.data.get("provider"), family_of(model or "")
+    def _is_of_its_provider(cls, model: str, info: ValidationInfo) -> str:
+        provider, family = info.data.get("provider"), models_of(info).family(model)
         # any model may stand behind a base URL that speaks OpenAI's protocol
         if provider not in (None, LlmProvider.OPENAI) and family not in (None, provider):
             raise ValueError(f"this is a model of {family} and not of the provider {provider}")
         return model
 
-    @property
-    def model_asked(self) -> str:
-        """The model, or the provider's default."""
-        return self.model or DEFAULT_MODELS[self.provider]
 
-
-class LlmEnrich(_Asking):
+class LlmEnrich(Asking):
     """`llm_enrich`: one answer of a model for each document."""
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "system_prompt", "when"})
@@ -78,7 +86,7 @@ class LlmEnrich(_Asking):
     multimodal_inputs: NotYet = None
 
 
-class LlmFilter(_Asking):
+class LlmFilter(Asking):
     """`llm_filter`: keeps the documents that a model says meet the criteria."""
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"criteria", "when"})
@@ -94,7 +102,7 @@ class LlmFilter(_Asking):
     include_media: NotYet = None
 
 
-class Summarize(_Asking):
+class Summarize(Asking):
     """`summarize`: one answer over all documents, or one for each group of them, or for each of them."""
 
     own_templates: ClassVar[frozenset[str]] = frozenset({"prompt", "document_template"})
@@ -120,13 +128,13 @@ class Summarize(_Asking):
         return group_by
 
 
-class QueryExpand(_Asking):
+class QueryExpand(Asking):
     """`query_expand`: a feature search by several wordings of its query, fused to one ranking."""
 
     feature_search_config: FeatureSearch
     num_expansions: Whole = Field(3, ge=1, le=10)
-    model: str | None = Field(
-        None,
+    model: str = Field(
+        "",
         validation_alias=AliasChoices("expansion_model", "model", "model_name"),
         min_length=1,
         max_length=200,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import FieldProblem, StageError
+from core.language_models.catalogue import Catalogue
 from core.retrievers.llm_providers import WHO_IS_ASKED, provider_of
 from core.retrievers.templates import render
 from core.vault.references import misplaced_references, references_anywhere, references_in
@@ -18,32 +19,35 @@ def secret_names(stages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def with_default_credentials(
-    stages: Sequence[Mapping[str, Any]], credentials: Mapping[str, str], inputs: Mapping[str, Any]
+    stages: Sequence[Mapping[str, Any]],
+    credentials: Mapping[str, str],
+    inputs: Mapping[str, Any],
+    models: Catalogue,
 ) -> list[Mapping[str, Any]]:
     """The stages, in which an LLM stage that names no key names the organization's secret for its provider.
 
     `inputs` are the execution's: they may say which provider a stage asks.
     """
-    return [_with_default(stage, credentials, inputs) for stage in stages]
+    return [_with_default(stage, credentials, inputs, models) for stage in stages]
 
 
 def _with_default(
-    stage: Mapping[str, Any], credentials: Mapping[str, str], inputs: Mapping[str, Any]
+    stage: Mapping[str, Any], credentials: Mapping[str, str], inputs: Mapping[str, Any], models: Catalogue
 ) -> Mapping[str, Any]:
     config = stage["config"]
     parameters = config["parameters"]
     if config["stage_id"] not in LLM_STAGES or parameters.get("api_key") is not None:
         return stage
-    name = credentials.get(provider_asked(parameters, inputs) or "")
+    name = credentials.get(provider_asked(parameters, inputs, models) or "")
     if name is None:
         return stage
     return {**stage, "config": {**config, "parameters": {**parameters, "api_key": f"{{{{secrets.{name}}}}}"}}}
 
 
-def provider_asked(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
+def provider_asked(parameters: Mapping[str, Any], inputs: Mapping[str, Any], models: Catalogue) -> str | None:
     """Which provider an LLM stage asks. None without the input that names it: the stage fails then, and says so."""
     try:
-        return provider_of(render({name: parameters.get(name) for name in WHO_IS_ASKED}, inputs))
+        return provider_of(render({name: parameters.get(name) for name in WHO_IS_ASKED}, inputs), models)
     except StageError:
         return None
 

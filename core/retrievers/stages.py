@@ -7,11 +7,15 @@ import difflib
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 from core.errors import FieldProblem, ValidationFailedError
+from core.language_models.catalogue import Catalogue, catalogue
 from core.retrievers.catalogue import CATALOGUE, OLDER_NAMES, StageCategory
+from core.retrievers.llm_providers import model_note
 from core.retrievers.parameters import check_parameters, is_filter_name, unknown_parameters
+from core.retrievers.secret_places import LLM_STAGES
 from core.unknown_keys import Location, UnknownKey
 
 _MOST_STAGES = 50
@@ -63,8 +67,11 @@ def published_stage(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {**stored, "parameters": stored["config"]["parameters"]}
 
 
-def parse_stages(raw: object) -> list[StageSpec]:
-    """Read the `stages` of a request. Raises ValidationFailedError, which names every bad place in them."""
+def parse_stages(raw: object, models: Catalogue | None = None) -> list[StageSpec]:
+    """Read the `stages` of a request; `models` are the published ones when none are given.
+
+    Raises ValidationFailedError, which names every bad place in them.
+    """
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         raise ValidationFailedError([FieldProblem(("stages",), "a list of at least one stage is needed")])
     if len(raw) > _MOST_STAGES:
@@ -74,7 +81,9 @@ def parse_stages(raw: object) -> list[StageSpec]:
     for index, item in enumerate(raw):
         if not isinstance(item, Mapping):
             problems.append(FieldProblem(("stages", index), "a stage is an object"))
-        elif stage := _Reading(item, index, problems).stage({stage.stage_name for stage in stages}):
+        elif stage := _Reading(item, index, problems, models or catalogue()).stage(
+            {stage.stage_name for stage in stages}
+        ):
             stages.append(stage)
     if problems:
         raise ValidationFailedError(problems)
@@ -102,10 +111,30 @@ def _ignored(item: Mapping[str, Any], stage: StageSpec, at: Location) -> Iterato
     yield from unknown_parameters(stage.stage_id, stage.parameters, (*at, *where))
 
 
+def model_notes(stages: Sequence[StageSpec], models: Catalogue, day: date) -> list[str]:
+    """What is to be known about the models that stages name, for the `warnings` of the answer."""
+    notes = (
+        (index, model_note(stage.parameters, models, day))
+        for index, stage in enumerate(stages)
+        if stage.stage_id in LLM_STAGES
+    )
+    return [f"stages.{index}: {note}" for index, note in notes if note]
+
+
+def replaced_models(statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Which stages of an execution asked another model than they name, for the `warnings` of the answer."""
+    return [
+        f"{name}: {facts['asked_model']} was asked in place of {facts['requested_model']}."
+        for name, facts in statistics.items()
+        if facts.get("asked_model") != facts.get("requested_model")
+    ]
+
+
 class _Reading:
     """One stage while it is read: what it says, where it stands, and the problems found so far."""
 
-    def __init__(self, item: Mapping[str, Any], index: int, problems: list[FieldProblem]) -> None:
+    def __init__(self, item: Mapping[str, Any], index: int, problems: list[FieldProblem], models: Catalogue) -> None:
+        self._models = models
         self._at: tuple[str | int, ...] = ("stages", index)
         self._problems = problems
         self._item = item
@@ -163,7 +192,7 @@ class _Reading:
             return {}
         # the official client writes its defaults of null as a text
         parameters = {name: value for name, value in parameters.items() if value != "null"}
-        self._problems += check_parameters(stage_id, parameters, (*self._at, *where))
+        self._problems += check_parameters(stage_id, parameters, (*self._at, *where), self._models)
         return parameters
 
     def _stage_type(self, stage_id: str) -> str:

@@ -11,17 +11,7 @@ from pipelines.llm.provider import Completion, LlmRequest, Usage
 
 _NAME = "anthropic"
 _TOOL = "give_output"
-_SERVED = {
-    "claude-3-haiku": "claude-haiku-4-5",
-    "claude-3-5-haiku": "claude-haiku-4-5",
-    "claude-3-sonnet": "claude-sonnet-4-6",
-    "claude-3-5-sonnet": "claude-sonnet-4-6",
-    "claude-3-opus": "claude-opus-4-8",
-}
-"""Published short names, which Anthropic never knew, and the model of the same kind that it serves: the ones that they
-stood for are retired. A name with its date is sent as it is."""
-_TAKES_TEMPERATURE = "claude-3"
-"""Later models refuse a request that sets one."""
+_USE_IT = f"Give your answer by calling the tool {_TOOL}."
 
 
 class Anthropic:
@@ -50,24 +40,29 @@ class Anthropic:
 
 
 def _arguments(request: LlmRequest) -> dict[str, Any]:
-    model = _SERVED.get(request.model, request.model)
+    takes = request.takes
     arguments: dict[str, Any] = {
-        "model": model,
-        "max_tokens": request.max_tokens,
+        "model": request.model,
+        "max_tokens": request.bound,
         "messages": [{"role": "user", "content": request.prompt}],
         # a client's own estimate of a long answer must not turn into a refusal; the deadline is ours
         "timeout": None,
     }
-    if request.system:
-        arguments["system"] = request.system
-    if request.temperature is not None and model.startswith(_TAKES_TEMPERATURE):
+    system, extra = request.system, dict(takes.extra)
+    if takes.temperature and request.temperature is not None:
         # the client has no argument for it any more
-        arguments["extra_body"] = {"temperature": min(request.temperature, 1.0)}
+        extra["temperature"] = min(request.temperature, 1.0)
     if request.schema is not None:
         arguments["tools"] = [
             {"name": _TOOL, "description": "Give the answer in this form.", "input_schema": dict(request.schema)}
         ]
-        arguments["tool_choice"] = {"type": "tool", "name": _TOOL}
+        arguments["tool_choice"] = {"type": "tool", "name": _TOOL} if takes.forced_tool else {"type": "auto"}
+        # models that think cannot be made to use a tool, but they do what they are told
+        system = system if takes.forced_tool else f"{system}\n{_USE_IT}".strip()
+    if system:
+        arguments["system"] = system
+    if extra:
+        arguments["extra_body"] = extra
     return arguments
 
 

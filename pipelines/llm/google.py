@@ -54,10 +54,10 @@ def _configuration(request: LlmRequest, key: str) -> types.GenerateContentConfig
     if request.schema is not None:
         structured = {"response_mime_type": "application/json", "response_json_schema": dict(request.schema)}
     return types.GenerateContentConfig(
-        http_options=types.HttpOptions(headers={_KEY_HEADER: key}),
+        http_options=types.HttpOptions(headers={_KEY_HEADER: key}, extra_body=request.takes.extra or None),
         system_instruction=request.system or None,
-        temperature=request.temperature,
-        max_output_tokens=request.max_tokens,
+        temperature=request.temperature if request.takes.temperature else None,
+        max_output_tokens=request.bound,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         **structured,
     )

@@ -1,6 +1,5 @@
 """OpenAI's chat completions through its official client, and every endpoint that speaks the same protocol."""
 
-import re
 from typing import Any
 
 import openai
@@ -10,8 +9,6 @@ from pipelines.llm.http import provider_client
 from pipelines.llm.provider import Completion, LlmRequest, Usage
 
 _NAME = "openai"
-_REASONING = re.compile(r"(o\d|gpt-5)", re.IGNORECASE)
-"""Models that take no temperature, and whose limit of tokens has another name."""
 
 
 class OpenAi:
@@ -45,12 +42,12 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
         "model": request.model,
         "messages": [*system, {"role": "user", "content": request.prompt}],
     }
-    if _REASONING.match(request.model):
-        arguments["max_completion_tokens"] = request.max_tokens
-    else:
-        arguments["max_tokens"] = request.max_tokens
-        if request.temperature is not None:
-            arguments["temperature"] = request.temperature
+    takes = request.takes
+    arguments[takes.bound] = request.bound
+    if takes.temperature and request.temperature is not None:
+        arguments["temperature"] = request.temperature
+    if takes.extra:
+        arguments["extra_body"] = takes.extra
     if request.schema is not None:
         schema = {"name": "output", "schema": dict(request.schema), "strict": False}
         arguments["response_format"] = {"type": "json_schema", "json_schema": schema}

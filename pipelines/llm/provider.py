@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from config.language_models import LanguageModel
+
+_TAKES_ALL: Final = LanguageModel(provider="openai")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,15 @@ class LlmRequest:
     temperature: float | None = None
     schema: Mapping[str, Any] | None = None
     """the JSON schema that the answer must fit; None for free text"""
+    most_read: int | None = None
+    """tokens that the prompt was cut to, where it was"""
+    takes: LanguageModel = _TAKES_ALL
+    """what a request to this model may carry"""
+
+    @property
+    def bound(self) -> int:
+        """The most tokens to ask for: no more than the model can write."""
+        return min(self.max_tokens, self.takes.output or self.max_tokens)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from core.language_models.catalogue import NO_OVERRIDES, Catalogue, catalogue
 from pipelines.llm.provider import Provider
 
 
@@ -25,6 +26,13 @@ class LlmSettings:
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     timeout_seconds: float = 60.0
     most_concurrent: int = 8
+    model_overrides: str = NO_OVERRIDES
+    """the operator's own entries of models"""
+
+    @property
+    def models(self) -> Catalogue:
+        """All models, the operator's own entries among them."""
+        return catalogue(self.model_overrides)
 
     @property
     def platform_keys(self) -> list[str]:

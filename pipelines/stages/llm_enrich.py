@@ -13,7 +13,7 @@ from pipelines.template_values import holds, values_for, with_field
 def llm_enrich(stage: StageInput[LlmEnrich], context: StageContext) -> StageOutput:
     """The same documents in their order, each with the model's answer; a schema makes it a value instead of a text."""
     parameters = stage.parameters
-    choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
+    choice = ModelChoice(parameters.provider, parameters.model, parameters.api_key)
 
     def enrich(document: Document) -> Document:
         if not holds(parameters.when, stage, context, document):
@@ -36,7 +36,7 @@ def _request(stage: StageInput[LlmEnrich], context: StageContext, document: Docu
         prompt = f"{prompt}\n\nDocument:\n{text_of(document, None, stage, context)}"
     system = template(parameters.system_prompt).render(values) if parameters.system_prompt else ""
     return LlmRequest(
-        parameters.model_asked,
+        parameters.model,
         prompt,
         parameters.max_tokens,
         system,

@@ -23,7 +23,7 @@ def llm_filter(stage: StageInput[LlmFilter], context: StageContext) -> StageOutp
     documents = stage.documents or []
     if not parameters.criteria.strip():
         return StageOutput(documents)
-    choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
+    choice = ModelChoice(parameters.provider, parameters.model, parameters.api_key)
 
     def judge(document: Document) -> Document | None:
         if not holds(parameters.when, stage, context, document):
@@ -45,7 +45,7 @@ def _request(stage: StageInput[LlmFilter], context: StageContext, document: Docu
     parameters = stage.parameters
     criteria = template(parameters.criteria).render(values_for(stage, context, document))
     return LlmRequest(
-        parameters.model_asked,
+        parameters.model,
         f"Criteria:\n{criteria}\n\nDocument:\n{text_of(document, None, stage, context)}",
         FILTER_OUTPUT_TOKENS,
         _SYSTEM,

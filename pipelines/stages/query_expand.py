@@ -52,14 +52,14 @@ def _wordings(parameters: QueryExpand, query: str, context: StageContext) -> Seq
         "required": ["queries"],
     }
     request = LlmRequest(
-        parameters.model_asked,
+        parameters.model,
         f"Write {count} other wordings of this search query, each on its own:\n{query}",
         EXPANSION_TOKENS * count,
         _SYSTEM,
         parameters.temperature,
         schema,
     )
-    choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
+    choice = ModelChoice(parameters.provider, parameters.model, parameters.api_key)
     manner = Manner(1, "raise", context.check_cancelled, context.llm.stopping)
     (answer,) = at_once([lambda: context.llm.complete(choice, request)], manner)
     written = answer.value["queries"]

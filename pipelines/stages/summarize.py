@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from core.retrievers.estimate import summary_reads
 from core.retrievers.filters import value_at
 from core.retrievers.parameters_llm import SUMMARY_NAMES, Summarize
 from core.templating.template import template
@@ -24,7 +25,7 @@ def summarize(stage: StageInput[Summarize], context: StageContext) -> StageOutpu
     its own summary."""
     parameters = stage.parameters
     groups = _groups(stage.documents or [], parameters)
-    choice = ModelChoice(parameters.provider, parameters.model_asked, parameters.api_key)
+    choice = ModelChoice(parameters.provider, parameters.model, parameters.api_key)
 
     def summary(group: Document) -> Document:
         members: Sequence[Document] = group["members"]
@@ -84,10 +85,11 @@ def _request(
     documents = _BETWEEN.join(piece for piece in pieces if piece)
     says_where = "DOCUMENTS" in prompt.names
     request = LlmRequest(
-        parameters.model_asked,
+        parameters.model,
         prompt.render({**values, "DOCUMENTS": documents}) if says_where else f"{around}\n\nDocuments:\n{documents}",
         parameters.max_output_tokens,
         temperature=parameters.temperature,
         schema=parameters.output_schema,
+        most_read=summary_reads(parameters, len(around.encode())),
     )
     return request, sum(1 for piece in pieces if piece)

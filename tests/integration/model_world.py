@@ -4,12 +4,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from core.ids import Prefix, point_id, random_id
+from core.language_models.catalogue import overrides_text
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.edge import EdgeVectorStore
@@ -57,6 +59,8 @@ class World:
         inputs: dict[str, Any] | None = None,
         timeout: float = 30.0,
         stop: threading.Event | None = None,
+        day: date = date(2026, 12, 1),
+        models: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> ChainResult:
         """Run stages as an actor does."""
         settings = LlmSettings(
@@ -65,13 +69,14 @@ class World:
                 for name in PROVIDERS
             },
             timeout_seconds=timeout,
+            model_overrides=overrides_text(models or {}),
         )
         resolved = {
             name: value if isinstance(value, ResolvedSecret) else ResolvedSecret(name, value)
             for name, value in (secrets or {}).items()
         }
         secrets_of_it = ResolvedSecrets(resolved)
-        llm = Llm(self.pool, settings, secrets_of_it, budget)
+        llm = Llm(self.pool, settings, secrets_of_it, budget, lambda: day)
         context = StageContext(
             self.library.namespace_id,
             ("col_1",),

@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from api.app import build_app
 from config.settings import Settings
 from core.bootstrap import Services, build_services
-from core.credits.prices import EXECUTION_MINIMUM, llm_price
+from core.credits.prices import EXECUTION_MINIMUM, ModelClass, llm_price
 from core.ids import Prefix, random_id
 from core.jobs.job import Job, JobKind, JobState
+from core.language_models.catalogue import catalogue
 from core.retrievers.estimate import llm_hold
 from core.tenancy.permissions import Permission
 from pipelines.runner import Runner
@@ -123,11 +124,11 @@ def _fresh(stack: Stack) -> None:
 def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> None:
     before = stack.tenant.services.ledger.balance(stack.tenant.scope)
     job = stack.execute(ENRICH)
-    tokens = llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    tokens = llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     assert job.decision
     assert (job.state, job.decision.charge) == (JobState.SUCCEEDED, EXECUTION_MINIMUM + NOTES * tokens)
     stages = [{"config": {"stage_id": ENRICH["stage_id"], "parameters": ENRICH["parameters"]}}]
-    assert job.hold == EXECUTION_MINIMUM + llm_hold(stages, job.spec["limit"], ())
+    assert job.hold == EXECUTION_MINIMUM + llm_hold(stages, job.spec["limit"], (), {}, catalogue())
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
     assert [asked.auth for asked in stack.server.asked] == [{"authorization": f"Bearer {PLATFORM_KEY}"}] * NOTES
@@ -145,7 +146,7 @@ def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(
     assert job.decision
     assert job.decision.error
     assert (job.state, job.decision.error.code) == (JobState.FAILED, "stage_failed")
-    assert job.decision.charge == NOTES * llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    assert job.decision.charge == NOTES * llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
 
@@ -176,7 +177,7 @@ def test_an_execution_that_is_cancelled_after_it_asked_is_charged_for_the_answer
         stack.server.default = usual
     job = stack.tenant.services.jobs.get(stack.tenant.scope, task)
     assert job.decision
-    tokens = llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    tokens = llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     assert (job.state, job.decision.charge) == (JobState.CANCELLED, NOTES * tokens)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)

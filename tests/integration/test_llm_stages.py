@@ -9,8 +9,9 @@ import pytest
 from mixpeek.models.stage_params_summarize import StageParamsSummarize
 from pydantic import SecretStr
 
-from core.credits.prices import llm_price
+from core.credits.prices import ModelClass, llm_price
 from core.errors import StageError
+from core.language_models.catalogue import catalogue
 from core.retrievers.parameters_search import TEXT_FEATURE
 from core.vault.resolved import NO_SECRETS, ResolvedSecret, ResolvedSecrets
 from pipelines.actors import ModelAccess
@@ -147,13 +148,13 @@ def test_a_template_sees_the_document_and_the_inputs_and_no_secret(world: World)
 
 def test_the_platforms_tokens_are_charged_and_byok_is_free(world: World) -> None:
     charged = world.run(enrich()).llm_charge
-    assert charged == 3 * llm_price("gpt-4o-mini", INPUT_TOKENS + OUTPUT_TOKENS)
+    assert charged == 3 * llm_price(ModelClass.SMALL, INPUT_TOKENS + OUTPUT_TOKENS)
     assert world.run(enrich(api_key="{{secrets.k}}"), secrets={"k": VAULT["openai"]}, budget=0).llm_charge == 0
 
 
 def test_a_budget_that_ends_stops_the_chain_with_what_is_done(world: World) -> None:
     # enough for the reservation of one call at a time, and for no second one once it is spent
-    budget = llm_price("gpt-4o-mini", 640)
+    budget = llm_price(ModelClass.SMALL, 640)
     world.server.default = lambda _: Reply("ok")
     result = world.run(enrich(batch_size=1, max_tokens=512), {"stage_id": "limit"}, budget=budget)
     assert result.exhausted
@@ -227,7 +228,7 @@ def test_summarize_runs_with_all_that_the_official_client_sends_by_default(world
     [made] = world.run({"stage_id": "summarize", "parameters": parameters}).documents
     assert (made["summary"], made["documents_used"]) == ("an answer", 3)
     [asked] = world.server.asked
-    assert asked.body["model"] == "gpt-4o-mini"
+    assert asked.body["model"] == catalogue().default("openai")
     head, *texts = asked.prompt.replace("---", "").split("\n\n")
     assert head == "Summarize the following 3 documents concisely:"
     assert sorted(text.strip()[4:] for text in texts if text.strip()) == sorted(TEXTS)

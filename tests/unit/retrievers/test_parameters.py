@@ -22,7 +22,7 @@ def test_the_seed_pages_own_parameters_are_read_and_none_is_unknown() -> None:
     stages = parse_stages([LLM_STAGE])
     assert ignored_keys([LLM_STAGE], stages) == []
     parameters = read("llm_enrich", **LLM_STAGE["parameters"])  # type: ignore[arg-type]
-    assert (parameters.provider, parameters.model_asked, parameters.api_key) == (
+    assert (parameters.provider, parameters.model, parameters.api_key) == (
         "openai",
         "gpt-4o-mini",
         "{{secrets.openai_api_key}}",
@@ -33,18 +33,18 @@ def test_published_and_older_names_mean_the_same() -> None:
     schema = {"type": "object"}
     for names in ({"model": "m", "schema": schema}, {"model_name": "m", "output_schema": schema}):
         parameters = read("llm_enrich", prompt="x", **names)
-        assert (parameters.model_asked, parameters.output_schema) == ("m", schema)
-    assert read("query_expand", feature_search_config=SEARCH, expansion_model="m").model_asked == "m"
+        assert (parameters.model, parameters.output_schema) == ("m", schema)
+    assert read("query_expand", feature_search_config=SEARCH, expansion_model="m").model == "m"
     assert read("summarize", max_tokens=5).max_output_tokens == 5
     assert read("llm_filter", criteria="x", explanation=True).include_reasoning
 
 
 @pytest.mark.parametrize(
     ("provider", "model"),
-    [("openai", "gpt-4o-mini"), ("anthropic", "claude-haiku-4-5"), ("google", "gemini-3.5-flash-lite")],
+    [("openai", "gpt-6-luna"), ("anthropic", "claude-haiku-4-5"), ("google", "gemini-3.5-flash-lite")],
 )
 def test_a_provider_has_a_default_model(provider: str, model: str) -> None:
-    assert read("llm_enrich", prompt="x", provider=provider).model_asked == model
+    assert read("llm_enrich", prompt="x", provider=provider).model == model
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_without_a_provider_the_models_own_is_asked(model: str, provider: str) -
 def test_any_model_may_stand_behind_openais_protocol() -> None:
     parsed = parse_stages([{"stage_id": "summarize", "parameters": {"provider": "openai", "model": "claude-3-opus"}}])
     assert read("summarize", **parsed[0].parameters).provider == "openai"
-    assert read("summarize", provider="google", model="gemma-3").model_asked == "gemma-3"
+    assert read("summarize", provider="google", model="gemma-3").model == "gemma-3"
 
 
 @pytest.mark.parametrize(

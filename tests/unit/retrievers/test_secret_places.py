@@ -1,5 +1,6 @@
 """Where a request for a retriever may name secrets, and which ones its stages name."""
 
+from core.language_models.catalogue import catalogue
 from core.retrievers.secret_places import misplaced_secrets, secret_names, with_default_credentials
 from tests.security_page import LLM_STAGE
 
@@ -53,7 +54,7 @@ def test_a_stage_without_a_key_names_the_organizations_own_for_its_provider() ->
         stored("llm_enrich", provider="openai", api_key="{{secrets.own}}"),
         stored("feature_search", provider="openai"),
     ]
-    filled = with_default_credentials(stages, {"openai": "shared"}, {})
+    filled = with_default_credentials(stages, {"openai": "shared"}, {}, catalogue())
     keys = [stage["config"]["parameters"].get("api_key") for stage in filled]
     assert keys == ["{{secrets.shared}}", "{{secrets.shared}}", None, "{{secrets.own}}", None]
     assert "api_key" not in stages[0]["config"]["parameters"]  # type: ignore[index]
@@ -62,13 +63,13 @@ def test_a_stage_without_a_key_names_the_organizations_own_for_its_provider() ->
 
 def test_a_provider_that_an_input_names_has_the_organizations_own_key_too() -> None:
     stages = [stored("llm_enrich", provider="{{INPUT.who}}"), stored("llm_enrich", provider="{{INPUT.absent}}")]
-    filled = with_default_credentials(stages, {"openai": "shared"}, {"who": "openai"})
+    filled = with_default_credentials(stages, {"openai": "shared"}, {"who": "openai"}, catalogue())
     assert [stage["config"]["parameters"].get("api_key") for stage in filled] == ["{{secrets.shared}}", None]
-    assert secret_names(with_default_credentials(stages, {"openai": "shared"}, {"who": "google"})) == []
+    assert secret_names(with_default_credentials(stages, {"openai": "shared"}, {"who": "google"}, catalogue())) == []
 
 
 def test_a_stage_that_names_only_a_model_has_the_key_of_the_models_provider() -> None:
     stages = [stored("llm_enrich", model="claude-3-haiku"), stored("llm_enrich", model_name="{{INPUT.model}}")]
-    filled = with_default_credentials(stages, {"openai": "o", "anthropic": "a"}, {"model": "gpt-4o"})
+    filled = with_default_credentials(stages, {"openai": "o", "anthropic": "a"}, {"model": "gpt-4o"}, catalogue())
     assert secret_names(filled) == ["a", "o"]
     assert [stage["config"]["parameters"].get("api_key") for stage in filled] == ["{{secrets.a}}", "{{secrets.o}}"]

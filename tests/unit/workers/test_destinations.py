@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from core.language_models.catalogue import catalogue
 from workers.destinations import destinations
 
 BASE_URLS = {"openai": "https://LLM.example.com:8443/v1", "anthropic": "https://api.anthropic.com"}
@@ -11,7 +12,7 @@ BASE_URLS = {"openai": "https://LLM.example.com:8443/v1", "anthropic": "https://
 
 def hosts(stage_id: str, inputs: dict[str, Any] | None = None, **parameters: Any) -> tuple[str, ...]:
     stage = {"stage_name": "s", "config": {"stage_id": stage_id, "parameters": parameters}}
-    return destinations([stage], inputs or {}, BASE_URLS)["k"]
+    return destinations([stage], inputs or {}, BASE_URLS, catalogue())["k"]
 
 
 @pytest.mark.parametrize(
@@ -63,4 +64,7 @@ def test_a_secret_that_several_stages_name_has_the_hosts_of_all() -> None:
         },
         {"config": {"stage_id": "a_stage_to_come", "parameters": {"api_key": "{{secrets.c}}"}}},
     ]
-    assert destinations(stages, {}, BASE_URLS) == {"a": ("b.example.com", "llm.example.com"), "c": ("unknown",)}
+    assert destinations(stages, {}, BASE_URLS, catalogue()) == {
+        "a": ("b.example.com", "llm.example.com"),
+        "c": ("unknown",),
+    }
