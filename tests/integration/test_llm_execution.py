@@ -43,6 +43,7 @@ HANGING_EXPANSION = {
         }
     },
 }
+OWN_MODELS = {"house-1": {"provider": "openai", "successor": "house-2"}, "house-2": {"provider": "openai"}}
 NOTES = 3
 _PATIENCE_SECONDS = 30.0
 
@@ -97,6 +98,7 @@ def stack(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
             stage_actors=1,
             openai_base_url=server.base_url("openai"),
             openai_api_key=SecretStr(PLATFORM_KEY),
+            models=OWN_MODELS,
         )
         services = build_services(settings)
         runner = Runner(settings)
@@ -137,6 +139,46 @@ def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> N
     statistics = shown["stage_statistics"]["stages"]["llm_enrich"]
     assert (statistics["llm_calls"], statistics["tokens_used"]) == (NOTES, NOTES * (INPUT_TOKENS + OUTPUT_TOKENS))
     assert PLATFORM_KEY not in str(shown)
+
+
+def test_an_answer_says_which_model_was_asked_and_an_operators_entries_reach_the_stages(stack: Stack) -> None:
+    body = {
+        "retriever_name": random_id(Prefix.REQUEST),
+        "stages": [
+            {"stage_id": "llm_enrich", "parameters": {"prompt": "x", "model": model}}
+            for model in ("house-1", "gpt-4o", "gemini-1.5-pro", "house-2", "nobodys")
+        ],
+    }
+    made = stack.tenant.created("/v1/retrievers", body)
+    assert made["warnings"] == [
+        "stages.0: openai serves house-1 no more: house-2 is asked in its place.",
+        "stages.1: openai serves gpt-4o until 2027-01-14: gpt-6-luna is asked from then on.",
+        "stages.2: google serves gemini-1.5-pro no more: gemini-3.8-flash is asked in its place.",
+    ]
+    stage = {"stage_id": "llm_enrich", "parameters": {"prompt": "x", "model": "house-1"}}
+    shown = stack.shown(stack.execute(stage))
+    statistics = shown["stage_statistics"]["stages"]["llm_enrich"]
+    assert (statistics["requested_model"], statistics["asked_model"]) == ("house-1", "house-2")
+    assert shown["warnings"] == ["llm_enrich: house-2 was asked in place of house-1."]
+    assert [asked.body["model"] for asked in stack.server.asked] == ["house-2"] * NOTES
+
+
+def test_only_what_can_be_shown_is_held_for_and_asked_about(stack: Stack) -> None:
+    everything = {"stage_id": "attribute_filter", "parameters": {"field": "text", "operator": "exists", "value": True}}
+    body = {
+        "retriever_name": random_id(Prefix.REQUEST),
+        "stages": [everything, ENRICH],
+        "collection_identifiers": [stack.collection_id],
+    }
+    retriever = stack.tenant.created("/v1/retrievers", body)["retriever_id"]
+    path = f"/v1/retrievers/{retriever}/execute"
+    task = stack.tenant.post(path, {"inputs": {}, "limit": 1}, Prefer="respond-async").get_json()["task_id"]
+    stack.driver.drive(task)
+    job = stack.tenant.services.jobs.get(stack.tenant.scope, task)
+    assert job.hold == EXECUTION_MINIMUM + llm_hold([{"config": ENRICH}], 1, (), {}, catalogue())
+    assert job.state is JobState.SUCCEEDED
+    [document] = stack.shown(job)["documents"]
+    assert (document["summary"], len(stack.server.asked)) == ("an answer", 1)
 
 
 def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(stack: Stack) -> None:

@@ -113,7 +113,7 @@ def test_the_price_goes_by_the_name_that_the_stage_gives(world: World, named: st
 
 
 def test_an_operators_entries_reach_the_call(world: World) -> None:
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "gpt-4o": {"successor": "my-llama", "from": "2026-12-01"},
         "my-llama": {"provider": "openai", "default": True, "extra": {"top_k": 5}},
         "my-claude": {"provider": "anthropic", "temperature": True},
