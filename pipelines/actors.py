@@ -18,6 +18,7 @@ from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.egress.policy import EgressPolicy
 from core.ids import Prefix, point_id
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.stages import StageSpec
 from core.storage.blobs import BlobStore
 from core.storage.vectors.bm25 import document_vector
@@ -77,6 +78,8 @@ class ModelAccess:
     settings: LlmSettings
     budget: int
     """milli-credits that the job's hold leaves for models"""
+    most_found: int = MOST_DOCUMENTS
+    """documents that they are held for at most"""
 
 
 class StageActor:
@@ -124,6 +127,7 @@ class StageActor:
                 llm,
                 self._egress,
                 index_form=call.index_form,
+                most_found=access.most_found,
             )
             return run_stages(specs, inputs, context, limit, check_cancelled)
 

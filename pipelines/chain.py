@@ -95,7 +95,7 @@ def _masked_errors(redactor: Redactor) -> Iterator[None]:
 def _run_all(
     stages: Sequence[StageSpec], inputs: Mapping[str, Any], context: StageContext, limit: int, redactor: Redactor
 ) -> ChainResult:
-    documents = _first_documents(stages[0], context, limit)
+    documents = _first_documents(stages[0], context, min(limit, context.most_found))
     statistics: dict[str, dict[str, Any]] = {}
     filled = [_filled(stage, inputs, context) for stage in stages]
     for stage, parameters, wanted in zip(stages, filled, _most_wanted(stages, filled, limit), strict=True):
@@ -105,7 +105,7 @@ def _run_all(
         started, used, incoming = time.perf_counter(), context.llm.usage, len(documents or [])
         output = _run_or_skip(stage, parameters, inputs, documents, context, redactor)
         # before the next stage can turn a value that came back into something that nobody recognises, or send it on
-        documents = redactor.json(output.documents)
+        documents, uncounted = _first_of(redactor.json(output.documents), context.most_found)
         outgoing = len(documents or [])
         statistics[stage.stage_name] = {
             "input_count": incoming,
@@ -114,7 +114,7 @@ def _run_all(
             "efficiency": round(outgoing / incoming, 4) if incoming else 1.0,
             **({"left_out": left_out} if left_out else {}),
             **_model_facts(context.llm.usage - used, context.llm.asked),
-            **({"truncated": True} if output.truncated else {}),
+            **({"truncated": True} if output.truncated or uncounted else {}),
             **redactor.json(output.facts),
         }
         if output.exhausted:

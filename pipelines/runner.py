@@ -16,6 +16,7 @@ from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.errors import KeystageError, StageError, UnavailableError
 from core.language_models.catalogue import overrides_text
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.vault.resolved import ResolvedSecrets
 from pipelines.actors import ActorConfig, CallContext, ModelAccess
 from pipelines.chain import ChainResult
@@ -89,11 +90,13 @@ class Runner:
         should_stop: threading.Event,
         secrets: ResolvedSecrets,
         llm_budget: int,
+        most_found: int = MOST_DOCUMENTS,
     ) -> ChainResult:
         """Run a retriever's stored stages in one call.
 
         The secrets go as direct arguments of this call, never by `ray.put`; `llm_budget` (milli-credits) is what the
-        job's hold leaves for models that are asked with the platform's key. A StageError, CallCancelledError among
+        job's hold leaves for models that are asked with the platform's key, `most_found` the documents that it was
+        reckoned for. A StageError, CallCancelledError among
         them, says what of it was `spent`.
         """
         if sum(len(value.encode()) for value in secrets.values) > _MOST_SECRET_BYTES:
@@ -101,7 +104,7 @@ class Runner:
         if should_stop.is_set():
             # no secret leaves for a job that has ended already
             raise CallCancelledError
-        access = ModelAccess(self._llm, llm_budget)
+        access = ModelAccess(self._llm, llm_budget, most_found)
         attachment, actor = self._cluster.next_stage_actor()
         with self._watching(attachment):
             method = actor.run_chain.options(name=call.namespace_id, concurrency_group="chains")

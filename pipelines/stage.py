@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from core.egress.policy import EgressPolicy
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.storage.vectors.store import VectorStore
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from core.words import INDEX_FORM
@@ -45,6 +46,8 @@ class StageContext:
     """what all stages of the execution may put into documents"""
     index_form: int = INDEX_FORM
     """the oldest form that the namespace's lexical index may have"""
+    most_found: int = MOST_DOCUMENTS
+    """documents that there were when the execution was paid for: no stage gives on more"""
     check_cancelled: Callable[[], None] = field(default=_go_on, repr=False)
     """raises when the execution was cancelled; asked from the chain's own thread only"""
 

@@ -10,6 +10,7 @@ from core.bootstrap import Services
 from core.credits.prices import MILLI, execution_price
 from core.jobs.job import Decision, Job, JobError, JobState
 from core.retrievers.estimate import asks_with_default_key
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.secret_places import with_default_credentials
 from core.words import FIRST_FORM
 from pipelines.runner import CallContext, Runner
@@ -41,6 +42,7 @@ class RetrieverExecutor:
                     should_stop=watched.stop,
                     secrets=secrets.resolved,
                     llm_budget=max(0, job.hold - price),
+                    most_found=spec.get("most_found", MOST_DOCUMENTS),
                 )
             )
         charge = price + chain.llm_charge

@@ -28,8 +28,9 @@ from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.jobs.waiting import wait_for_end
 from core.limits.policy import RateClass
-from core.retrievers.estimate import asks_with_default_key, llm_hold
+from core.retrievers.estimate import asks_with_default_key, documents_asked_about, llm_hold
 from core.retrievers.executions import execution_id_of, job_id_of
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.secret_places import misplaced_secrets, secret_names
 from core.retrievers.stages import ignored_keys, model_notes, parse_stages, replaced_models
@@ -83,6 +84,7 @@ def execute_retriever(call: Call) -> Reply:
     retriever = _retriever_of(call)
     body = call.parse(ExecuteBody)
     limit, inputs = body.documents_wanted(), fill_inputs(retriever, body.inputs)
+    held, most_found = _llm_hold(call, retriever, limit, inputs)
     asynchronous = call.prefers("respond-async")
     job_id = call.new_id(Prefix.TASK)
     job = call.services.submission.submit(
@@ -95,12 +97,13 @@ def execute_retriever(call: Call) -> Reply:
                 "execution_id": execution_id_of(job_id),
                 "inputs": inputs,
                 "limit": limit,
+                "most_found": most_found,
                 "stages": list(retriever.stages),
                 "collection_ids": list(retriever.collection_ids),
                 "caller": call.known_caller.key.key_id,
                 "index_form": call.known_namespace.index_form,
             },
-            hold=execution_price(retriever.stage_ids) + _llm_hold(call, retriever, limit, inputs),
+            hold=execution_price(retriever.stage_ids) + held,
             request_id=call.request_id,
             awaited=not asynchronous,
         ),
@@ -133,12 +136,22 @@ def _retriever_of(call: Call) -> Retriever:
     return call.services.retrievers.get(call.scope, call.path["retriever_id"])
 
 
-def _llm_hold(call: Call, retriever: Retriever, limit: int, inputs: Mapping[str, Any]) -> int:
-    """What models may cost, unless the organization pays their providers itself."""
+def _llm_hold(call: Call, retriever: Retriever, limit: int, inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """What models may cost, unless the organization pays their providers itself, and for how many documents at most.
+
+    They are counted where fewer of them cost less.
+    """
     own_keys: Collection[str] = ()
     if asks_with_default_key(retriever.stages):
         own_keys = call.services.organizations.get(call.organization).default_llm_credentials.keys()
-    return llm_hold(retriever.stages, limit, own_keys, inputs, call.services.models)
+    stages, models = retriever.stages, call.services.models
+    asked_about = documents_asked_about(stages, limit, own_keys, inputs, models)
+    most_found = MOST_DOCUMENTS
+    if asked_about > 1:
+        counted = call.services.collections.count_documents(call.scope, retriever.collection_ids, asked_about)
+        # for one at least: who cannot pay for a model is told so, whatever there is today
+        most_found = max(1, counted) if counted < asked_about else MOST_DOCUMENTS
+    return llm_hold(stages, limit, own_keys, inputs, models, most_found), most_found
 
 
 def _executed(call: Call, job: Job) -> Reply:

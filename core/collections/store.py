@@ -123,6 +123,17 @@ class CollectionStore:
         query = {"collection_id": collection_id, **narrowed(only, "_id")}
         return read_page(self._documents(scope), query, request).map(_document)
 
+    def count_documents(self, scope: NamespaceScope, collection_ids: Iterable[str], most: int) -> int:
+        """How many documents these collections have; no more than `most` are counted."""
+        counted = 0
+        for collection_id in collection_ids:
+            left = most - counted
+            if left > 0:
+                counted += len(
+                    list(self._documents(scope).find({"collection_id": collection_id}, {"_id": 1}).limit(left))
+                )
+        return counted
+
     def _collections(self, scope: NamespaceScope) -> ScopedCollection:
         return self._handles.namespace(scope)["collections"]
 

@@ -36,17 +36,20 @@ def most_wanted(steps: Sequence[Step], limit: int) -> list[int | None]:
     return found[::-1]
 
 
-def most_documents(steps: Sequence[Step], limit: int) -> list[int]:
-    """For each stage the most documents that it can get; the first one begins with `limit` unless it finds its own."""
-    return list(_incoming(steps, limit))
+def most_documents(steps: Sequence[Step], limit: int, most_found: int = MOST_DOCUMENTS) -> list[int]:
+    """For each stage the most documents that it can get; the first one begins with `limit` unless it finds its own.
+
+    `most_found` is the most that there are to be found.
+    """
+    return list(_incoming(steps, limit, most_found))
 
 
-def _incoming(steps: Sequence[Step], limit: int) -> Iterator[int]:
-    found, may_find = limit, True
+def _incoming(steps: Sequence[Step], limit: int, most_found: int) -> Iterator[int]:
+    found, may_find = min(limit, most_found), True
     for step, wanted in zip(steps, most_wanted(steps, limit), strict=True):
         incoming = found if wanted is None else min(found, wanted)
         yield incoming
-        found = _given_on(step.parameters, incoming, may_find)
+        found = min(most_found, _given_on(step.parameters, incoming, may_find))
         finds = isinstance(step.parameters, FeatureSearch | QueryExpand | AttributeFilter)
         if step.may_be_skipped and not (may_find and finds):
             found = max(found, incoming)

@@ -13,6 +13,7 @@ from core.language_models.catalogue import Catalogue
 from core.retrievers.document_counts import Step, most_documents
 from core.retrievers.parameters import STAGE_PARAMETERS, filled_parameters
 from core.retrievers.parameters_llm import Asking, LlmEnrich, LlmFilter, QueryExpand, Summarize
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.secret_places import LLM_STAGES
 
 FILTER_OUTPUT_TOKENS: Final = 256
@@ -65,21 +66,50 @@ def llm_hold(
     own_keys: Collection[str],
     inputs: Mapping[str, Any],
     models: Catalogue,
+    most_found: int = MOST_DOCUMENTS,
 ) -> int:
     """Milli-credits for all model calls of stored stages; `own_keys` are providers that the organization pays itself.
 
-    `limit` is the most documents that the execution gives, and begins with when nothing is searched for.
+    `limit` is the most documents that the execution gives, and begins with when nothing is searched for; there are no
+    more than `most_found`.
     """
-    if not any(_asks(stage) for stage in stages):
-        return 0
-    steps = [_step(stage, inputs, models) for stage in stages]
     return sum(
-        _most_price(step.parameters, documents, inputs, models)
-        for step, documents in zip(steps, most_documents(steps, limit), strict=True)
+        _most_price(parameters, documents, inputs, models)
+        for parameters, documents in _paid(stages, limit, own_keys, inputs, models, most_found)
+    )
+
+
+def documents_asked_about(
+    stages: Sequence[Mapping[str, Any]],
+    limit: int,
+    own_keys: Collection[str],
+    inputs: Mapping[str, Any],
+    models: Catalogue,
+) -> int:
+    """The most documents that a stage asks a model about with the platform's key: so many are worth counting."""
+    paid = _paid(stages, limit, own_keys, inputs, models, MOST_DOCUMENTS)
+    return max((_calls(parameters, documents, inputs)[0] for parameters, documents in paid), default=0)
+
+
+def _paid(
+    stages: Sequence[Mapping[str, Any]],
+    limit: int,
+    own_keys: Collection[str],
+    inputs: Mapping[str, Any],
+    models: Catalogue,
+    most_found: int,
+) -> list[tuple[Asking, int]]:
+    """The stages that ask with the platform's key, with the most documents that each can get."""
+    if not any(_asks(stage) for stage in stages):
+        return []
+    steps = [_step(stage, inputs, models) for stage in stages]
+    return [
+        (step.parameters, documents)
+        for step, documents in zip(steps, most_documents(steps, limit, most_found), strict=True)
         if isinstance(step.parameters, Asking)
         and step.parameters.api_key is None
         and step.parameters.provider not in own_keys
-    )
+    ]
 
 
 def _asks(stage: Mapping[str, Any]) -> bool:

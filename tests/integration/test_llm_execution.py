@@ -130,7 +130,7 @@ def test_the_platforms_key_is_used_and_its_tokens_are_charged(stack: Stack) -> N
     assert job.decision
     assert (job.state, job.decision.charge) == (JobState.SUCCEEDED, EXECUTION_MINIMUM + NOTES * tokens)
     stages = [{"config": {"stage_id": ENRICH["stage_id"], "parameters": ENRICH["parameters"]}}]
-    assert job.hold == EXECUTION_MINIMUM + llm_hold(stages, job.spec["limit"], (), {}, catalogue())
+    assert job.hold == EXECUTION_MINIMUM + llm_hold(stages, job.spec["limit"], (), {}, catalogue(), NOTES)
     after = stack.tenant.services.ledger.balance(stack.tenant.scope)
     assert (before.posted - after.posted, after.held) == (job.decision.charge, 0)
     assert [asked.auth for asked in stack.server.asked] == [{"authorization": f"Bearer {PLATFORM_KEY}"}] * NOTES
@@ -179,6 +179,20 @@ def test_only_what_can_be_shown_is_held_for_and_asked_about(stack: Stack) -> Non
     assert job.state is JobState.SUCCEEDED
     [document] = stack.shown(job)["documents"]
     assert (document["summary"], len(stack.server.asked)) == ("an answer", 1)
+
+
+def test_documents_are_counted_where_all_of_them_may_be_asked_about(stack: Stack) -> None:
+    everything = {"stage_id": "attribute_filter", "parameters": {"field": "text", "operator": "exists", "value": True}}
+    keeps = {"stage_id": "llm_filter", "parameters": {"criteria": "anything"}}
+    stack.server.default, usual = (lambda _: Reply('{"keep": true}')), stack.server.default
+    try:
+        job = stack.execute(everything, keeps)
+    finally:
+        stack.server.default = usual
+    stages = [{"config": everything}, {"config": keeps}]
+    one = llm_hold(stages, 100, (), {}, catalogue(), 1)
+    assert (job.spec["most_found"], job.hold) == (NOTES, EXECUTION_MINIMUM + NOTES * one)
+    assert (job.state, len(stack.shown(job)["documents"])) == (JobState.SUCCEEDED, NOTES)
 
 
 def test_an_execution_that_fails_after_it_asked_is_charged_for_the_models_alone(stack: Stack) -> None:

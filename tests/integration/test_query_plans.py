@@ -326,6 +326,7 @@ def _use_keys_and_users(services: Services, scope: NamespaceScope) -> None:
     for store in (services.buckets, services.collections, services.retrievers):
         store.list(scope, PageRequest(), Selection.of(["one", "o*"]))
     services.collections.list_documents(scope, "col_filler", PageRequest(), Selection.of(["doc_1", "doc_2*"]))
+    services.collections.count_documents(scope, ["col_filler", "col_other"], 100)
 
 
 def _delete_a_namespace(services: Services, scope: NamespaceScope) -> None:

@@ -17,6 +17,7 @@ from core.egress.policy import EgressPolicy
 from core.ids import Prefix, random_id
 from core.jobs.job import JobKind, JobState, NewJob
 from core.retrievers.executions import execution_id_of
+from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.stages import StageSpec, parse_stages
 from core.storage.scope import NamespaceScope
 from core.storage.vectors.store import VectorStore
@@ -51,10 +52,11 @@ class LocalRunner(Runner):
         should_stop: threading.Event,
         secrets: ResolvedSecrets,
         llm_budget: int,
+        most_found: int = MOST_DOCUMENTS,
     ) -> ChainResult:
         """Run the stages at once."""
         assert not should_stop.is_set()
-        assert llm_budget == 0
+        assert (llm_budget, most_found) == (0, MOST_DOCUMENTS)
         if self._breaks:
             raise RuntimeError(f"no route with {secrets.values[0]!r}")
         context = StageContext(

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from core.credits.prices import ModelClass
 from core.language_models.catalogue import catalogue
 from core.retrievers.estimate import DOCUMENT_BYTES, llm_hold, tokens_of
-from core.retrievers.parameters_search import TEXT_FEATURE
+from core.retrievers.parameters_search import MOST_DOCUMENTS, TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.store import Hit, VectorStore
 from pipelines.chain import ChainResult, run_stages
@@ -112,17 +112,23 @@ class Watched(Llm):
 
 
 def run(
-    stages: Sequence[Mapping[str, Any]], texts: Sequence[str], limit: int, inputs: Mapping[str, Any]
+    stages: Sequence[Mapping[str, Any]],
+    texts: Sequence[str],
+    limit: int,
+    inputs: Mapping[str, Any],
+    most_found: int = MOST_DOCUMENTS,
 ) -> tuple[int, ChainResult, list[int]]:
     """What is held for these stages, how they end with just that, and what each call kept free."""
     specs = parse_stages(list(stages))
-    hold = llm_hold([spec.to_stored() for spec in specs], limit, (), inputs, catalogue())
+    hold = llm_hold([spec.to_stored() for spec in specs], limit, (), inputs, catalogue(), most_found)
     known = LlmSettings(
         {name: ProviderSettings("http://x.example", SecretStr("k")) for name in ("openai", "anthropic", "google")}
     )
     llm = Watched(Pool(), known, budget=hold)
     llm.ledger = Ledger()
-    context = StageContext("ns_1", ("col_1",), cast(VectorStore, Shelf(texts)), cast(Embedder, Numb()), llm=llm)
+    context = StageContext(
+        "ns_1", ("col_1",), cast(VectorStore, Shelf(texts)), cast(Embedder, Numb()), llm=llm, most_found=most_found
+    )
     return hold, run_stages(specs, inputs, context, limit, lambda: None), llm.ledger.reserved
 
 
@@ -208,12 +214,13 @@ CHAIN = st.builds(
     stages=CHAIN,
     texts=st.lists(TEXT, max_size=7),
     limit=st.integers(1, 6),
+    most_found=st.sampled_from([0, 1, 2, 5, 5000]),
     q=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40),
 )
 def test_what_calls_may_take_is_never_more_than_what_is_held(
-    stages: list[dict[str, Any]], texts: list[str], limit: int, q: str
+    stages: list[dict[str, Any]], texts: list[str], limit: int, most_found: int, q: str
 ) -> None:
-    hold, result, reserved = run(stages, texts, limit, {"q": q})
+    hold, result, reserved = run(stages, texts, limit, {"q": q}, most_found)
     assert sum(reserved) <= hold
     assert not result.exhausted
     assert result.llm_charge <= hold
@@ -239,6 +246,20 @@ def test_only_documents_that_can_be_shown_are_asked_about() -> None:
         [spec.to_stored() for spec in parse_stages([stage("llm_enrich", prompt="Sum up.")])], 1, (), {}, catalogue()
     )
     assert hold == one
+
+
+def test_no_more_documents_are_found_than_were_counted() -> None:
+    # they came after the execution was paid for
+    for first in (
+        stage("attribute_filter", field="kind", operator="ne", value="none"),
+        stage("llm_enrich", prompt="x"),
+    ):
+        found, filtered = [first], stage("llm_filter", criteria="x")
+        _, result, reserved = run([*found, filtered], ["text"] * 30, 9, {}, most_found=4)
+        assert (len(result.documents), result.exhausted) == (4, False)
+        assert result.stage_statistics["llm_filter"]["input_count"] == 4
+        assert result.stage_statistics[first["stage_id"]].get("truncated", False) is (first["stage_id"] != "llm_enrich")
+        assert reserved
 
 
 def test_what_a_later_stage_chooses_from_is_all_asked_about() -> None:
