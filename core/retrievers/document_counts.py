@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from core.retrievers.parameters_apply import JsonTransform
-from core.retrievers.parameters_llm import LlmEnrich, LlmFilter, QueryExpand, Summarize
+from core.retrievers.parameters_llm import Asking, LlmEnrich, LlmFilter, QueryExpand, Summarize
 from core.retrievers.parameters_search import MOST_DOCUMENTS, AttributeFilter, FeatureSearch, Limit
 
 
@@ -26,13 +26,13 @@ class Step:
 def most_wanted(steps: Sequence[Step], limit: int) -> list[int | None]:
     """For each stage how many of its first documents can be among the `limit` that are shown, or change them.
 
-    None where all can.
+    None where all can, and for stages that ask no model: their work is not paid for.
     """
     wanted: int | None = limit
     found: list[int | None] = []
     for step in reversed(steps):
         wanted = _wanted_before(step.parameters, wanted)
-        found.append(wanted)
+        found.append(wanted if isinstance(step.parameters, Asking) else None)
     return found[::-1]
 
 
