@@ -1,9 +1,10 @@
 """How much the models of a retriever may cost at most with the platform's key, before anything has run. Pure.
 
-`tokens_of`, `call_tokens`, `repair_reads` and `summary_reads` are the arithmetic of both sides: what an execution holds
-for its calls, and what each call takes of it while it is under way. What really was used is charged later.
+`tokens_of`, `schema_size`, `call_tokens`, `repair_reads` and `summary_reads` are the arithmetic of both sides: what an
+execution holds for its calls, and what each call takes of it while it is under way. What was used is charged later.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,11 +25,11 @@ DOCUMENT_BYTES: Final = 6000
 """What is held for that a prompt takes of one document: 2,000 tokens."""
 _BYTES_PER_TOKEN: Final = 3
 _TOKENS_AROUND: Final = 100
-"""What providers add to a prompt: roles, tools, a schema's words."""
+"""What providers add to a prompt: roles, tools, their own words about a schema."""
 _REPAIR_TOKENS: Final = 100
 """What is said about an answer that does not fit, when it is asked for again."""
-_OWN_WORDS_BYTES: Final = 300
-"""What a stage adds to a prompt in words of its own."""
+_OWN_WORDS_BYTES: Final = 600
+"""What a stage adds to a prompt in words of its own, or in a schema of its own."""
 
 
 def tokens_of(size: int) -> int:
@@ -46,13 +47,19 @@ def repair_reads(reads: int, writes: int) -> int:
     return reads + writes + _REPAIR_TOKENS
 
 
+def schema_size(schema: Mapping[str, Any] | None) -> int:
+    """The bytes of a schema, which a model reads too."""
+    return 0 if schema is None else len(json.dumps(schema).encode())
+
+
 def summary_reads(parameters: Summarize, around: int) -> int:
     """What a summary reads: the bytes `around` the documents, and the documents as often as the prompt names them.
 
     They are cut to tokens that are counted, so their bytes do not matter.
     """
     mentions = max(1, parameters.prompt.count("DOCUMENTS"))
-    return tokens_of(around + _OWN_WORDS_BYTES) + parameters.max_input_tokens * mentions
+    asked = around + schema_size(parameters.output_schema) + _OWN_WORDS_BYTES
+    return tokens_of(asked) + parameters.max_input_tokens * mentions
 
 
 def asks_with_default_key(stages: Sequence[Mapping[str, Any]]) -> bool:
@@ -151,11 +158,12 @@ def _calls(parameters: Asking, documents: int, inputs: Mapping[str, Any]) -> tup
     match parameters:
         case LlmEnrich():
             prompts = _rendered(parameters.prompt, inputs) + _rendered(parameters.system_prompt or "", inputs)
-            return documents, tokens_of(prompts + DOCUMENT_BYTES + _OWN_WORDS_BYTES), parameters.max_tokens
+            asked = prompts + schema_size(parameters.output_schema) + _OWN_WORDS_BYTES
+            return documents, tokens_of(asked + DOCUMENT_BYTES), parameters.max_tokens
         case LlmFilter():
-            asked = documents if parameters.criteria.strip() else 0
-            prompt = _rendered(parameters.criteria, inputs)
-            return asked, tokens_of(prompt + DOCUMENT_BYTES + _OWN_WORDS_BYTES), FILTER_OUTPUT_TOKENS
+            calls = documents if parameters.criteria.strip() else 0
+            asked = _rendered(parameters.criteria, inputs) + _OWN_WORDS_BYTES
+            return calls, tokens_of(asked + DOCUMENT_BYTES), FILTER_OUTPUT_TOKENS
         case Summarize():
             many = parameters.mode == "per_document" or parameters.group_by is not None
             around = _rendered(parameters.prompt, inputs)

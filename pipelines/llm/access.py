@@ -15,7 +15,7 @@ from core.credits.prices import ModelClass, llm_price
 from core.errors import StageError
 from core.language_models.catalogue import AskedModel, Catalogue
 from core.plain_values import plain_text
-from core.retrievers.estimate import call_tokens, repair_reads, tokens_of
+from core.retrievers.estimate import call_tokens, repair_reads, schema_size, tokens_of
 from core.vault.references import reference_of
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
@@ -115,7 +115,7 @@ class Llm:
         self.asked = model
         # the price goes by the name that the stage gives: what was held for must not depend on the day
         kind = self.models.price_class(choice.model)
-        first = replace(request, model=model.name, takes=model.takes)
+        first = replace(request, model=model.name, takes=model.takes).within_bounds()
 
         def ask_once(asked: LlmRequest) -> Completion:
             reserved = llm_price(kind, likely_tokens(asked, first))
@@ -194,4 +194,4 @@ def _reads(request: LlmRequest) -> int:
 
 
 def _bytes_read(request: LlmRequest) -> int:
-    return len(request.prompt.encode()) + len(request.system.encode())
+    return len(request.prompt.encode()) + len(request.system.encode()) + schema_size(request.schema)

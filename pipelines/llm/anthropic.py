@@ -43,7 +43,7 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
     takes = request.takes
     arguments: dict[str, Any] = {
         "model": request.model,
-        "max_tokens": request.bound,
+        "max_tokens": request.max_tokens,
         "messages": [{"role": "user", "content": request.prompt}],
         # a client's own estimate of a long answer must not turn into a refusal; the deadline is ours
         "timeout": None,

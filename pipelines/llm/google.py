@@ -57,7 +57,7 @@ def _configuration(request: LlmRequest, key: str) -> types.GenerateContentConfig
         http_options=types.HttpOptions(headers={_KEY_HEADER: key}, extra_body=request.takes.extra or None),
         system_instruction=request.system or None,
         temperature=request.temperature if request.takes.temperature else None,
-        max_output_tokens=request.bound,
+        max_output_tokens=request.max_tokens,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         **structured,
     )

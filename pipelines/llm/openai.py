@@ -43,7 +43,7 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
         "messages": [*system, {"role": "user", "content": request.prompt}],
     }
     takes = request.takes
-    arguments[takes.bound] = request.bound
+    arguments[takes.bound] = request.max_tokens
     if takes.temperature and request.temperature is not None:
         arguments["temperature"] = request.temperature
     if takes.extra:

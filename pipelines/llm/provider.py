@@ -1,10 +1,11 @@
 """What every provider of models offers. Types only; the clients are imported by the first call that needs them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from config.language_models import LanguageModel
+from core.retrievers.parameters_llm import MOST_OUTPUT_TOKENS
 
 _TAKES_ALL: Final = LanguageModel(provider="openai")
 
@@ -60,9 +61,13 @@ class LlmRequest:
     """what a request to this model may carry"""
 
     @property
-    def bound(self) -> int:
-        """The most tokens to ask for: no more than the model can write."""
-        return min(self.max_tokens, self.takes.output or self.max_tokens)
+    def most_output(self) -> int:
+        """The largest `max_tokens` that this model can be asked with."""
+        return min(MOST_OUTPUT_TOKENS, self.takes.output or MOST_OUTPUT_TOKENS)
+
+    def within_bounds(self) -> "LlmRequest":
+        """The request, which asks for no more than the model can write."""
+        return replace(self, max_tokens=min(self.max_tokens, self.most_output))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from core.credits.prices import ModelClass
 from core.language_models.catalogue import catalogue
-from core.retrievers.estimate import DOCUMENT_BYTES, llm_hold, tokens_of
+from core.retrievers.estimate import DOCUMENT_BYTES, llm_hold, schema_size, tokens_of
 from core.retrievers.parameters_search import MOST_DOCUMENTS, TEXT_FEATURE
 from core.retrievers.stages import parse_stages
 from core.storage.vectors.store import Hit, VectorStore
@@ -28,7 +28,7 @@ from pipelines.stage import StageContext
 
 AROUND = 100
 SEARCHES = [{"feature_uri": TEXT_FEATURE, "query": "{{INPUT.q}}"}]
-SCHEMA = {"type": "object"}
+SCHEMA = {"type": "object", "description": "long" * 500}
 FITTING = json.dumps({"keep": True, "reasoning": "", "queries": ["other words"]})
 SENTENCE = "The vault keeps every secret under a key of its own, which nobody ever sees. "
 
@@ -70,7 +70,7 @@ class Greedy:
 
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """An answer."""
-        reads = tokens_of(len(request.prompt.encode()) + len(request.system.encode()))
+        reads = tokens_of(len(request.prompt.encode()) + len(request.system.encode()) + schema_size(request.schema))
         if request.most_read is not None and "Your last answer" not in request.prompt:
             reads = min(reads, request.most_read)
         usage = Usage(1, reads + AROUND, request.max_tokens)
