@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from core.audit.trail import AuditSettings
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.clock import now
 from core.credits.totals import Period
-from core.errors import NotFoundError
+from core.errors import ConflictError, NotFoundError
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, JobKind, JobState, NewJob
@@ -73,6 +74,7 @@ READ_BY_TENANT = frozenset(
         ("audit", "internal_id namespace_id"),
         ("deliveries", "created_at internal_id namespace_id status webhook_id"),
         ("deliveries", "created_at internal_id namespace_id webhook_id"),
+        ("deliveries", "created_at internal_id status"),
         ("documents", "_id collection_id created_at internal_id namespace_id"),
         ("jobs", "_id created_at internal_id"),
         ("jobs", "_id created_at internal_id namespace_id"),
@@ -260,11 +262,7 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     relay_events(services.handles, scope, events, services.redis, services.clock)
     lease.announced(events)
     services.jobs.request_cancel(scope, new.job_id)
-    (delivery,) = services.webhooks.list_deliveries(scope, hook, status=DeliveryStatus.PENDING)
-    services.webhooks.list_deliveries(scope, hook)
-    services.webhooks.get_delivery(scope, hook, delivery.delivery_id)
-    services.webhooks.find_delivery(scope, delivery.delivery_id)
-    services.webhooks.attempts_of(scope, delivery.delivery_id)
+    _use_webhooks(services, scope, hook)
     services.jobs.owing(scope, announcements=False)
     services.jobs.owing(scope, announcements=True)
     _delete_a_namespace(services, services.namespaces.create(scope.organization, "doomed").scope)
@@ -275,6 +273,24 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
         for name in ("bkt_none", "col_none", "ret_none", "a name"):
             with pytest.raises(NotFoundError):
                 read(scope, name)
+
+
+def _use_webhooks(services: Services, scope: NamespaceScope, hook: str) -> None:
+    (delivery,) = services.webhooks.list_deliveries(scope, hook, status=DeliveryStatus.PENDING)
+    services.webhooks.list_deliveries(scope, hook)
+    services.webhooks.get_delivery(scope, hook, delivery.delivery_id)
+    services.webhooks.find_delivery(scope, delivery.delivery_id)
+    services.webhooks.attempts_of(scope, delivery.delivery_id)
+    for narrowest in (scope, scope.organization):
+        services.webhooks.page_deliveries(narrowest, hook, PageRequest())
+    services.webhooks.page_deliveries(scope.organization, None, PageRequest())
+    services.webhooks.page_deliveries(scope.organization, None, PageRequest(), status=DeliveryStatus.FAILED)
+    services.webhooks.list_deliveries(scope.organization, None, status=DeliveryStatus.FAILED)
+    with suppress(ConflictError):
+        services.webhooks.replay(scope, hook, delivery.delivery_id)
+    named = EndpointSettings("h", "http://127.0.0.1:9/", tuple(EventType), headers={"X-A": "b"})
+    services.webhooks.update(scope, hook, named, None)
+    services.webhooks.seal_clear_headers(scope.organization)
 
 
 def _use_audit_log(services: Services, scope: NamespaceScope) -> None:
@@ -365,6 +381,7 @@ async def _use_delivery_queue(services: Services) -> None:
     database = connect_async(services.settings.mongo_url)
     queue = DeliveryQueue(database, "dispatcher:test", 30)
     ((_due_at, due),) = await queue.due_between(now() - timedelta(days=1), now() + timedelta(minutes=1), 10)
+    await queue.next_due(now(), now() + timedelta(seconds=1))
     claimed = await queue.claim(due.delivery_id)
     assert claimed is not None
     await queue.start_attempt(claimed)
