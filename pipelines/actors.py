@@ -125,9 +125,9 @@ class StageActor:
                 self._embedder,
                 resolved,
                 llm,
-                access.most_found,
                 self._egress,
                 index_form=call.index_form,
+                most_found=access.most_found,
             )
             return run_stages(specs, inputs, context, limit, check_cancelled)
 

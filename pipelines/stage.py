@@ -40,14 +40,14 @@ class StageContext:
     secrets: ResolvedSecrets = field(default=NO_SECRETS, repr=False)
     """the values that this execution's stages name"""
     llm: Llm = field(default_factory=_no_models, repr=False)
-    most_found: int = MOST_DOCUMENTS
-    """documents that there were when the execution was paid for: no stage gives on more"""
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     """where a stage may call out to"""
     room: Room = field(default_factory=Room, repr=False)
     """what all stages of the execution may put into documents"""
     index_form: int = INDEX_FORM
     """the oldest form that the namespace's lexical index may have"""
+    most_found: int = MOST_DOCUMENTS
+    """documents that there were when the execution was paid for: no stage gives on more"""
     check_cancelled: Callable[[], None] = field(default=_go_on, repr=False)
     """raises when the execution was cancelled; asked from the chain's own thread only"""
 
