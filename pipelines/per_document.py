@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from core.errors import EgressDeniedError, KeystageError, SecretUnusableError, StageError
 from core.retrievers.parameter_types import OnError
-from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
+from pipelines.llm.errors import BudgetExhaustedError, LlmError
 from pipelines.stage import Document, StageOutput
 
 _LOOK_SECONDS = 0.1
@@ -110,9 +110,7 @@ def _one(
 
 
 def _concerns_all(error: KeystageError) -> bool:
-    return isinstance(error, SecretUnusableError) or (
-        isinstance(error, LlmError) and error.failure is LlmFailure.UNAUTHORIZED
-    )
+    return isinstance(error, SecretUnusableError) or (isinstance(error, LlmError) and error.concerns_the_key)
 
 
 def as_stage_error(error: KeystageError) -> StageError:

@@ -63,6 +63,8 @@ class Reply:
     """whether the body ends early"""
     withheld: bool = False
     """whether the model declines"""
+    finish: str | None = None
+    """the provider's word for why the answer ended, in place of the usual one"""
 
 
 Answering = Callable[[Asked], Reply]
@@ -71,6 +73,41 @@ Answering = Callable[[Asked], Reply]
 def says(text: str) -> Answering:
     """Every answer is this text."""
     return lambda _: Reply(text)
+
+
+def scripted(provider: str, content: Any, finish: str | None = "stop", **changes: Any) -> bytes:
+    """An answer of the protocol with this content, which may be anything, and other members put in or changed.
+
+    The content is the `content` of OpenAI's message and of Anthropic's answer, and the `parts` of Google's candidate.
+    """
+    asked = Asked(provider, "/v1beta/models/m:generateContent", {}, {"model": "m"})
+    answer: dict[str, Any] = _ANSWERS[provider](asked, Reply())
+    match provider:
+        case "openai":
+            answer["choices"][0]["message"]["content"] = content
+            answer["choices"][0]["finish_reason"] = finish
+        case "anthropic":
+            answer.update(content=content, stop_reason=finish)
+        case _:
+            answer["candidates"][0]["content"]["parts"] = content
+            answer["candidates"][0]["finishReason"] = finish
+    return json.dumps({**answer, **changes}).encode()
+
+
+def content_of(provider: str, text: str) -> Any:
+    """A text as the content of a scripted answer."""
+    return text if provider == "openai" else [{"type": "text", "text": text}]
+
+
+def counts(provider: str, read: Any, written: Any) -> dict[str, Any]:
+    """The member of an answer that says what was used."""
+    match provider:
+        case "openai":
+            return {"usage": {"prompt_tokens": read, "completion_tokens": written}}
+        case "anthropic":
+            return {"usage": {"input_tokens": read, "output_tokens": written}}
+        case _:
+            return {"usageMetadata": {"promptTokenCount": read, "candidatesTokenCount": written}}
 
 
 class LlmServer:
@@ -169,7 +206,7 @@ def _openai(asked: Asked, reply: Reply) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1,
         "model": asked.body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish or "stop", "logprobs": None}],
         "usage": {
             "prompt_tokens": INPUT_TOKENS,
             "completion_tokens": OUTPUT_TOKENS,
@@ -190,7 +227,7 @@ def _anthropic(asked: Asked, reply: Reply) -> dict[str, Any]:
         "role": "assistant",
         "model": asked.body["model"],
         "content": content,
-        "stop_reason": reason,
+        "stop_reason": reply.finish or reason,
         "stop_sequence": None,
         "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS},
     }
@@ -198,8 +235,9 @@ def _anthropic(asked: Asked, reply: Reply) -> dict[str, Any]:
 
 def _google(asked: Asked, reply: Reply) -> dict[str, Any]:
     content = {"role": "model", "parts": [{"text": reply.text}]}
+    reason = "SAFETY" if reply.withheld else "STOP"
     return {
-        "candidates": [{"content": content, "finishReason": "SAFETY" if reply.withheld else "STOP", "index": 0}],
+        "candidates": [{"content": content, "finishReason": reply.finish or reason, "index": 0}],
         "usageMetadata": {
             "promptTokenCount": INPUT_TOKENS,
             "candidatesTokenCount": OUTPUT_TOKENS,

@@ -44,7 +44,7 @@ def fetch(client: httpx2.Client, request: Outgoing, seconds: float, most_bytes: 
             deadline(seconds),
             client.stream(request.method, request.url, headers=headers, content=request.body) as response,
         ):
-            body = _read(response, most_bytes)
+            body = bounded_body(response, most_bytes)
             return Answer(
                 response.status_code,
                 response.headers.get("Content-Type", ""),
@@ -59,7 +59,9 @@ def fetch(client: httpx2.Client, request: Outgoing, seconds: float, most_bytes: 
         raise UnavailableError(f"The host gave no readable answer: {type(error).__name__}.") from None
 
 
-def _read(response: httpx2.Response, most: int) -> bytes:
+def bounded_body(response: httpx2.Response, most: int) -> bytes:
+    """The body of a response that was not read yet, unpacked. Raises PayloadTooLargeError, UnavailableError for a body
+    that is packed otherwise or not to its end, and zlib's and httpx2's errors."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "deflate"):
         raise UnavailableError("The host answered in an encoding that was not asked for.")

@@ -57,10 +57,17 @@ def remaining_seconds() -> float:
     return _deadline.get() - time.monotonic()
 
 
-def outbound_client(policy: EgressPolicy | None, resolve: Resolve | None = None) -> httpx2.Client:
-    """A client over this transport: no redirects, nothing from the environment. Safe for several threads."""
+def outbound_client(
+    policy: EgressPolicy | None,
+    resolve: Resolve | None = None,
+    through: Callable[[httpx2.BaseTransport], httpx2.BaseTransport] = lambda transport: transport,
+) -> httpx2.Client:
+    """A client over this transport: no redirects, nothing from the environment. Safe for several threads.
+
+    `through` puts another transport around it.
+    """
     return httpx2.Client(
-        transport=PinnedTransport(policy, resolve or system_resolve),
+        transport=through(PinnedTransport(policy, resolve or system_resolve)),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx2.Timeout(None),

@@ -6,23 +6,30 @@ With a key of the organization's own the work is free. The platform's key is use
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from urllib.parse import urlsplit
+
+import structlog
 
 from core.clock import now
 from core.credits.prices import ModelClass, llm_price
 from core.errors import StageError
 from core.language_models.catalogue import AskedModel, Catalogue
 from core.plain_values import plain_text
-from core.retrievers.estimate import call_tokens, repair_reads, schema_size, tokens_of
+from core.retrievers.estimate import call_tokens, repair_reads, tokens_of
 from core.vault.references import reference_of
 from core.vault.resolved import NO_SECRETS, ResolvedSecrets
 from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
-from pipelines.llm.provider import Completion, LlmRequest, Usage
+from pipelines.llm.provider import Completion, End, LlmRequest, Usage
 from pipelines.llm.providers import LlmSettings, ProviderPool
 from pipelines.llm.retrying import ask
 from pipelines.llm.structured import structured
+
+log = structlog.get_logger(__name__)
+
+_MOST_CHARACTERS = 1024 * 1024
+"""Of one answer, as of one rendering: several times what the largest bound on tokens allows."""
 
 
 def _today() -> date:
@@ -41,8 +48,10 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class _Key:
-    value: str
+    value: str = field(repr=False)
     is_own: bool
+    whose: str
+    """said where a key is refused"""
 
 
 class Llm:
@@ -120,9 +129,15 @@ class Llm:
         def ask_once(asked: LlmRequest) -> Completion:
             reserved = llm_price(kind, likely_tokens(asked, first))
             with self._reservation(reserved, kind, key) as paid:
-                answer = ask(provider, asked, key.value, self._settings.timeout_seconds, stopping)
-                paid(answer.usage if answer.usage.tokens else _estimated(asked, answer))
-                return replace(answer, text=plain_text(answer.text))
+                try:
+                    answer = ask(provider, asked, key.value, self._settings.timeout_seconds, stopping)
+                except LlmError as error:
+                    if error.concerns_the_key and not key.is_own:
+                        log.error("llm.platform_key_fails", provider=choice.provider, code=error.code)
+                    raise error.with_key(key.whose) from None
+                # an answer is paid whatever it says, as providers want it
+                paid(answer.usage)
+                return _bounded(answer)
 
         return structured(ask_once, first)
 
@@ -130,13 +145,14 @@ class Llm:
         if choice.api_key is not None:
             if reference_of(choice.api_key) is None:
                 raise StageError("api_key must name a secret of the vault, as {{secrets.name}}.")
-            return _Key(self._secrets.meant_by(choice.api_key).for_host(host), is_own=True)
+            whose = f"The key is the secret {reference_of(choice.api_key)!r}."
+            return _Key(self._secrets.meant_by(choice.api_key).for_host(host), True, whose)
         platform = self._settings.providers[choice.provider].platform_key
         if platform is None:
             raise LlmError(
                 LlmFailure.UNAUTHORIZED, f"There is no API key for {choice.provider}: name a secret in api_key."
             )
-        return _Key(platform.get_secret_value(), is_own=False)
+        return _Key(platform.get_secret_value(), False, "The key is the platform's own: its operator has to act.")
 
     @contextmanager
     def _reservation(self, price: int, kind: ModelClass, key: "_Key") -> "Iterator[_Paid]":
@@ -171,10 +187,12 @@ class _Paid:
         self.llm._count(self.kind, usage, self.is_own)
 
 
-def _estimated(request: LlmRequest, answer: Completion) -> Usage:
-    """What a call used whose provider does not say it, as some that speak OpenAI's protocol do not."""
-    written = len(answer.text.encode("utf-8", "replace"))
-    return Usage(1, tokens_of(_bytes_read(request)), tokens_of(written))
+def _bounded(answer: Completion) -> Completion:
+    """The answer as a text that can be kept."""
+    text, end = plain_text(answer.text), answer.end
+    if len(text) > _MOST_CHARACTERS:
+        text, end = text[:_MOST_CHARACTERS], End.TOO_LONG if end is End.WHOLE else end
+    return replace(answer, text=text, end=end)
 
 
 def likely_tokens(request: LlmRequest, first: LlmRequest) -> int:
@@ -184,14 +202,10 @@ def likely_tokens(request: LlmRequest, first: LlmRequest) -> int:
     """
     reads = _reads(first)
     if request is not first:
-        reads = min(tokens_of(_bytes_read(request)), repair_reads(reads, first.max_tokens))
+        reads = min(tokens_of(request.bytes_read), repair_reads(reads, first.max_tokens))
     return call_tokens(reads, request.max_tokens)
 
 
 def _reads(request: LlmRequest) -> int:
-    reads = tokens_of(_bytes_read(request))
+    reads = tokens_of(request.bytes_read)
     return reads if request.most_read is None else min(reads, request.most_read)
-
-
-def _bytes_read(request: LlmRequest) -> int:
-    return len(request.prompt.encode()) + len(request.system.encode()) + schema_size(request.schema)

@@ -1,13 +1,16 @@
 """Anthropic's messages through its official client. A schema is asked for as a tool that the model has to use."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
 
-from pipelines.llm.errors import reading, refused, unreachable, withheld
-from pipelines.llm.http import provider_client
-from pipelines.llm.provider import Completion, LlmRequest, Usage
+from pipelines.llm.answers import ended, opened, strange
+from pipelines.llm.counting import usage_of
+from pipelines.llm.http import asking, provider_client
+from pipelines.llm.loose import member, objects, text_of
+from pipelines.llm.provider import Completion, LlmRequest
 
 _NAME = "anthropic"
 _TOOL = "give_output"
@@ -24,15 +27,9 @@ class Anthropic:
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """Ask once. Raises LlmError."""
         client = anthropic.Anthropic(api_key=key, base_url=self._base_url, http_client=self._http, max_retries=0)
-        arguments = _arguments(request)
-        try:
-            with reading(_NAME):
-                return _completion(request, client.messages.create(**arguments))
-        except anthropic.APIStatusError as error:
-            retry_after = error.response.headers.get("Retry-After")
-            raise refused(_NAME, request.model, error.status_code, retry_after) from None
-        except (anthropic.AnthropicError, ValueError) as error:
-            raise unreachable(_NAME, error) from None
+        with asking(_NAME, request.model, anthropic.AnthropicError):
+            raw = client.messages.with_raw_response.create(**_arguments(request))
+        return _completion(request, opened(_NAME, request.model, raw.http_response.text))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -66,13 +63,26 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
     return arguments
 
 
-def _completion(request: LlmRequest, answer: Any) -> Completion:
-    if answer.stop_reason == "refusal":
-        raise withheld(_NAME, request.model)
-    usage = Usage(1, answer.usage.input_tokens, answer.usage.output_tokens)
-    if request.schema is None:
-        text = "".join(block.text for block in answer.content if block.type == "text")
-    else:
-        given = [block.input for block in answer.content if block.type == "tool_use"]
-        text = json.dumps(given[0]) if given else ""
-    return Completion(text, usage, answer.model or request.model)
+def _completion(request: LlmRequest, answer: Mapping[str, Any]) -> Completion:
+    content, used = answer.get("content"), answer.get("usage")
+    if "content" not in answer or type(content) in (int, float, bool):
+        raise strange(_NAME)
+    text = _text(content) if request.schema is None else _value(content) or _text(content)
+    return Completion(
+        text,
+        usage_of(request, text, member(used, "input_tokens"), member(used, "output_tokens")),
+        text_of(answer.get("model")) or request.model,
+        ended(answer.get("stop_reason")),
+    )
+
+
+def _text(content: object) -> str:
+    """The text blocks; blocks of any other type are thoughts, tools and what comes one day."""
+    blocks = [block.get("text") for block in objects(content) if block.get("type") == "text"]
+    return text_of(content) or "".join(text_of(text) for text in blocks)
+
+
+def _value(content: object) -> str:
+    """What the tool was given, as JSON; some gateways give it as a text."""
+    given = [block.get("input") for block in objects(content) if block.get("type") == "tool_use"]
+    return "\n".join(value if isinstance(value, str) else json.dumps(value) for value in given)

@@ -1,12 +1,11 @@
 """What a call of a model can fail with, told without a word of what the provider answered: some repeat the key."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from core.egress.retry_after import retry_after
 from core.errors import StageError
+from pipelines.llm.accounts import asked_wait, has_no_credit
 
 
 class LlmFailure(StrEnum):
@@ -14,8 +13,16 @@ class LlmFailure(StrEnum):
 
     RATE_LIMITED = "llm_rate_limited"
     UNAUTHORIZED = "llm_unauthorized"
+    QUOTA_EXHAUSTED = "llm_quota_exhausted"
+    """the account behind the key cannot pay, or may use no more today"""
     REFUSED = "llm_refused"
+    EMPTY = "llm_empty"
+    """an answer without text"""
+    TRUNCATED = "llm_truncated"
+    """an answer that was cut where a part of it is worth nothing"""
     INVALID_OUTPUT = "llm_invalid_output"
+    UNREADABLE = "llm_unreadable"
+    """an answer that came, and would come again, in a form that is not read"""
     UNAVAILABLE = "llm_unavailable"
 
 
@@ -37,6 +44,17 @@ class LlmError(StageError):
         """Whether the same request may succeed later."""
         return self.failure in {LlmFailure.RATE_LIMITED, LlmFailure.UNAVAILABLE}
 
+    @property
+    def concerns_the_key(self) -> bool:
+        """Whether any request with the same key fails as this one did."""
+        return self.failure in {LlmFailure.UNAUTHORIZED, LlmFailure.QUOTA_EXHAUSTED}
+
+    def with_key(self, whose: str) -> "LlmError":
+        """The error, which says whose key it was where that matters."""
+        if not self.concerns_the_key:
+            return self
+        return LlmError(self.failure, f"{self.message} {whose}", self.retry_after)
+
 
 class BudgetExhaustedError(StageError):
     """The credits held for this job do not cover the next call of a model."""
@@ -47,10 +65,16 @@ class BudgetExhaustedError(StageError):
 _BUSY = frozenset({408, 409, 425})
 
 
-def refused(provider: str, model: str, status: int, wait: str | None = None) -> LlmError:
-    """The error for an HTTP status of a provider; `wait` is its Retry-After header."""
+def refused(provider: str, model: str, status: int, wait: str | None = None, body: object = None) -> LlmError:
+    """The error for an HTTP status of a provider; `wait` is its Retry-After header, `body` its JSON."""
+    if has_no_credit(status, body):
+        return LlmError(
+            LlmFailure.QUOTA_EXHAUSTED,
+            f"{provider} answers no more for this key: its account has no credit or quota left.",
+        )
     if status == 429:
-        return LlmError(LlmFailure.RATE_LIMITED, f"{provider} allows no more requests now.", _seconds(wait))
+        asked = wait or asked_wait(body)
+        return LlmError(LlmFailure.RATE_LIMITED, f"{provider} allows no more requests now.", _seconds(asked))
     if status in {401, 403}:
         return LlmError(LlmFailure.UNAUTHORIZED, f"{provider} refused the API key: HTTP {status}.")
     if status >= 500 or status in _BUSY:
@@ -58,26 +82,9 @@ def refused(provider: str, model: str, status: int, wait: str | None = None) -> 
     return LlmError(LlmFailure.REFUSED, f"{provider} refused the request for model {model!r}: HTTP {status}.")
 
 
-def unreachable(provider: str, error: Exception) -> LlmError:
+def unreachable(provider: str, error: BaseException) -> LlmError:
     """The error for a provider that gave no readable answer."""
     return LlmError(LlmFailure.UNAVAILABLE, f"{provider} gave no answer: {type(error).__name__}.")
-
-
-@contextmanager
-def reading(provider: str) -> Iterator[None]:
-    """Turns what goes wrong while an answer is read and taken apart into an LlmError: it only looked like the protocol.
-
-    The providers' own clients are no more careful with it than that.
-    """
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, RecursionError) as error:
-        raise unreachable(provider, error) from None
-
-
-def withheld(provider: str, model: str) -> LlmError:
-    """The error for a model that would not write."""
-    return LlmError(LlmFailure.REFUSED, f"{provider}'s model {model!r} declined to answer.")
 
 
 def _seconds(header: str | None) -> float | None:

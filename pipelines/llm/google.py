@@ -1,19 +1,21 @@
 """Google's generateContent through its official client, with an API key and never with the machine's credentials."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import httpx2
 from google import genai
 from google.genai import errors, types
 
-from pipelines.llm.errors import reading, refused, unreachable, withheld
-from pipelines.llm.http import provider_client
-from pipelines.llm.provider import Completion, LlmRequest, Usage
+from pipelines.llm.answers import ended, opened, strange
+from pipelines.llm.counting import usage_of
+from pipelines.llm.http import asking, provider_client
+from pipelines.llm.loose import member, objects, text_of
+from pipelines.llm.provider import Completion, End, LlmRequest
 
 _NAME = "google"
 _KEY_HEADER = "x-goog-api-key"
+_MEMBERS = frozenset({"candidates", "usageMetadata", "promptFeedback"})
 _NO_KEY = "each-request-brings-its-own"
-_WITHHELD = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
 
 
 class Google:
@@ -31,18 +33,11 @@ class Google:
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """Ask once. Raises LlmError."""
         configuration = _configuration(request, key)
-        try:
-            with reading(_NAME):
-                answer = self._client.models.generate_content(
-                    model=request.model, contents=request.prompt, config=configuration
-                )
-                return _completion(request, answer)
-        except errors.APIError as error:
-            headers = getattr(error.response, "headers", None) or {}
-            raise refused(_NAME, request.model, error.code, headers.get("Retry-After")) from None
-        except (httpx2.HTTPError, ValueError) as error:
-            # this client has no error of its own for a line that broke: it lets those of its HTTP client through
-            raise unreachable(_NAME, error) from None
+        with asking(_NAME, request.model, errors.APIError):
+            raw = self._client.models.generate_content(
+                model=request.model, contents=request.prompt, config=configuration
+            ).sdk_http_response
+        return _completion(request, opened(_NAME, request.model, text_of(raw and raw.body)))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -55,6 +50,7 @@ def _configuration(request: LlmRequest, key: str) -> types.GenerateContentConfig
         structured = {"response_mime_type": "application/json", "response_json_schema": dict(request.schema)}
     return types.GenerateContentConfig(
         http_options=types.HttpOptions(headers={_KEY_HEADER: key}, extra_body=request.takes.extra or None),
+        should_return_http_response=True,
         system_instruction=request.system or None,
         temperature=request.temperature if request.takes.temperature else None,
         max_output_tokens=request.max_tokens,
@@ -63,17 +59,24 @@ def _configuration(request: LlmRequest, key: str) -> types.GenerateContentConfig
     )
 
 
-def _completion(request: LlmRequest, answer: types.GenerateContentResponse) -> Completion:
-    if not answer.candidates:
-        if answer.prompt_feedback:
-            raise withheld(_NAME, request.model)
-        raise LookupError("no candidates")
-    candidate = answer.candidates[0]
-    if candidate.finish_reason and candidate.finish_reason.value in _WITHHELD:
-        raise withheld(_NAME, request.model)
-    parts = candidate.content.parts if candidate.content and candidate.content.parts else []
-    used = answer.usage_metadata
-    written = ((used.candidates_token_count or 0) + (used.thoughts_token_count or 0)) if used else 0
-    usage = Usage(1, (used.prompt_token_count or 0) if used else 0, written)
-    text = "".join(part.text or "" for part in parts if not part.thought)
-    return Completion(text, usage, answer.model_version or request.model)
+def _completion(request: LlmRequest, answer: Mapping[str, Any]) -> Completion:
+    """The first candidate counts: one is asked for. An answer may leave out whatever is empty, candidates too."""
+    found, used = answer.get("candidates"), answer.get("usageMetadata")
+    if answer.keys().isdisjoint(_MEMBERS) or not isinstance(found, list | None):
+        raise strange(_NAME)
+    candidate = next(iter(objects(found)), {})
+    parts = objects(member(candidate.get("content"), "parts"))
+    text = "".join(text_of(part.get("text")) for part in parts if not part.get("thought"))
+    blocked = not candidate and member(answer.get("promptFeedback"), "blockReason")
+    return Completion(
+        text,
+        usage_of(request, text, member(used, "promptTokenCount"), _written(used)),
+        text_of(answer.get("modelVersion")) or request.model,
+        End.REFUSAL if blocked else ended(candidate.get("finishReason")),
+    )
+
+
+def _written(used: object) -> object:
+    """Thoughts are written too, and counted apart; a count of 0 is left out."""
+    counts = [member(used, name) or 0 for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+    return sum(counts) if all(type(count) is int and count >= 0 for count in counts) else None

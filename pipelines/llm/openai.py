@@ -1,14 +1,19 @@
 """OpenAI's chat completions through its official client, and every endpoint that speaks the same protocol."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import openai
 
-from pipelines.llm.errors import reading, refused, unreachable, withheld
-from pipelines.llm.http import provider_client
-from pipelines.llm.provider import Completion, LlmRequest, Usage
+from pipelines.llm.answers import ended, opened, strange
+from pipelines.llm.counting import usage_of
+from pipelines.llm.http import asking, provider_client
+from pipelines.llm.loose import member, objects, text_of
+from pipelines.llm.provider import Completion, End, LlmRequest
 
 _NAME = "openai"
+_TEXT_TYPES = ("text", "output_text")
+_THOUGHTS, _THOUGHTS_END = "<think>", "</think>"
 
 
 class OpenAi:
@@ -21,15 +26,9 @@ class OpenAi:
     def complete(self, request: LlmRequest, key: str) -> Completion:
         """Ask once. Raises LlmError."""
         client = openai.OpenAI(api_key=key, base_url=self._base_url, http_client=self._http, max_retries=0)
-        arguments = _arguments(request)
-        try:
-            with reading(_NAME):
-                return _completion(request, client.chat.completions.create(**arguments))
-        except openai.APIStatusError as error:
-            retry_after = error.response.headers.get("Retry-After")
-            raise refused(_NAME, request.model, error.status_code, retry_after) from None
-        except (openai.OpenAIError, ValueError) as error:
-            raise unreachable(_NAME, error) from None
+        with asking(_NAME, request.model, openai.OpenAIError):
+            raw = client.chat.completions.with_raw_response.create(**_arguments(request))
+        return _completion(request, opened(_NAME, request.model, raw.http_response.text))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -54,10 +53,38 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
     return arguments
 
 
-def _completion(request: LlmRequest, answer: Any) -> Completion:
-    choice = answer.choices[0]
-    if choice.finish_reason == "content_filter" or choice.message.refusal:
-        raise withheld(_NAME, request.model)
-    used = answer.usage
-    usage = Usage(1, used.prompt_tokens or 0, used.completion_tokens or 0) if used else Usage(1)
-    return Completion(choice.message.content or "", usage, answer.model or request.model)
+def _completion(request: LlmRequest, answer: Mapping[str, Any]) -> Completion:
+    """The first choice counts: one is asked for."""
+    if not isinstance(answer.get("choices"), list):
+        raise strange(_NAME)
+    choice = next(iter(objects(answer["choices"])), {})
+    content, refusal = member(choice.get("message"), "content"), member(choice.get("message"), "refusal")
+    text, used = _text(content), answer.get("usage")
+    refuses = bool(refusal) or any(part.get("type") == "refusal" for part in objects(content))
+    return Completion(
+        text,
+        usage_of(request, text, member(used, "prompt_tokens"), member(used, "completion_tokens")),
+        text_of(answer.get("model")) or request.model,
+        End.REFUSAL if refuses else ended(choice.get("finish_reason")),
+    )
+
+
+def _text(content: object) -> str:
+    """A text, or the text parts of a list; parts of any other type are thoughts, refusals and what comes one day."""
+    parts = content if isinstance(content, list) else [content]
+    return _without_thoughts("".join(_part(part) for part in parts))
+
+
+def _part(part: object) -> str:
+    if isinstance(part, Mapping):
+        text = part.get("text") if part.get("type", "text") in _TEXT_TYPES else None
+        # of the assistants' protocol
+        return text_of(member(text, "value")) or text_of(text)
+    return text_of(part)
+
+
+def _without_thoughts(text: str) -> str:
+    """What self-hosted models think stands before their answer, where the server does not take it out."""
+    if not text.lstrip().startswith(_THOUGHTS):
+        return text
+    return text.partition(_THOUGHTS_END)[2].lstrip()

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from config.language_models import LanguageModel
+from core.retrievers.estimate import schema_size
 from core.retrievers.parameters_llm import MOST_OUTPUT_TOKENS
 
 _TAKES_ALL: Final = LanguageModel(provider="openai")
@@ -19,7 +21,7 @@ class Usage:
     output_tokens: int = 0
 
     def __post_init__(self) -> None:
-        """Raises TypeError for what is no count: it is charged by, and a provider may write anything there."""
+        """Raises TypeError for what is no count: it is charged by."""
         for count in (self.calls, self.input_tokens, self.output_tokens):
             if type(count) is not int or count < 0:
                 raise TypeError("no count of tokens")
@@ -69,22 +71,39 @@ class LlmRequest:
         """The request, which asks for no more than the model can write."""
         return replace(self, max_tokens=min(self.max_tokens, self.most_output))
 
+    @property
+    def bytes_read(self) -> int:
+        """What the model reads of the question, in bytes."""
+        return len(self.prompt.encode()) + len(self.system.encode()) + schema_size(self.schema)
+
+
+class End(StrEnum):
+    """Why an answer ended. All but the first leave it incomplete, and stand in documents as the reason."""
+
+    WHOLE = "whole"
+    MAX_TOKENS = "max_tokens"
+    """the bound that was asked for"""
+    CONTEXT_WINDOW = "context_window"
+    """the model's own bound"""
+    CONTENT_FILTER = "content_filter"
+    TOO_LONG = "too_long"
+    """our bound for any answer"""
+    INTERRUPTED = "interrupted"
+    REFUSAL = "refusal"
+    """the model declined, whatever it wrote before"""
+
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's answer."""
+    """A model's answer. It may have no text."""
 
     text: str
     usage: Usage
     model: str
     """as the provider names it"""
+    end: End = End.WHOLE
     value: Any = None
     """the answer as JSON, when a schema was asked for"""
-
-    def __post_init__(self) -> None:
-        """Raises TypeError when a provider wrote something else than text."""
-        if not isinstance(self.text, str):
-            raise TypeError("no text")
 
 
 class Provider(Protocol):

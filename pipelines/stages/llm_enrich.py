@@ -1,30 +1,34 @@
 """`llm_enrich`: asks a model about each document and writes the answer into a field of it."""
 
+from dataclasses import replace
+
 from core.retrievers.parameters_llm import LlmEnrich
 from core.templating.template import template
+from pipelines.document_answer import Answers
 from pipelines.document_text import text_of
 from pipelines.llm.access import ModelChoice
 from pipelines.llm.provider import LlmRequest
 from pipelines.per_document import Manner, per_document
 from pipelines.stage import Document, StageContext, StageInput, StageOutput
-from pipelines.template_values import holds, values_for, with_field
+from pipelines.template_values import holds, values_for
 
 
 def llm_enrich(stage: StageInput[LlmEnrich], context: StageContext) -> StageOutput:
     """The same documents in their order, each with the model's answer; a schema makes it a value instead of a text."""
     parameters = stage.parameters
     choice = ModelChoice(parameters.provider, parameters.model, parameters.api_key)
+    answers = Answers(parameters.output_field, context.room)
 
     def enrich(document: Document) -> Document:
         if not holds(parameters.when, stage, context, document):
             return document
         answer = context.llm.complete(choice, _request(stage, context, document))
-        value = answer.text if parameters.output_schema is None else answer.value
-        return with_field(document, parameters.output_field, value)
+        return answers.into(document, answer)
 
     at_once = min(parameters.batch_size, context.llm.most_concurrent)
     manner = Manner(at_once, parameters.on_error, context.check_cancelled, context.llm.stopping)
-    return per_document(stage.documents or [], enrich, manner)
+    output = per_document(stage.documents or [], enrich, manner)
+    return replace(output, facts={**output.facts, **answers.facts})
 
 
 def _request(stage: StageInput[LlmEnrich], context: StageContext, document: Document) -> LlmRequest:

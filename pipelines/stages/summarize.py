@@ -7,6 +7,7 @@ from core.retrievers.estimate import summary_reads
 from core.retrievers.filters import value_at
 from core.retrievers.parameters_llm import SUMMARY_NAMES, Summarize
 from core.templating.template import template
+from pipelines.document_answer import Answers
 from pipelines.document_text import text_of
 from pipelines.llm.access import ModelChoice
 from pipelines.llm.provider import LlmRequest
@@ -26,21 +27,21 @@ def summarize(stage: StageInput[Summarize], context: StageContext) -> StageOutpu
     parameters = stage.parameters
     groups = _groups(stage.documents or [], parameters)
     choice = ModelChoice(parameters.provider, parameters.model, parameters.api_key)
+    answers = Answers(parameters.output_field, context.room)
 
     def summary(group: Document) -> Document:
         members: Sequence[Document] = group["members"]
         request, used = _request(stage, context, members, group.get("value"))
         answer = context.llm.complete(choice, request)
-        value = answer.text if parameters.output_schema is None else answer.value
         of = members[0] if parameters.mode == "per_document" else _made_of(group, used, stage)
-        return with_field(of, parameters.output_field, value)
+        return answers.into(of, answer)
 
     manner = Manner(context.llm.most_concurrent, "raise", context.check_cancelled, context.llm.stopping)
     output = per_document(groups, summary, manner)
     # groups that the credits did not reach have no summary to give on
     unread = {id(group) for group in groups}
     made = [document for document in output.documents if id(document) not in unread]
-    return StageOutput(made, facts=output.facts, exhausted=output.exhausted)
+    return StageOutput(made, facts={**output.facts, **answers.facts}, exhausted=output.exhausted)
 
 
 def _made_of(group: Document, used: int, stage: StageInput[Summarize]) -> Document:

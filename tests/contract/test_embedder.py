@@ -4,6 +4,8 @@ The built-in model is also held against an independent, slow and plain computati
 the values that sentence-transformers itself gives.
 """
 
+import base64
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -161,6 +163,10 @@ class Provider:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.fail: Callable[[int], int] = lambda _: 200
+        self.rows: Callable[[list[dict[str, Any]]], Any] = lambda rows: rows[::-1]
+        """what becomes of an answer's vectors"""
+        self.raw: bytes | None = None
+        """sent instead of any answer"""
 
     def answer(self, body: dict[str, Any], key: str | None) -> tuple[int, dict[str, Any]]:
         """Status and body of one request; a text's vector follows from its letters."""
@@ -170,7 +176,7 @@ class Provider:
         if status != 200:
             return status, {"error": {"message": f"Incorrect API key provided: {key}"}}
         rows = [{"index": at, "embedding": _letters(text)} for at, text in enumerate(body["input"])]
-        return 200, {"data": rows[::-1], "model": body["model"]}
+        return 200, {"data": self.rows(rows), "model": body["model"]}
 
 
 @pytest.fixture
@@ -183,11 +189,13 @@ def provider() -> Iterator[Provider]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, answer = self.provider.answer(body, self.headers["Authorization"])
-            encoded = json.dumps(answer).encode()
+            encoded = json.dumps(answer).encode() if self.provider.raw is None else self.provider.raw
             self.send_response(status if self.path == "/v1/embeddings" else 404)
             self.send_header("Content-Length", str(len(encoded)))
             self.end_headers()
-            self.wfile.write(encoded)
+            with contextlib.suppress(ConnectionError):
+                # who is told too much hangs up
+                self.wfile.write(encoded)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -225,6 +233,70 @@ def test_an_endpoint_that_stays_busy_is_unavailable(provider: Provider) -> None:
 def test_a_refusal_is_told_without_the_key(provider: Provider) -> None:
     provider.fail = lambda _: 401
     with pytest.raises(StageError, match="HTTP 401") as caught:
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
+    assert len(provider.requests) == 1
+
+
+def _packed(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "embedding": base64.b64encode(np.array(row["embedding"], "<f4").tobytes()).decode()}
+
+
+def test_vectors_that_are_packed_are_unpacked(provider: Provider) -> None:
+    plain = OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(TEXTS)
+    provider.rows = lambda rows: [_packed(row) for row in rows]
+    np.testing.assert_allclose(OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(TEXTS), plain)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda rows: rows[1:],
+        lambda rows: [*rows, rows[0]],
+        lambda rows: [rows[0]] * len(rows),
+        lambda rows: [{**row, "index": row["index"] + 1} for row in rows],
+        lambda rows: [{**rows[0], "embedding": [0.5]}, *rows[1:]],
+        lambda rows: [{**row, "embedding": []} for row in rows],
+        lambda rows: [{**row, "embedding": [[0.5] * 26]} for row in rows],
+        lambda rows: [{**row, "embedding": [0.5] * 25} for row in rows],
+        lambda rows: [{**row, "embedding": [0.5] * 25 + [math.nan]} for row in rows],
+        lambda rows: [{**row, "embedding": [0.5] * 25 + [1e39]} for row in rows],
+        lambda rows: [_packed({**row, "embedding": [0.5] * 25 + [math.inf]}) for row in rows],
+        lambda rows: [{**row, "embedding": "no base64"} for row in rows],
+        lambda rows: [{**row, "embedding": "AAA="} for row in rows],
+        lambda _: None,
+        lambda _: "text",
+    ],
+)
+def test_vectors_that_are_not_one_for_each_text_are_refused(provider: Provider, rows: Any) -> None:
+    embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    provider.rows = rows
+    with pytest.raises(StageError):
+        embedder.embed(TEXTS)
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"<html>", b"[" * 100_000, b'{"error": {"message": "x"}}', b"data: {}", b"x" * (65 * 1024 * 1024)]
+)
+def test_an_answer_that_is_none_is_refused(provider: Provider, raw: bytes) -> None:
+    provider.raw = raw
+    with pytest.raises(StageError):
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    assert len(provider.requests) == 1
+
+
+def test_broken_text_beside_the_vectors_does_not_matter(provider: Provider) -> None:
+    row = b'{"index": 0, "embedding": [0.5, 0.5]}'
+    provider.raw = b'\xef\xbb\xbf{"data": [' + row + b'], "model": "caf\xe9"}'
+    assert OpenAICompatibleEmbedder(provider.url, "test-model", KEY).dimension == 2
+
+
+@pytest.mark.parametrize("status", [429, 402])
+def test_an_account_without_credit_is_told_at_once(provider: Provider, status: int) -> None:
+    provider.fail = lambda _: status
+    provider.raw = json.dumps({"error": {"code": "insufficient_quota", "message": KEY.get_secret_value()}}).encode()
+    with pytest.raises(StageError, match="no credit") as caught:
         OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1

@@ -23,6 +23,7 @@ from pipelines.embedders.minilm import builtin_embedder
 from pipelines.llm.access import Llm
 from pipelines.llm.providers import LlmSettings, ProviderPool, ProviderSettings
 from pipelines.remote import CallCancelledError
+from pipelines.room import Room
 from pipelines.stage import StageContext
 from tests.llm_provider import LlmServer, llm_server
 
@@ -49,6 +50,7 @@ class World:
     server: LlmServer
     library: Library
     pool: ProviderPool = field(default_factory=ProviderPool)
+    room: Room = field(default_factory=Room)
 
     def run(
         self,
@@ -84,6 +86,7 @@ class World:
             self.library.embedder,
             secrets=secrets_of_it,
             llm=llm,
+            room=self.room,
         )
         assert not any(key in repr((context, settings)) for key in (*PLATFORM.values(), *VAULT.values()))
 

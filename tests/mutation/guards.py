@@ -392,7 +392,7 @@ GUARDS = (
     Guard(
         "models: a secret that was named never gives way to the platform's key",
         "pipelines/llm/access.py",
-        "return _Key(self._secrets.meant_by(choice.api_key).for_host(host), is_own=True)",
+        "return _Key(self._secrets.meant_by(choice.api_key).for_host(host), True, whose)",
         "pass",
         "tests/integration/test_llm_providers.py",
     ),
