@@ -104,7 +104,7 @@ _ZIPPED: Final = (
 _MARKS: Final[tuple[tuple[bytes, BinaryKind | Callable[[bytes], BinaryKind]], ...]] = (
     (b"PK\x03\x04", _in_zip),
     (b"PK\x05\x06", _in_zip),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", BinaryKind("an old Office file (.doc, .xls, .ppt)", "application/x-ole-storage")),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", BinaryKind("an old Office file (.doc, .xls)", "application/x-ole-storage")),
     (b"\x1f\x8b\x08", BinaryKind("a gzip archive", "application/gzip")),
     (b"BZh91AY&SY", BinaryKind("a bzip2 archive", "application/x-bzip2")),
     (b"\xfd7zXZ\x00", BinaryKind("an xz archive", "application/x-xz")),

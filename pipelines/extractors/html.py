@@ -16,7 +16,9 @@ _MOST_GROWTH = 48 * 1024 * 1024
 """Characters of marks and indents that Markdown may need beyond the text itself."""
 _MOST_REMARKS = 10
 
-_HALVES = re.compile(r"&#(x[dD][89abAB][0-9a-fA-F]{2}|5[5-7]\d{3});&#(x[dD][c-fC-F][0-9a-fA-F]{2}|5[6-7]\d{3});", re.ASCII)
+_HALVES = re.compile(
+    r"&#(x[dD][89abAB][0-9a-fA-F]{2}|5[5-7]\d{3});&#(x[dD][c-fC-F][0-9a-fA-F]{2}|5[6-7]\d{3});", re.ASCII
+)
 _NESTING = frozenset({"blockquote", "ul", "ol", "dl", "menu", "dir", "table"})
 _STRUCTURE = re.compile(r"<(/?)(blockquote|ul|ol|dl|menu|dir|table|tr|t[dh])\b([^<>]{0,1000})", re.IGNORECASE)
 _SPAN = re.compile(r"colspan\s*=\s*[\"']?\s*(\d{1,4})", re.IGNORECASE)
@@ -33,9 +35,9 @@ _MARKUP: Final = re.compile(
 )
 _INLINE = frozenset(
     {
-        "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins",
-        "kbd", "mark", "q", "rb", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup",
-        "time", "tt", "u", "var", "wbr",
+        "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i",
+        "ins", "kbd", "mark", "q", "rb", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub",
+        "sup", "time", "tt", "u", "var", "wbr",
     }
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from core.files.decoding import decode, declared_in
+from core.files.decoding import declared_in, decode
 from core.files.kinds import HTML, PDF, READABLE, binary_kind, is_html, is_readable, is_text, is_unsaid
 from core.plain_values import plain_text
 from pipelines.extractors.html import read_html

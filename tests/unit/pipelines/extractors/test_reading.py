@@ -6,7 +6,6 @@ import random
 import re
 import tracemalloc
 import zipfile
-from collections.abc import Callable
 
 import pypdf
 import pytest
@@ -233,7 +232,7 @@ def page(head: str, encoding: str, text: str = SENTENCE) -> bytes:
     ("content", "content_type", "expected"),
     [
         (page('<meta charset="iso-8859-1">', "cp1252"), "text/html", SENTENCE),
-        (page("<META content='text/html;charset=koi8-r' http-equiv=Content-Type>", "koi8-r", "мир"), "text/html", "мир"),
+        (page("<META content='text/html;charset=koi8-r' http-equiv=x>", "koi8-r", "мир"), "text/html", "мир"),
         (page("<meta charset=shift_jis>", "shift_jis", "日本語"), "application/xhtml+xml", "日本語"),
         ('<?xml version="1.0" encoding="ISO-8859-5"?>\n<html><body>мир</body></html>'.encode("iso-8859-5"),
          "application/xhtml+xml", "мир"),
@@ -350,7 +349,7 @@ def test_who_says_that_html_is_plain_text_gets_its_source() -> None:
 
 
 @pytest.mark.parametrize("tag", ["div", "span", "blockquote", "table><tr><td", "ul><li", "b", "font", "x-deep"])
-@pytest.mark.parametrize("levels", [600, 5_000, 100_000])
+@pytest.mark.parametrize("levels", [600, 5_000, 20_000])
 def test_a_text_is_found_however_deep_it_lies(tag: str, levels: int) -> None:
     name = tag.split(">")[0]
     content = f"<body><h1>Top</h1>{f'<{tag}>' * levels}deep text{f'</{name}>' * levels}<p>Below</p>".encode()
@@ -403,15 +402,16 @@ def test_what_the_converter_remarks_on_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    "unit",
     [
-        "<!--" * 200_000, "<" * 800_000, "<a " * 200_000, '<a b="' * 130_000, "<script>" * 100_000, "&" * 800_000,
-        "<p>" * 200_000, "</p>" * 200_000, "<p><table>" * 80_000, "<a b='c' " * 80_000, "<![CDATA[" * 80_000,
-        "<b><i>" * 100_000, "<= = = " * 100_000, "<a =  " * 100_000, "&#xD83D;" * 100_000, "<svg><p>" * 80_000,
+        "<!--", "<", "<a ", '<a b="', "<script>", "&", "<p>", "</p>", "<p><table>", "<table>x<dl>y", "<a b='c' ",
+        "<![CDATA[", "<b><i>", "<= = = ", "<a =  ", "&#xD83D;", "<svg><p>", "<table><svg>", "<meta charset=",
     ],
 )  # fmt: skip
-def test_hostile_markup_ends(content: str) -> None:
-    assert isinstance(read_text(content.encode(), "text/html"), Text)
+def test_hostile_markup_ends(unit: str) -> None:
+    # some hundred thousand characters: what takes the square of them does not end in time
+    for around in ("", "<body>" + "<div>" * 1100):
+        assert isinstance(read_text((around + unit * (300_000 // len(unit))).encode(), "text/html"), Text)
 
 
 # PDF ------------------------------------------------------------------------------------------------
@@ -443,7 +443,8 @@ def test_pages_without_text_are_counted() -> None:
 # Anything -------------------------------------------------------------------------------------------
 
 TYPES = ["text/plain", "text/html", "text/markdown; charset=utf-16", "application/pdf", "application/json", "",
-         "text/plain; charset=iso-2022-jp", "text/plain; charset=hz", "application/xml", "text/x; charset=utf-7"]  # fmt: skip
+         "text/plain; charset=iso-2022-jp", "text/x; charset=hz", "application/xml", "text/x; charset=utf-7",
+         ]  # fmt: skip
 
 
 @given(content=st.binary(max_size=300), content_type=st.sampled_from(TYPES))
@@ -458,10 +459,10 @@ def test_no_bytes_make_an_exception_or_a_text_that_cannot_be_kept(content: bytes
 
 
 @pytest.mark.parametrize("content_type", TYPES)
-@pytest.mark.parametrize("make", [lambda r: pdf("Rotate the keys"), lambda r: page("<meta charset=koi8-r>", "utf-8")])
-def test_damaged_files_are_values(content_type: str, make: Callable[[random.Random], bytes]) -> None:
+@pytest.mark.parametrize("is_page", [False, True])
+def test_damaged_files_are_values(content_type: str, is_page: bool) -> None:
     chance = random.Random(7)
-    content = make(chance)
+    content = page("<meta charset=koi8-r>", "utf-8") if is_page else pdf("Rotate the keys")
     for _ in range(40):
         damaged = bytearray(content)
         for _ in range(chance.randrange(1, 12)):
