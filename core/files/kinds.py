@@ -11,6 +11,7 @@ from typing import Final
 HTML = "text/html"
 PDF = "application/pdf"
 PLAIN = "text/plain"
+OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 READABLE = "plain text, Markdown, HTML, JSON, XML, CSV and other texts, and PDF"
 """The kinds that a text can be taken from, as an error names them."""
 
@@ -59,11 +60,12 @@ def is_readable(content_type: str) -> bool:
 def binary_kind(content: bytes) -> BinaryKind | None:
     """The binary format that these bytes evidently are, PDF among them; None for what may be a text."""
     for mark, found in _MARKS:
-        if content.startswith(mark):
+        # a text may begin with the letters of some marks, and goes on in letters then
+        if content.startswith(mark) and _NO_LETTERS.search(content[: len(mark) + 16]):
             return found(content) if callable(found) else found
     if content[4:8] == b"ftyp" and b"\x00" in content[:4]:
         return BinaryKind("an MP4 or QuickTime file", "video/mp4")
-    if content[257:262] == b"ustar":
+    if content[257:263] in (b"ustar\x00", b"ustar "):
         return BinaryKind("a tar archive", "application/x-tar")
     return _PDF if _PDF_BEGINS.match(content[:_LOOKED_AT]) else None
 
@@ -88,17 +90,17 @@ def _in_riff(content: bytes) -> BinaryKind:
 
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
-_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 _PDF = BinaryKind("a PDF", PDF)
-# some programs write a little before the mark; a text that only speaks of it has no version and line end there
-_PDF_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?[\x00\s]{0,1024}%PDF-\d")
+# some programs write blanks before the mark; in a text that only speaks of it, words follow
+_PDF_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?[\x00\s]{0,1024}%PDF-\d\.\d[ \t]*[\r\n%]")
+_NO_LETTERS = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff]")
 _ZIPPED: Final = (
     (b"word/document", BinaryKind("a Word document (.docx)", f"{_OFFICE}wordprocessingml.document")),
     (b"xl/workbook", BinaryKind("an Excel workbook (.xlsx)", f"{_OFFICE}spreadsheetml.sheet")),
     (b"ppt/presentation", BinaryKind("a PowerPoint presentation (.pptx)", f"{_OFFICE}presentationml.presentation")),
     (b"mimetypeapplication/epub", BinaryKind("an EPUB book", "application/epub+zip")),
-    (b"opendocument.text", BinaryKind("an OpenDocument text (.odt)", f"{_OPEN_DOCUMENT}text")),
-    (b"opendocument.", BinaryKind("an OpenDocument file", f"{_OPEN_DOCUMENT}spreadsheet")),
+    (b"opendocument.text", BinaryKind("an OpenDocument text (.odt)", f"{OPEN_DOCUMENT}text")),
+    (b"opendocument.", BinaryKind("an OpenDocument file", f"{OPEN_DOCUMENT}spreadsheet")),
     (b"META-INF/MANIFEST.MF", BinaryKind("a Java archive", "application/java-archive")),
 )
 _MARKS: Final[tuple[tuple[bytes, BinaryKind | Callable[[bytes], BinaryKind]], ...]] = (
