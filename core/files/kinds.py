@@ -25,6 +25,7 @@ _TEXTS_OF_APPLICATIONS = frozenset(
     }
 )  # fmt: skip
 _LOOKED_AT = 8192
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';\s]{1,100})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class BinaryKind:
 def media_type(content_type: str) -> str:
     """`type/subtype` in lower case, without parameters."""
     return content_type.partition(";")[0].strip().lower()
+
+
+def declared_charset(content_type: str) -> list[str]:
+    """The charset that a content type declares, if it does."""
+    found = _CHARSET.search(content_type)
+    return [found[1]] if found else []
 
 
 def is_unsaid(content_type: str) -> bool:

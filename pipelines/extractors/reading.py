@@ -3,13 +3,23 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from email.message import Message
 from typing import Final, TypeVar
 
 import structlog
 
 from core.files.decoding import declared_in, decode
-from core.files.kinds import HTML, PDF, READABLE, binary_kind, is_html, is_readable, is_text, is_unsaid
+from core.files.kinds import (
+    HTML,
+    PDF,
+    READABLE,
+    binary_kind,
+    declared_charset,
+    is_html,
+    is_readable,
+    is_text,
+    is_unsaid,
+    media_type,
+)
 from core.plain_values import plain_text
 from pipelines.extractors.html import read_html
 from pipelines.extractors.pdf import read_pdf
@@ -32,7 +42,7 @@ can_read = is_readable
 
 def read_text(content: bytes, content_type: str) -> Reading:
     """The text of a blob, by its content type (`type/subtype; charset=…`), and by its bytes where that says nothing."""
-    kind, charset = _said(content_type)
+    kind = "" if is_unsaid(content_type) else media_type(content_type)
     if found := binary_kind(content):
         if found.content_type == PDF and (kind == PDF or is_text(kind) or is_unsaid(kind)):
             return _finished(_converted("PDF", read_pdf, content))
@@ -43,24 +53,16 @@ def read_text(content: bytes, content_type: str) -> Reading:
         return _finished(_converted("PDF", read_pdf, content))
     if not is_readable(kind):
         return Unreadable("unsupported_content", f"{kind} is not a content that text can be taken from: {_CAN_BE_READ}")
-    return _finished(_read_text(content, kind, charset))
+    return _finished(_read_text(content, kind, content_type))
 
 
 _CAN_BE_READ = f"{READABLE} can be read."
 
 
-def _said(content_type: str) -> tuple[str, str | None]:
-    if is_unsaid(content_type):
-        return "", None
-    header = Message()
-    header["content-type"] = re.sub(r"[\r\n]", " ", content_type)
-    return header.get_content_type(), header.get_content_charset()
-
-
-def _read_text(content: bytes, kind: str, charset: str | None) -> Reading:
+def _read_text(content: bytes, kind: str, content_type: str) -> Reading:
     """The text of what is no binary format, decoded, by its kind."""
     said_html = kind in _HTML_TYPES or not kind
-    decoded = decode(content, [*([charset] if charset else []), *declared_in(content, said_html)])
+    decoded = decode(content, [*declared_charset(content_type), *declared_in(content, said_html)])
     # what NUL stands for has no text, and nothing could index or show it
     text = plain_text(decoded.text.replace("\x00", ""))
     if _is_binary(text):
