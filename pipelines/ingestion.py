@@ -1,7 +1,7 @@
 """Extracts a few objects into one collection and writes their vectors. Repeating it overwrites and never doubles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -10,7 +10,7 @@ from core.buckets.bucket import StoredObject
 from core.errors import ConflictError, StageError
 from core.storage.vectors.filters import All, Between, Equals, Some
 from core.storage.vectors.store import VectorStore
-from pipelines.extractors.extractor import Extraction, ExtractionContext, ObjectFailure
+from pipelines.extractors.extractor import Extraction, ExtractionContext, ObjectFailure, ObjectReport
 from pipelines.extractors.registry import extractor_named
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ class ChunkResult:
     document_counts: dict[str, int]
     """object id → documents made of it, for the objects that succeeded"""
     failures: list[ObjectFailure]
+    reports: list[ObjectReport] = field(default_factory=list)
+    """of the objects of which there is more to say than their documents"""
 
 
 def ingest(objects: Sequence[StoredObject], context: ExtractionContext, vectors: VectorStore) -> ChunkResult:
@@ -47,6 +49,7 @@ def ingest(objects: Sequence[StoredObject], context: ExtractionContext, vectors:
         documents=[dict(document) for extraction in done for document in extraction.documents],
         document_counts={extraction.object_id: len(extraction.documents) for extraction in done},
         failures=failures,
+        reports=[one.report for one in done if one.report.is_incomplete or one.report.warnings],
     )
 
 

@@ -22,12 +22,13 @@ from pipelines.actors import ActorConfig, CallContext, ModelAccess
 from pipelines.chain import ChainResult
 from pipelines.cluster import Attachment, Cluster
 from pipelines.embedders.registry import EmbedderSpec
+from pipelines.extractors.extractor import ObjectReport
 from pipelines.index_rebuild import RebuiltPage
 from pipelines.ingestion import ChunkResult
 from pipelines.llm.providers import LlmSettings, ProviderSettings
 from pipelines.remote import CallCancelledError, cancel, ended, result_of
 
-__all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "Runner"]
+__all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "ObjectReport", "Runner"]
 
 _CALLS_PER_ACTOR = 2
 """Chunks on their way to one actor: one at work, one waiting for it."""

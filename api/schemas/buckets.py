@@ -1,21 +1,16 @@
-"""Buckets and objects on the wire. It checks what a blob claims to be and turns it into bytes; it stores nothing."""
+"""Buckets and objects on the wire. What a blob holds is checked in `blob_data.py`; nothing is stored here."""
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, StringConstraints
 
 from api.call import validated
+from api.schemas.blob_data import BadDataError, blob_content
 from api.schemas.fields import Answer, Body, Description, FreeForm, PathPrefix, ShortText, View, name_of, name_pattern
 from api.schemas.paging import ListView, TotalCountListView
 from core.buckets.bucket import (
-    BINARY_TYPES,
-    TEXT_TYPES,
     Bucket,
     FieldType,
     NewBlob,
@@ -33,13 +28,8 @@ MAX_OBJECTS = 1000
 """Objects in one batch request."""
 MAX_BLOBS = 100
 
+_CONTENT_TYPE = r"^[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w.+: -]*\"|[\w.+:-]+))*$"
 _WireType = Annotated[FieldType, Field(strict=False)]
-_URL = re.compile(r"(https?|s3|gs)://\S+", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]{0,100})(;[\w=-]{1,100}){0,10};base64,", re.ASCII)
-_CONTENT_TYPES: Mapping[FieldType, str] = {
-    FieldType.PDF: "application/pdf",
-    FieldType.EXCEL: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
 
 
 def _not_ours(name: str) -> str:
@@ -92,7 +82,7 @@ class BlobBody(Body):
     property: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     type: _WireType
     data: Any = None
-    content_type: Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=100)] | None = None
+    content_type: Annotated[str, StringConstraints(pattern=_CONTENT_TYPE, max_length=200)] | None = None
     metadata: FreeForm = Field(default_factory=dict)
 
 
@@ -151,35 +141,11 @@ def object_warnings(body: Mapping[str, Any], at: Location = ()) -> list[str]:
 
 
 def _new_blob(blob: BlobBody, index: int) -> NewBlob:
-    if isinstance(blob.data, str) and _URL.fullmatch(blob.data.strip()):
-        raise _bad_data(index, "URLs are not fetched yet: send the text itself, or base64 for a binary type")
-    if blob.type in BINARY_TYPES:
-        content_type, content = _binary(blob, index)
-    elif blob.type in TEXT_TYPES:
-        if not isinstance(blob.data, str):
-            raise _bad_data(index, f"send a text for the type {blob.type.value}")
-        content_type, content = "text/plain", blob.data.encode()
-    else:
-        if blob.data is None:
-            raise _bad_data(index, "send a value")
-        content_type, content = "application/json", orjson.dumps(blob.data)
-    return NewBlob(blob.property, blob.type, blob.content_type or content_type, content, blob.metadata)
-
-
-def _binary(blob: BlobBody, index: int) -> tuple[str, bytes]:
-    content_type = _CONTENT_TYPES.get(blob.type, "application/octet-stream")
-    if not isinstance(blob.data, str) or not blob.data:
-        raise _bad_data(index, f"send base64 for the type {blob.type.value}")
-    prefix = _DATA_URL.match(blob.data)
     try:
-        content = base64.b64decode(blob.data[prefix.end() if prefix else 0 :], validate=True)
-    except (binascii.Error, ValueError):
-        raise _bad_data(index, f"send base64 for the type {blob.type.value}") from None
-    return (prefix and prefix["type"]) or content_type, content
-
-
-def _bad_data(index: int, message: str) -> ValidationFailedError:
-    return ValidationFailedError([FieldProblem(("blobs", index, "data"), message)])
+        content_type, content = blob_content(blob.type, blob.data, blob.content_type)
+    except BadDataError as error:
+        raise ValidationFailedError([FieldProblem(("blobs", index, "data"), str(error))]) from None
+    return NewBlob(blob.property, blob.type, content_type, content, blob.metadata)
 
 
 class PropertyView(View):

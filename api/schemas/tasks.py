@@ -1,5 +1,6 @@
 """Jobs as the published tasks, and batches, whose status is their job's."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
@@ -59,6 +60,49 @@ class IngestionProgressView(View):
     """Documents made so far."""
 
 
+class UnreadPartView(View):
+    """A part of an object that gave no text."""
+
+    property: str
+    """The property that holds it."""
+    code: str
+    """Why, as a stable code."""
+    message: str
+    """Why, in a sentence."""
+
+
+class ObjectWarningView(View):
+    """Something to know of an object that was read."""
+
+    property: str | None
+    """The property that it is about; null for the whole object."""
+    code: str
+    """What it is, as a stable code."""
+    message: str
+    """What it is, in a sentence."""
+    count: int
+    """How often: of pages, of documents, of one complaint."""
+
+
+class ObjectReportView(View):
+    """What was read of an object that became documents, what gave nothing, and what to know of it."""
+
+    object_id: str
+    """The object."""
+    collection_id: str
+    """The collection that it went through."""
+    incomplete: bool
+    """Whether something that should have been read is in no document."""
+    texts_read: int
+    """Texts of the object that were read."""
+    documents: int
+    """Documents that it made."""
+    not_read: list[UnreadPartView]
+    """Parts that gave nothing, the first 20."""
+    warnings: list[ObjectWarningView]
+    """What to know of the parts that were read, the first 20."""
+
+
 class TaskDataView(View):
     """What is known of a task. A fact that its kind of task does not have is absent."""
 
@@ -94,6 +138,8 @@ class TaskDataView(View):
     """How far it is."""
     result: dict[str, Number] | None
     """The counts of its end, and what it cost; null before."""
+    object_reports: list[ObjectReportView] = Field(default_factory=list)
+    """What was read of objects that are incomplete or have warnings, incomplete ones first, the first 100."""
     error_code: str | None
     """Why it failed, as a stable code."""
     created_at: datetime
@@ -183,6 +229,12 @@ class BatchView(Answer):
     """Objects that could not be taken in; the first ones when there are many."""
     failed_object_count: int
     """How many could not be taken in."""
+    incomplete_object_count: int
+    """How many were taken in without some of their parts."""
+    warned_object_count: int
+    """How many were taken in with warnings."""
+    object_reports: list[ObjectReportView]
+    """What was read of objects that are incomplete or have warnings, incomplete ones first, the first 100."""
     documents_written: int
     """Documents that it made."""
     progress: IngestionProgressView | dict[str, int] | None
@@ -263,6 +315,9 @@ def show_batch(batch: Batch, job: Job | None, namespace_id: str) -> BatchView:
         failure_reason=error.code if error else None,
         failed_objects=[_show_failure(item, moved_at) for item in result.get("failed_objects", [])],
         failed_object_count=result.get("objects_failed", 0),
+        incomplete_object_count=result.get("objects_incomplete", 0),
+        warned_object_count=result.get("objects_with_warnings", 0),
+        object_reports=_show_reports(result),
         documents_written=result.get("documents_written", 0),
         progress=_progress(job) if job else None,
         cost=_cost(job) if job and job.is_final else None,
@@ -276,6 +331,10 @@ def show_batch(batch: Batch, job: Job | None, namespace_id: str) -> BatchView:
         created_at=batch.created_at,
         updated_at=moved_at,
     )
+
+
+def _show_reports(result: Mapping[str, Any]) -> list[ObjectReportView]:
+    return [ObjectReportView.model_validate(report) for report in result.get("object_reports", [])]
 
 
 def _show_failure(item: dict[str, Any], at: datetime) -> FailedObjectView:
@@ -306,6 +365,7 @@ def _object_facts(job: Job) -> dict[str, Any]:
         "sample_object_ids": objects[:_SHOWN_OBJECTS],
         "current_tier": 0,
         "total_tiers": 1,
+        "object_reports": _show_reports(job.decision.result if job.decision and job.is_final else {}),
     }
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.files.decoding import decode
+from core.plain_values import plain_text
+
 _ROOT = Path(__file__).parents[2]
 _OWN_DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
 _KINDS = {".txt": "text", ".md": "text", ".html": "text", ".htm": "text", ".pdf": "pdf"}
@@ -24,9 +27,14 @@ class InputFile:
         """The body of a published object create."""
         content = self.path.read_bytes()
         kind = _KINDS[self.path.suffix.lower()]
-        data = base64.b64encode(content).decode() if kind == "pdf" else content.decode("utf-8", errors="replace")
+        data = base64.b64encode(content).decode() if kind == "pdf" else _text(content)
         blob = {"property": "content", "type": kind, "data": data, "metadata": {"filename": self.name}}
         return {"key_prefix": "/demo", "blobs": [blob], "metadata": {"title": self.name}}
+
+
+def _text(content: bytes) -> str:
+    """A text as JSON can carry it."""
+    return plain_text(decode(content).text.replace("\x00", ""))
 
 
 class NoInputError(Exception):

@@ -45,7 +45,7 @@ def _event(job: Job, decision: Decision, at: datetime, event_type: EventType, su
 
 def _metadata(job: Job, decision: Decision) -> dict[str, Any]:
     ids = ("batch_id", "bucket_id", "collection_ids", "retriever_id", "execution_id")
-    counts = ("documents_written", "objects_succeeded", "objects_failed", "document_count")
+    counts = ("documents_written", "objects_succeeded", "objects_failed", "objects_incomplete", "document_count")
     facts: dict[str, Any] = {
         "task_id": job.job_id,
         "status": wire_status(decision.outcome),

@@ -42,7 +42,7 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     """all of it was done"""
     PARTIAL = "partial"
-    """some objects were done, others failed"""
+    """some objects were done, others failed, or some of an object could not be read"""
     FAILED = "failed"
     """it could not be done; nothing was charged but models that it had asked with the platform's key"""
     CANCELLED = "cancelled"
@@ -159,6 +159,8 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    reports: tuple[Mapping[str, Any], ...] = ()
+    """checkpoint: what there is to say of pieces that are done"""
 
     @property
     def is_final(self) -> bool:
@@ -202,6 +204,7 @@ def job_from_document(found: Mapping[str, Any]) -> Job:
         created_at=found["created_at"],
         started_at=found.get("started_at"),
         finished_at=found.get("finished_at"),
+        reports=tuple(found.get("reports", ())),
     )
 
 

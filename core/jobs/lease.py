@@ -31,15 +31,20 @@ class Lease:
         found = self._jobs.find_one({**self._mine(), "cancel_requested": True}, {"_id": 1})
         return found is not None
 
-    def checkpoint(self, done: Iterable[str], progress: Mapping[str, int]) -> None:
-        """Note finished pieces, so that a retry does not repeat them. Raises LeaseLostError."""
-        self._write(
-            Move.DECIDE,
-            {
-                "$addToSet": {"done": {"$each": list(done)}},
-                "$set": {f"progress.{name}": value for name, value in progress.items()},
-            },
-        )
+    def checkpoint(
+        self,
+        done: Iterable[str],
+        progress: Mapping[str, int],
+        reports: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Note finished pieces, so that a retry does not repeat them, and what there is to say of them so far.
+
+        `reports` replace those that were noted before. Raises LeaseLostError.
+        """
+        noted: dict[str, Any] = {f"progress.{name}": value for name, value in progress.items()}
+        if reports is not None:
+            noted["reports"] = list(reports)
+        self._write(Move.DECIDE, {"$addToSet": {"done": {"$each": list(done)}}, "$set": noted})
 
     def decide(self, decision: Decision) -> None:
         """Fix how the job ends and what it costs; it stays due, because a settlement is owed. Raises LeaseLostError."""

@@ -12,6 +12,10 @@ from core.collections.collection import Collection
 from core.storage.blobs import BlobStore
 from core.storage.vectors.store import Point
 from pipelines.embedders.embedder import Embedder
+from pipelines.extractors.readings import Remark
+
+EMPTY = "empty_text"
+"""Why a part gave nothing when there is no fault in it."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,44 @@ class ExtractionContext:
 
 
 @dataclass(frozen=True)
+class UnreadPart:
+    """A part of an object that gave nothing, and why: a stable code and a sentence that is safe to show."""
+
+    property: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ObjectReport:
+    """What was read of an object that became documents, what gave nothing, and what the customer should know."""
+
+    object_id: str
+    texts_read: int
+    documents: int
+    not_read: tuple[UnreadPart, ...] = ()
+    warnings: tuple[tuple[str | None, Remark], ...] = ()
+    """the property that it is about, or none for the whole object"""
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something that should have been read is in no document."""
+        return bool(self.not_read) or any(remark.lost for _, remark in self.warnings)
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether some of it could not be read, which is more than that there was nothing to read."""
+        return any(part.code != EMPTY for part in self.not_read) or any(remark.lost for _, remark in self.warnings)
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What became of one object: its documents, and a point for each in the same order."""
 
     object_id: str
     documents: tuple[Mapping[str, Any], ...]
     points: tuple[Point, ...]
+    report: ObjectReport
 
 
 @dataclass(frozen=True)

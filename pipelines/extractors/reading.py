@@ -1,132 +1,113 @@
-"""Bytes to text: plain text, Markdown, HTML and PDF. A content that cannot be read is a value, never an exception."""
+"""Bytes to text: plain texts, Markdown, HTML and PDF. A content that cannot be read is a value, never an exception."""
 
-import codecs
-import io
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from email.message import Message
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar
 
 import structlog
 
+from core.files.decoding import declared_in, decode
+from core.files.kinds import (
+    HTML,
+    PDF,
+    READABLE,
+    binary_kind,
+    declared_charset,
+    is_html,
+    is_readable,
+    is_text,
+    is_unsaid,
+    media_type,
+)
+from core.plain_values import plain_text
+from pipelines.extractors.html import read_html
+from pipelines.extractors.pdf import read_pdf
+from pipelines.extractors.readings import Reading, Remark, Text, Unreadable
+
+__all__ = ["Reading", "Remark", "Text", "Unreadable", "can_read", "read_text"]
+
 log = structlog.get_logger(__name__)
 
-_MOST_PAGES = 5000
-# lone halves of a surrogate pair cannot be written as UTF-8; NUL cannot be indexed
-_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROLS: Final = "".join(map(chr, [*range(1, 8), *range(0x0E, 0x1A), *range(0x1C, 0x20), 0x7F]))
+"""Characters that texts do not use: neither blanks and line ends, nor backspace, escape and the mark of DOS's end."""
+_FEW_CONTROLS = 8
+_CONTROLS_IN_TEXTS = 1 / 50
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_HTML_TYPES = frozenset({HTML, "application/xhtml+xml"})
+_MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
 
-
-@dataclass(frozen=True)
-class Text:
-    """What was read, and whether its structure is Markdown."""
-
-    content: str
-    is_markdown: bool = False
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Why nothing was read."""
-
-    code: str
-    message: str
-
-
-Reading: TypeAlias = Text | Unreadable
+can_read = is_readable
 
 
 def read_text(content: bytes, content_type: str) -> Reading:
-    """The text of a blob, by its content type (`type/subtype; charset=…`)."""
-    header = Message()
-    header["content-type"] = content_type
-    kind = header.get_content_type()
-    reader = _READERS.get(kind, _read_plain if kind.startswith("text/") else None)
-    if reader is None:
-        return Unreadable("unsupported_content", f"{kind} is not a content that text can be taken from.")
-    found = reader(content, header.get_content_charset())
-    if isinstance(found, Text):
-        return Text(_UNWRITABLE.sub("\ufffd", found.content).strip(), found.is_markdown)
-    return found
+    """The text of a blob, by its content type (`type/subtype; charset=…`), and by its bytes where that says nothing."""
+    kind = "" if is_unsaid(content_type) else media_type(content_type)
+    if found := binary_kind(content):
+        if found.content_type == PDF and (kind == PDF or is_text(kind) or is_unsaid(kind)):
+            return _finished(_converted("PDF", read_pdf, content))
+        if is_readable(kind):
+            message = f"The content is {found.name}, not {'a PDF' if kind == PDF else 'a text'}: {_CAN_BE_READ}"
+            return Unreadable("unsupported_content", message)
+    if kind == PDF:
+        return _finished(_converted("PDF", read_pdf, content))
+    if not is_readable(kind):
+        return Unreadable("unsupported_content", f"{kind} is not a content that text can be taken from: {_CAN_BE_READ}")
+    return _finished(_read_text(content, kind, content_type))
 
 
-def can_read(content_type: str) -> bool:
-    """Whether `read_text` knows this content type."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind in _READERS or kind.startswith("text/")
+_CAN_BE_READ = f"{READABLE} can be read."
 
 
-def _decode(content: bytes, charset: str | None) -> str | Unreadable:
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if content.startswith(mark):
-            charset = encoding
+def _read_text(content: bytes, kind: str, content_type: str) -> Reading:
+    """The text of what is no binary format, decoded, by its kind."""
+    said_html = kind in _HTML_TYPES or not kind
+    decoded = decode(content, [*declared_charset(content_type), *declared_in(content, said_html)])
+    # what NUL stands for has no text, and nothing could index or show it
+    text = plain_text(decoded.text.replace("\x00", ""))
+    if _is_binary(text):
+        return Unreadable("binary_content", f"The content is binary, not text: {_CAN_BE_READ}")
+    if kind in _HTML_TYPES or (not kind and is_html(text)):
+        read = _converted("HTML", read_html, text)
+    elif kind == "application/json":
+        read = Text(_ESCAPE.sub(_unescaped, text))
+    else:
+        read = Text(text, is_markdown=kind in _MARKDOWN_TYPES)
+    remarks: tuple[Remark, ...] = ()
+    if decoded.is_guess:
+        message = "The text is not UTF-8 and declares no encoding that fits: it was read as windows-1252."
+        remarks = (Remark("encoding_guessed", message),)
+    elif decoded.is_damaged:
+        message = f"Some bytes of the text are not {decoded.encoding}: each was read by itself."
+        remarks = (Remark("encoding_damaged", message),)
+    return replace(read, remarks=remarks + read.remarks) if isinstance(read, Text) else read
+
+
+def _is_binary(text: str) -> bool:
+    controls = sum(map(text.count, _CONTROLS))
+    return controls > _FEW_CONTROLS and controls > len(text) * _CONTROLS_IN_TEXTS
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """A character that JSON wrote by its number, as it is found and shown; not one that would change the JSON."""
+    character = chr(int(escape[1], 16)) if escape[1] else ""
+    return character if character > "~" else escape[0]
+
+
+def _finished(reading: Reading) -> Reading:
+    """A text as it is stored: halves of surrogate pairs joined, no NUL, no blanks round it."""
+    if isinstance(reading, Unreadable):
+        return reading
+    return replace(reading, content=plain_text(reading.content.replace("\x00", "")).strip())
+
+
+_Content = TypeVar("_Content", bytes, str)
+
+
+def _converted(kind: str, convert: Callable[[_Content], Reading], content: _Content) -> Reading:
+    """What a converter makes of a customer's bytes: whatever it raises, the fault is in those bytes."""
     try:
-        text = content.decode(charset or "utf-8")
-    except (UnicodeDecodeError, LookupError):
-        return Unreadable("undecodable_text", f"The content is not text in {charset or 'utf-8'}.")
-    if "\x00" in text:
-        return Unreadable("undecodable_text", "The content is binary, not text.")
-    return text
-
-
-def _read_plain(content: bytes, charset: str | None) -> Reading:
-    text = _decode(content, charset)
-    return Text(text) if isinstance(text, str) else text
-
-
-def _read_markdown(content: bytes, charset: str | None) -> Reading:
-    text = _decode(content, charset)
-    return Text(text, is_markdown=True) if isinstance(text, str) else text
-
-
-def _read_html(content: bytes, charset: str | None) -> Reading:
-    import html_to_markdown
-
-    text = _decode(content, charset)
-    if isinstance(text, Unreadable):
-        return text
-    try:
-        options = html_to_markdown.ConversionOptions(extract_metadata=False, skip_images=True)
-        return Text(html_to_markdown.convert(text, options).content or "", is_markdown=True)
+        return convert(content)
     except Exception as error:
-        return _broken("HTML", error)
-
-
-def _read_pdf(content: bytes, _: str | None) -> Reading:
-    import pypdf
-    from pypdf.errors import FileNotDecryptedError
-
-    try:
-        reader = pypdf.PdfReader(io.BytesIO(content))
-        # many PDFs are encrypted for their owner only, and open without a password
-        if reader.is_encrypted and not reader.decrypt(""):
-            return Unreadable("encrypted_pdf", "The PDF needs a password.")
-        if len(reader.pages) > _MOST_PAGES:
-            return Unreadable("too_large", f"The PDF has more than {_MOST_PAGES} pages.")
-        return Text("\n\n".join(page.extract_text() for page in reader.pages))
-    except FileNotDecryptedError:
-        return Unreadable("encrypted_pdf", "The PDF needs a password.")
-    except Exception as error:
-        return _broken("PDF", error)
-
-
-def _broken(kind: str, error: Exception) -> Unreadable:
-    """A converter gave up on a customer's bytes: whatever it raises, the fault is in those bytes."""
-    log.warning("extraction.unreadable", kind=kind, error=f"{type(error).__name__}: {error}")
-    return Unreadable("unreadable_content", f"The {kind} is damaged or not a {kind}.")
-
-
-_Reader: TypeAlias = Callable[[bytes, str | None], Reading]
-_READERS: Final[Mapping[str, _Reader]] = {
-    "text/plain": _read_plain,
-    "text/markdown": _read_markdown,
-    "text/x-markdown": _read_markdown,
-    "text/html": _read_html,
-    "application/xhtml+xml": _read_html,
-    "application/pdf": _read_pdf,
-    "application/json": _read_plain,
-}
+        log.warning("extraction.unreadable", kind=kind, error=f"{type(error).__name__}: {error}")
+        return Unreadable("unreadable_content", f"The {kind} is damaged or not a {kind}.")

@@ -1,23 +1,34 @@
 """`text_extractor` v1: an object's texts become pieces, each with an embedding and BM25 weights. It writes nothing."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from core.buckets.bucket import StoredObject
+from core.buckets.bucket import FieldType, StoredBlob, StoredObject
 from core.collections.collection import ExtractorConfig
 from core.collections.document_fields import SYSTEM_FIELDS
 from core.collections.extractor_parameters import TextExtractorParameters
 from core.errors import NotFoundError, PayloadTooLargeError
+from core.files.kinds import is_unsaid
 from core.ids import Prefix, derived_id, point_id
 from core.retrievers.filters import value_at
 from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.store import DENSE, Point
 from pipelines.embedders.embedder import Vectors
-from pipelines.extractors.extractor import Extraction, ExtractionContext, ExtractionOutcome, ObjectFailure
-from pipelines.extractors.reading import Text, Unreadable, can_read, read_text
+from pipelines.extractors.extractor import (
+    EMPTY,
+    Extraction,
+    ExtractionContext,
+    ExtractionOutcome,
+    ObjectFailure,
+    ObjectReport,
+    UnreadPart,
+)
+from pipelines.extractors.reading import Reading, Remark, Text, Unreadable, can_read, read_text
 from pipelines.extractors.splitting import split
 
 _PIECES_AT_ONCE = 32
@@ -26,17 +37,22 @@ _MOST_PIECES = 5000
 _MOST_CARRIED_BYTES = 32 * 1024 * 1024
 """What all documents of an object may repeat of its fields, as JSON."""
 
+_MOST_TOLD = 20
+"""Parts that gave nothing, and warnings, that the report of one object names."""
+_NO_TEXT = "It has no text; a scanned page has none either."
+_CUT = "documents are longer than the embedding model reads: their vectors speak of the beginning alone."
+_NO_TEXT_IN: Final = frozenset({FieldType.IMAGE, FieldType.AUDIO, FieldType.VIDEO, FieldType.EXCEL})
+
 
 def extract_text(source: StoredObject, context: ExtractionContext) -> ExtractionOutcome:
     """All readable texts of the object, in the order of its blobs, as documents numbered through."""
-    pieces: list[str] = []
+    parts = _Parts()
     parameters = TextExtractorParameters.model_validate(context.collection.extractor.parameters)
-    for reading in _readings(source, context):
-        if isinstance(reading, Unreadable):
-            return ObjectFailure(source.object_id, reading.code, reading.message)
-        pieces += split(reading.content, reading.is_markdown, parameters)
+    for name, reading in _readings(source, context):
+        parts.take(name, reading, parameters)
+    pieces = parts.pieces
     if not pieces:
-        return ObjectFailure(source.object_id, "empty_text", "The object has no text.")
+        return _nothing(source, parts.not_read)
     if len(pieces) > _MOST_PIECES:
         return ObjectFailure(source.object_id, "too_large", f"The object makes more than {_MOST_PIECES} documents.")
     carried = _carried_fields(source.data, context.collection.extractor)
@@ -45,39 +61,92 @@ def extract_text(source: StoredObject, context: ExtractionContext) -> Extraction
             f"Its {len(pieces)} documents would carry more than {_MOST_CARRIED_BYTES} bytes of the object's fields."
         )
         return ObjectFailure(source.object_id, "too_large", message)
-    vectors = _embed(pieces, context)
+    vectors, cut = _embed(pieces, context)
     documents = [_document(source, context, carried, index, piece) for index, piece in enumerate(pieces)]
     points = [_point(context.namespace_id, *pair) for pair in zip(documents, vectors, strict=True)]
-    return Extraction(source.object_id, tuple(documents), tuple(points))
+    return Extraction(source.object_id, tuple(documents), tuple(points), parts.report(source.object_id, cut))
 
 
-def _readings(source: StoredObject, context: ExtractionContext) -> Iterator[Text | Unreadable]:
-    """What each text of the object says; the collection may name one property as the text."""
+@dataclass
+class _Parts:
+    """What the parts of an object gave so far."""
+
+    pieces: list[str] = field(default_factory=list)
+    read: int = 0
+    not_read: list[UnreadPart] = field(default_factory=list)
+    warnings: list[tuple[str | None, Remark]] = field(default_factory=list)
+
+    def take(self, name: str, reading: Reading, parameters: TextExtractorParameters) -> None:
+        """Count one part: its pieces, or why there are none."""
+        if isinstance(reading, Unreadable):
+            self.not_read.append(UnreadPart(name, reading.code, reading.message))
+            return
+        # one more than may be is enough to see that there are too many
+        left = _MOST_PIECES + 1 - len(self.pieces)
+        found = list(islice(split(reading.content, reading.is_markdown, parameters), left))
+        self.warnings += [(name, remark) for remark in reading.remarks]
+        if not found and left:
+            self.not_read.append(UnreadPart(name, EMPTY, _NO_TEXT))
+        self.read += bool(found)
+        self.pieces += found
+
+    def report(self, object_id: str, cut: int) -> ObjectReport:
+        """What was read, with how many pieces the embedder read in part only."""
+        warnings = self.warnings[:_MOST_TOLD]
+        if cut:
+            warnings.append((None, Remark("longer_than_window", f"{cut} of {len(self.pieces)} {_CUT}", cut)))
+        return ObjectReport(object_id, self.read, len(self.pieces), tuple(self.not_read[:_MOST_TOLD]), tuple(warnings))
+
+
+def _nothing(source: StoredObject, not_read: Sequence[UnreadPart]) -> ObjectFailure:
+    """Why no part of the object gave a text: a fault before an emptiness."""
+    worst = next((part for part in not_read if part.code != EMPTY), not_read[0])
+    others = f" None of its {len(not_read)} parts has a text that can be read." if len(not_read) > 1 else ""
+    return ObjectFailure(source.object_id, worst.code, f"{worst.property}: {worst.message}{others}")
+
+
+def _readings(source: StoredObject, context: ExtractionContext) -> Iterator[tuple[str, Reading]]:
+    """What each text of the object says, by its property; the collection may name one property as the text."""
     wanted = context.collection.extractor.input_mappings.get("text")
     blobs = [blob for blob in source.blobs if blob.property == wanted or not wanted]
     # an image beside the text is no fault of the object; alone, it is
-    readable = [blob for blob in blobs if can_read(blob.content_type)] or blobs
+    readable = [blob for blob in blobs if _may_be_read(blob)] or blobs
     for blob in readable:
         context.check_cancelled()
-        try:
-            yield read_text(context.blobs.get(blob.blob_key), blob.content_type)
-        except NotFoundError:
-            yield Unreadable("content_missing", f"The content of {blob.property} is gone.")
-        except PayloadTooLargeError as error:
-            yield Unreadable("too_large", error.message)
-    field = value_at(source.data, wanted) if wanted else None
-    if isinstance(field, str):
-        yield Text(field)
+        yield blob.property, _read(blob, context)
+    value = value_at(source.data, wanted) if wanted else None
+    if wanted and isinstance(value, str):
+        yield wanted, Text(value)
     elif not blobs:
-        yield Unreadable("empty_text", f"The object has no {wanted or 'content'} to take text from.")
+        name = wanted or "content"
+        yield name, Unreadable(EMPTY, f"The object has no {name} to take text from.")
 
 
-def _embed(pieces: list[str], context: ExtractionContext) -> Vectors:
+def _may_be_read(blob: StoredBlob) -> bool:
+    """Whether a text is to be looked for in it: in a picture of an unknown type there is none."""
+    return can_read(blob.content_type) and not (is_unsaid(blob.content_type) and blob.type in _NO_TEXT_IN)
+
+
+def _read(blob: StoredBlob, context: ExtractionContext) -> Reading:
+    try:
+        return read_text(context.blobs.get(blob.blob_key), blob.content_type)
+    except NotFoundError:
+        return Unreadable("content_missing", f"The content of {blob.property} is gone.")
+    except PayloadTooLargeError as error:
+        return Unreadable("too_large", error.message)
+
+
+def _embed(pieces: list[str], context: ExtractionContext) -> tuple[Vectors, int]:
+    """A vector for each piece, and how many pieces are longer than what the model reads."""
     parts = []
+    cut = 0
     for start in range(0, len(pieces), _PIECES_AT_ONCE):
         context.check_cancelled()
-        parts.append(context.embedder.embed(pieces[start : start + _PIECES_AT_ONCE]))
-    return np.concatenate(parts)
+        some = pieces[start : start + _PIECES_AT_ONCE]
+        parts.append(context.embedder.embed(some))
+        read = context.embedder.characters_read(some)
+        cut += sum(length < len(piece) for length, piece in zip(read, some, strict=True))
+    return np.concatenate(parts), cut
 
 
 def _document(

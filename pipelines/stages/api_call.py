@@ -17,7 +17,9 @@ import httpx2
 from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.transport import outbound_client
 from core.errors import EgressDeniedError, PayloadTooLargeError, StageError, UnavailableError
-from core.plain_values import parsed, plain
+from core.files.decoding import decode
+from core.files.kinds import declared_charset
+from core.plain_values import parsed, plain, plain_text
 from core.retrievers.parameters_apply import ApiCall, Auth
 from core.retrievers.response_path import steps_of
 from core.templating.template import template
@@ -170,12 +172,13 @@ def _answer(client: httpx2.Client, request: Outgoing, parameters: ApiCall) -> An
 def _value(answer: Answer, path: str | None) -> Any:
     if answer.body.lstrip()[:1] in (b"[", b"{") and max(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ApiCallError(f"The service answered with more than {_MOST_VALUES} values.")
+    text = decode(answer.body, declared_charset(answer.content_type)).text
     try:
-        value = parsed(answer.body) if answer.body else None
+        value = parsed(text) if text else None
     except ValueError:
         if path or "json" in answer.content_type.lower():
             raise ApiCallError("The service did not answer with JSON.") from None
-        return answer.body.decode("utf-8", "replace")
+        return plain_text(text)
     found = _at(value, path)
     try:
         return plain(found)

@@ -109,6 +109,17 @@ def test_a_checkpoint_survives_the_worker(jobs: JobStore, forgetful_queue: JobQu
     assert (dict(retried.progress), retried.attempts) == ({"documents_written": 7}, 2)
 
 
+def test_what_is_said_of_finished_pieces_survives_the_worker(
+    jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
+) -> None:
+    job = jobs.create(scope, new_job(), "task_1")
+    assert job.reports == ()
+    lease = claim(forgetful_queue, job.job_id, "first")
+    lease.checkpoint(["a"], {}, [{"object_id": "a"}])
+    lease.checkpoint(["b"], {})
+    assert claim(forgetful_queue, job.job_id, "second").job.reports == ({"object_id": "a"},)
+
+
 def test_the_end_and_its_events_are_one_write(jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope) -> None:
     job = jobs.create(scope, new_job(), "task_1")
     lease = claim(forgetful_queue, job.job_id, "worker")

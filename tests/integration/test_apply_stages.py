@@ -302,6 +302,24 @@ def test_halves_of_characters_are_mended_wherever_they_come_from() -> None:
 
 
 @pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        ("text/plain; charset=iso-8859-1", "Grüße".encode("latin-1"), "Grüße"),
+        ("text/plain; charset=utf-8", "Grüße".encode("cp1252"), "Grüße"),
+        ("text/plain", "Grüße".encode("utf-16"), "Grüße"),
+        ("text/plain", b"\xed\xa0\xbd\xed\xb8\x80 \xed\xa0\xbd", "\U0001f600 \ufffd"),
+        ("application/json; charset=iso-8859-1", '{"a": "Grüße"}'.encode("latin-1"), {"a": "Grüße"}),
+        ("application/json", '{"a": "Grüße"}'.encode("utf-8-sig"), {"a": "Grüße"}),
+        ("application/json", b'{"a": "\xed\xa0\xbd\xed\xb8\x80"}', {"a": "\U0001f600"}),
+    ],
+)
+def test_a_services_answer_is_read_in_its_encoding(content_type: str, body: bytes, expected: Any) -> None:
+    with receiver(plain(200, f"Content-Type: {content_type}\r\n", body)) as endpoint:
+        [called] = run("api_call", call(endpoint), DOCUMENTS[:1]).documents
+    assert called["api_response"] == expected
+
+
+@pytest.mark.parametrize(
     "template",
     ["not json", "[1]", '{"a": 99999999999999999999}', '{"a": NaN}', "{{ DOC.missing }}", "{{ 'x' * 10**9 }}"],
 )

@@ -201,7 +201,7 @@ def test_one_bad_object_does_not_stop_the_others(world: World) -> None:
     world.blobs.delete(gone.blobs[0].blob_key)
     result = world.ingest(
         world.stored("obj_empty", ("  \n", "text/plain")),
-        world.stored("obj_binary", (b"\x80\x81", "text/plain")),
+        world.stored("obj_binary", (bytes(range(1, 9)) * 9, "text/plain")),
         world.stored("obj_image", (b"GIF89a", "image/gif")),
         world.stored("obj_pdf", (b"%PDF-1.4 broken", "application/pdf")),
         world.stored("obj_nothing"),
@@ -212,13 +212,73 @@ def test_one_bad_object_does_not_stop_the_others(world: World) -> None:
     )
     assert {failure.object_id: failure.code for failure in result.failures} == {
         "obj_empty": "empty_text",
-        "obj_binary": "undecodable_text",
+        "obj_binary": "binary_content",
         "obj_image": "unsupported_content",
         "obj_pdf": "unreadable_content",
         "obj_nothing": "empty_text",
         "obj_gone": "content_missing",
     }
     assert result.document_counts == {"obj_good": 2}
+    assert result.reports == []
+
+
+def test_an_object_says_what_was_read_and_what_gave_nothing(world: World) -> None:
+    gone = world.stored("obj_gone", (KEYS, "text/plain"), (BREAD, "text/plain"))
+    world.blobs.delete(gone.blobs[1].blob_key)
+    result = world.ingest(
+        world.stored("obj_whole", (KEYS, "text/plain"), (b"GIF89a", "image/gif")),
+        world.stored("obj_empty", (KEYS, "text/plain"), (" \n", "text/plain"), (BREAD, "text/plain")),
+        world.stored("obj_faulty", (b"%PDF-1.7\nbroken", "application/pdf"), (KEYS, "text/plain")),
+        gone,
+    )
+    assert result.failures == []
+    assert result.document_counts == {"obj_whole": 1, "obj_empty": 2, "obj_faulty": 1, "obj_gone": 1}
+    reports = {report.object_id: report for report in result.reports}
+    assert reports.keys() == {"obj_empty", "obj_faulty", "obj_gone"}
+    assert {
+        name: (report.texts_read, report.documents, report.is_incomplete, report.has_faults)
+        for name, report in reports.items()
+    } == {"obj_empty": (2, 2, True, False), "obj_faulty": (1, 1, True, True), "obj_gone": (1, 1, True, True)}
+    assert {name: [(part.property, part.code) for part in report.not_read] for name, report in reports.items()} == {
+        "obj_empty": [("part1", "empty_text")],
+        "obj_faulty": [("part0", "unreadable_content")],
+        "obj_gone": [("part1", "content_missing")],
+    }
+
+
+def test_what_a_converter_remarks_on_reaches_the_objects_report(world: World) -> None:
+    deep = "<div>" * 5000 + KEYS + "</div>" * 5000
+    result = world.ingest(world.stored("obj_deep", (deep, "text/html"), ("Grüße".encode("cp1252"), "text/plain")))
+    assert [document["text"] for document in result.documents] == [KEYS, "Grüße"]
+    [report] = result.reports
+    assert not report.is_incomplete
+    warnings = [(name, remark.code, remark.count) for name, remark in report.warnings]
+    assert warnings == [("part0", "html_flattened", 1), ("part1", "encoding_guessed", 1)]
+
+
+def test_documents_that_are_longer_than_the_model_reads_are_counted(world: World) -> None:
+    whole = replace(world.collection, extractor=replace(world.collection.extractor, parameters={"split_by": "none"}))
+    long, short = world.stored("obj_long", ("keys " * 300, "text/plain")), world.stored("obj_1", (KEYS, "text/plain"))
+    [report] = world.ingest(long, short, collection=whole).reports
+    [(name, remark)] = report.warnings
+    assert (report.object_id, name, remark.code, remark.count) == ("obj_long", None, "longer_than_window", 1)
+    assert not report.is_incomplete
+
+
+def test_an_object_none_of_whose_parts_can_be_read_fails_with_the_fault(world: World) -> None:
+    source = world.stored("obj_1", ("", "text/plain"), (b"%PDF-1.7\nbroken", "application/pdf"))
+    [failure] = world.ingest(source).failures
+    assert failure.code == "unreadable_content"
+    assert failure.message.startswith("part1: The PDF is damaged")
+    assert "None of its 2 parts" in failure.message
+
+
+def test_too_many_documents_are_noticed_before_they_are_made(world: World) -> None:
+    every = {"split_by": "characters", "chunk_size": 5001, "chunk_overlap": 5000}
+    small_steps = replace(world.collection, extractor=replace(world.collection.extractor, parameters=every))
+    source = world.stored("obj_1", ("a" * 4_000_000, "text/plain"), (KEYS, "text/plain"))
+    [failure] = world.ingest(source, collection=small_steps).failures
+    assert failure.code == "too_large"
 
 
 def test_a_collection_may_name_the_property_that_is_the_text(world: World) -> None:

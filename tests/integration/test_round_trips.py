@@ -147,6 +147,41 @@ def test_the_retry_of_a_partial_batch_costs_what_is_done_again(counted: Counted)
     assert (ended.state, ended.decision.charge, ended.decision.result["objects_failed"]) == (JobState.FAILED, 0, 1)
 
 
+def test_a_batch_says_which_objects_are_incomplete(counted: Counted) -> None:
+    tenant = counted.tenant
+    bucket = tenant.created("/v1/buckets", {"bucket_name": "parts", "bucket_schema": {"properties": {}}})["bucket_id"]
+    collection = _create_collection(tenant, bucket, "parts")
+
+    def note(*parts: dict[str, Any]) -> dict[str, Any]:
+        return {"blobs": [{"property": f"p{number}", "type": "text", **part} for number, part in enumerate(parts)]}
+
+    damaged = {"type": "pdf", "data": "data:application/pdf;base64,JVBERi0xLjcKYnJva2Vu"}
+    deep = {"data": "<div>" * 5000 + "deep" + "</div>" * 5000}
+    half_empty, warned = note({"data": "one"}, {"data": " "}), note(deep, {"data": "two"})
+    for objects, status in (
+        ([note({"data": "whole"}), half_empty, warned], "COMPLETED"),
+        ([note({"data": "whole"}), note({"data": "one"}, damaged)], "COMPLETED_WITH_ERRORS"),
+    ):
+        task_id = _submit_batch(tenant, bucket, objects)
+        counted.drive(task_id)
+        task = tenant.get(f"/v1/tasks/{task_id}").get_json()
+        batch = tenant.get(f"/v1/buckets/{bucket}/batches/{task['additional_data']['batch_id']}").get_json()
+        assert (task["status"], batch["status"]) == (status, status)
+        assert batch["object_reports"] == task["additional_data"]["object_reports"]
+        incomplete, *others = batch["object_reports"]
+        assert (incomplete["object_id"], incomplete["incomplete"]) == (batch["object_ids"][1], True)
+        assert (incomplete["collection_id"], incomplete["texts_read"], incomplete["documents"]) == (collection, 1, 1)
+        [part] = incomplete["not_read"]
+        expected = "empty_text" if status == "COMPLETED" else "unreadable_content"
+        assert (part["property"], part["code"]) == ("p1", expected)
+        assert (batch["failed_object_count"], batch["incomplete_object_count"]) == (0, 1)
+        assert task["additional_data"]["result"]["objects_incomplete"] == 1
+        assert batch["warned_object_count"] == len(others) == (1 if status == "COMPLETED" else 0)
+        for other in others:
+            assert [warning["code"] for warning in other["warnings"]] == ["html_flattened"]
+            assert not other["incomplete"]
+
+
 def _create_collection(tenant: Tenant, bucket: str, name: str) -> str:
     extractor = {"feature_extractor_name": "text_extractor", "version": "v1"}
     source = {"type": "bucket", "bucket_ids": [bucket]}

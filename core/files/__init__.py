@@ -1,0 +1,1 @@
+"""Files that customers send: what their bytes evidently are, and the text that they say. Pure."""
