@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from api.call import Call, Reply
 from api.compat import created, created_status, key_answer
+from api.pagination import newest_first
 from api.route import API_KEY, API_KEYS, NamespaceMode, Route
 from api.routes.users import user_of
 from api.schemas.api_keys import (
@@ -20,6 +22,7 @@ from api.schemas.api_keys import (
     changed_grant,
     show_issued_key,
     show_key,
+    show_keys,
 )
 from core.audit.actions import AuditAction
 from core.errors import ConflictError, NotFoundError
@@ -50,9 +53,12 @@ def create_key(call: Call) -> Reply:
 
 def list_keys(call: Call) -> Reply:
     """A user's keys, newest first; revoked ones with `?include_revoked=true`."""
-    include = call.parse_query(KeyQuery).include_revoked
-    keys = call.services.keys.list(call.organization, user_of(call), include_revoked=include, only=call.visible)
-    return Reply(KeyListView(results=[_shown(call, key) for key in keys], total=len(keys)))
+    asked = call.parse_query(KeyQuery)
+    keys = call.services.keys.list(
+        call.organization, user_of(call), include_revoked=asked.include_revoked, only=call.visible
+    )
+    page = newest_first(keys, asked.request(), lambda key: (key.created_at, key.key_id))
+    return Reply(show_keys(page, partial(_shown, call)))
 
 
 def update_key(call: Call) -> Reply:

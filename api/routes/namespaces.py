@@ -2,7 +2,7 @@
 
 from api.call import Call, Reply
 from api.compat import created, created_status
-from api.pagination import list_request, whole_list_page
+from api.pagination import list_request, newest_first
 from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
 from api.schemas.namespaces import (
     DeletionQuery,
@@ -87,7 +87,8 @@ def list_namespaces(call: Call) -> Reply:
     """The organization's namespaces, newest first: few enough to be read whole."""
     bound = call.known_caller.key.grant.environment
     every = call.services.namespaces.list(call.organization, call.visible, bound)
-    return Reply(NamespaceList.of(whole_list_page(every, list_request(call)), show_namespace))
+    page = newest_first(every, list_request(call), lambda namespace: (namespace.created_at, namespace.namespace_id))
+    return Reply(NamespaceList.of(page, show_namespace))
 
 
 def namespace_of(call: Call) -> Namespace:

@@ -5,6 +5,7 @@ from typing import Final
 
 from api.call import Call, Reply, refuse
 from api.compat import created_status
+from api.pagination import in_order
 from api.route import SECRET, SECRETS, NamespaceMode, Route
 from api.schemas.secrets import (
     AccessView,
@@ -14,10 +15,12 @@ from api.schemas.secrets import (
     SecretCreatedView,
     SecretDeletedView,
     SecretListView,
+    SecretsQuery,
     SecretUpdatedView,
     SecretValueBody,
     SecretView,
     show_access,
+    show_names,
     show_secret,
 )
 from core.audit.actions import AuditAction
@@ -51,8 +54,9 @@ def create_secret(call: Call) -> Reply:
 
 def list_secrets(call: Call) -> Reply:
     """The names of the secrets."""
+    request = call.parse_query(SecretsQuery).request()
     names = call.services.secrets.names(call.organization, call.visible)
-    return Reply(SecretListView(secrets=names, count=len(names)))
+    return Reply(show_names(in_order(names, request)))
 
 
 def get_secret(call: Call) -> Reply:
@@ -161,6 +165,7 @@ ROUTES = (
         list_secrets,
         _READ,
         SECRETS,
+        query=SecretsQuery,
         namespace=_ANY,
         answers={200: SecretListView},
     ),

@@ -4,7 +4,7 @@ import hashlib
 
 from api.call import Call, Reply
 from api.compat import created, created_status
-from api.pagination import page_request, whole_list_page
+from api.pagination import newest_first, page_request
 from api.route import WEBHOOK, WEBHOOKS, NamespaceMode, Route
 from api.schemas.paging import PagingQuery
 from api.schemas.webhooks import (
@@ -108,8 +108,9 @@ def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
     asked, wanted = page_request(call), call.parse_filter(WebhookFilter)
     endpoints = call.services.webhooks.list_endpoints(call.organization, call.visible)
-    endpoints = [one for one in endpoints if wanted.keeps(one)]
-    return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))
+    kept = filter(wanted.keeps, endpoints)
+    page = newest_first(kept, asked, lambda endpoint: (endpoint.created_at, endpoint.webhook_id))
+    return Reply(WebhookList.of(page, show_webhook))
 
 
 def list_deliveries(call: Call) -> Reply:

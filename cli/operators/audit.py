@@ -11,8 +11,9 @@ from cli.operators.session import operator_session, print_json, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.examination import Examination
-from core.audit.pages import MAX_LIMIT, LogFilter
+from core.audit.pages import LogFilter
 from core.bootstrap import Services
+from core.storage.paging import MAX_LIMIT, PageRequest
 from core.storage.scope import OrganizationScope
 
 
@@ -58,7 +59,7 @@ def list_entries(
     wanted = LogFilter(action=action, actor_id=actor_id, resource_id=resource_id)
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        show([_row(entry) for entry in services.audit.page(scope, wanted, skip=0, limit=limit).entries], as_json)
+        show([_row(entry) for entry in services.audit.page(scope, wanted, PageRequest(limit)).records], as_json)
 
 
 @audit.command("export")
