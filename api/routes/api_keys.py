@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 from api.call import Call, Reply
-from api.compat import created, created_status, key_answer
+from api.compat import key_answer
 from api.pagination import newest_first
 from api.route import API_KEY, API_KEYS, NamespaceMode, Route
 from api.routes.users import user_of
@@ -129,7 +129,7 @@ def _issued(call: Call, key: ApiKey, text: PresentedKey | None) -> Reply:
     status, public_id = call.services.keys.status_of(key), call.known_caller.organization.organization_id
     shown = show_issued_key(key, public_id, status, text.text if text else None)
     again = show_issued_key(key, public_id, status, None)
-    return Reply(key_answer(call, shown), created_status(call), replay=key_answer(call, again), resource_id=key.key_id)
+    return Reply(key_answer(call, shown), replay=key_answer(call, again), resource_id=key.key_id)
 
 
 def _answer(call: Call, before: ApiKey, after: ApiKey) -> Reply:
@@ -155,7 +155,7 @@ ROUTES = (
         _ADMIN,
         API_KEYS,
         body=KeyBody,
-        answers=created(IssuedKeyView),
+        answers={200: IssuedKeyView},
         namespace=_ANY,
         audit=AuditAction.API_KEY_CREATED,
         idempotent=True,
@@ -191,7 +191,7 @@ ROUTES = (
         _ADMIN,
         API_KEY,
         body=RotateBody,
-        answers=created(IssuedKeyView),
+        answers={200: IssuedKeyView},
         namespace=_ANY,
         audit=AuditAction.API_KEY_ROTATED,
         idempotent=True,

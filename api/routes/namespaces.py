@@ -1,7 +1,6 @@
 """Namespaces of the organization."""
 
 from api.call import Call, Reply
-from api.compat import created, created_status
 from api.pagination import list_request, newest_first
 from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
 from api.schemas.namespaces import (
@@ -33,7 +32,7 @@ def create_namespace(call: Call) -> Reply:
         call.organization, body.namespace_name, body.description, call.new_id, body.environment
     )
     call.services.tenants.changed(call.organization)
-    return Reply(show_namespace(namespace), created_status(call), resource_id=namespace.namespace_id)
+    return Reply(show_namespace(namespace), resource_id=namespace.namespace_id)
 
 
 def get_namespace(call: Call) -> Reply:
@@ -119,7 +118,7 @@ ROUTES = (
         Permission.ADMIN,
         NAMESPACES,
         body=NamespaceBody,
-        answers=created(NamespaceView),
+        answers={200: NamespaceView},
         namespace=_ANY,
         audit=AuditAction.NAMESPACE_CREATED,
         idempotent=True,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
+from api.compat import secret_created_status
 from api.pagination import in_order
 from api.route import SECRET, SECRETS, NamespaceMode, Route
 from api.schemas.secrets import (
@@ -49,7 +49,7 @@ def create_secret(call: Call) -> Reply:
         call.known_caller.key.key_id,
     )
     shown = SecretCreatedView(secret_name=secret.name, created=True)
-    return Reply(shown, created_status(call), resource_id=secret.name)
+    return Reply(shown, secret_created_status(call), resource_id=secret.name)
 
 
 def list_secrets(call: Call) -> Reply:
@@ -156,7 +156,7 @@ ROUTES = (
         idempotent=True,
         max_body_bytes=_MAX_BODY_BYTES,
         body=SecretBody,
-        answers={200: SecretCreatedView},
+        answers={200: SecretCreatedView, 201: SecretCreatedView},
     ),
     Route(
         "GET",

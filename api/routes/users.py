@@ -1,7 +1,6 @@
 """Users of the organization."""
 
 from api.call import Call, Reply
-from api.compat import created, created_status
 from api.pagination import list_request, newest_first
 from api.route import USER, USERS, NamespaceMode, Route
 from api.schemas.paging import PagingQuery
@@ -24,7 +23,7 @@ def create_user(call: Call) -> Reply:
         avatar_url=body.avatar_url,
         metadata=body.metadata,
     )
-    return Reply(show_user(user), created_status(call), resource_id=user.user_id)
+    return Reply(show_user(user), resource_id=user.user_id)
 
 
 def list_users(call: Call) -> Reply:
@@ -77,7 +76,7 @@ ROUTES = (
         _ADMIN,
         USERS,
         body=UserBody,
-        answers=created(UserView),
+        answers={200: UserView},
         namespace=_ANY,
         audit=AuditAction.USER_CREATED,
         idempotent=True,
