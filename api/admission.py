@@ -83,7 +83,7 @@ class Gate:
 
     def _authenticate(self, request: Request, source: str) -> Caller:
         sent = request.headers.get("Authorization", "")
-        if problem := missing_key(sent, request.headers):
+        if problem := missing_key(sent, request.headers.keys()):
             raise UnauthenticatedError(problem)
         key = self._services.authenticator.authenticate(sent.strip()[len("Bearer") :].strip(), source)
         bind_unit_of_work({"key_id": key.key_id})

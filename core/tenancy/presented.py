@@ -4,7 +4,7 @@ It looks into no store, so nothing that it says tells whether a key exists.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Final
 
 _SEND: Final = "send `Authorization: Bearer <api_key>`"
@@ -20,10 +20,11 @@ _ROUND: Final = "\"'`<>()[]“”‘’"
 _OF_ONE_WORD: Final = re.compile(r"\s")
 
 
-def missing_key(authorization: str, headers: Mapping[str, str]) -> str | None:
-    """What is wrong with a request that has no `Bearer` scheme; None when it has, in whatever case."""
+def missing_key(authorization: str, headers: Collection[str]) -> str | None:
+    """What is wrong with a request that has no `Bearer` scheme; None when it has. `headers` are the names of all."""
     if not authorization.strip():
-        other = next((name for name in _OTHER_HEADERS if headers.get(name)), None)
+        sent = {name.lower() for name in headers}
+        other = next((name for name in _OTHER_HEADERS if name.lower() in sent), None)
         said = f"The header `{other}` is not read" if other else "A valid API key is required"
         return f"{said}: {_SEND}."
     scheme = authorization.split(maxsplit=1)[0]

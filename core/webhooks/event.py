@@ -6,9 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-import orjson
-
 from core.ids import Prefix, derived_id
+from core.outgoing import to_json
 
 
 class EventType(StrEnum):
@@ -93,7 +92,7 @@ class Event:
 
     def body(self) -> bytes:
         """The published envelope, serialised once: these bytes are stored, signed and sent."""
-        return orjson.dumps(self.to_document())
+        return to_json(self.to_document())
 
     def to_document(self) -> dict[str, Any]:
         """The envelope's fields, as a job's outbox stores them."""
