@@ -4,7 +4,7 @@ It looks into no store, so nothing that it says tells whether a key exists.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Final
 
 _SEND: Final = "send `Authorization: Bearer <api_key>`"
@@ -20,7 +20,7 @@ _ROUND: Final = "\"'`<>()[]“”‘’"
 _OF_ONE_WORD: Final = re.compile(r"\s")
 
 
-def missing_key(authorization: str, headers: Collection[str]) -> str | None:
+def missing_key(authorization: str, headers: Iterable[str]) -> str | None:
     """What is wrong with a request that has no `Bearer` scheme; None when it has. `headers` are the names of all."""
     if not authorization.strip():
         sent = {name.lower() for name in headers}
