@@ -1,4 +1,4 @@
-"""How values are written for the outside: JSON, in which every time has one form. It decides nothing of what that is."""
+"""How values are written for the outside: JSON, in which every time has one form. It decides nothing of what is."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
