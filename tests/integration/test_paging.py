@@ -117,6 +117,9 @@ def test_every_list_takes_the_same_parameters(stock: Stock, limited_as: str) -> 
         assert stock.shown(answer) == rows, query
         assert (answer["pagination"]["next_cursor"] is None) is (rows == [] or rows[-1] == whole[-1]), query
     assert stock.page("").get_json()["pagination"]["page_size"] == DEFAULTS.get(limited_as, 10)
+    (warning,) = stock.page("limit=3&pagesize=5").get_json()["warnings"]
+    assert "query parameter 'pagesize' was ignored" in warning
+    assert "warnings" not in stock.page("limit=3").get_json()
     first = stock.page("limit=10&include_total=true").get_json()["pagination"]
     assert (first["total"], first["total_pages"], first["page"], first["next_page"]) == (ROWS, 3, 1, "2")
     for name in ("cursor", "next_cursor", "after"):
