@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+import orjson
+
 from core.ids import Prefix, derived_id
 from core.outgoing import to_json
 
