@@ -21,6 +21,7 @@ from core.storage.selection import Selection
 from core.tenancy.api_key import ApiKey, Caller, require_environment
 from core.tenancy.authentication import require_origin
 from core.tenancy.permissions import ResourceType
+from core.tenancy.presented import missing_key
 from core.tenancy.tenant import Namespace
 
 _LEASED = frozenset({RateClass.SEARCH, RateClass.UPLOAD, RateClass.COMPUTE})
@@ -81,10 +82,10 @@ class Gate:
         return came_over_tls(request.scheme, request.remote_addr or "", said, self._proxies)
 
     def _authenticate(self, request: Request, source: str) -> Caller:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise UnauthenticatedError
-        key = self._services.authenticator.authenticate(text.strip(), source)
+        sent = request.headers.get("Authorization", "")
+        if problem := missing_key(sent, request.headers.keys()):
+            raise UnauthenticatedError(problem)
+        key = self._services.authenticator.authenticate(sent.strip()[len("Bearer") :].strip(), source)
         bind_unit_of_work({"key_id": key.key_id})
         return self._caller(key, source)
 

@@ -4,6 +4,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from api.dispatch import Dispatcher
+from api.door import Door
 from api.registry import add_routes, require_limits_of_routes, require_registered
 from config.logging_setup import configure_logging
 from config.settings import load_settings
@@ -15,6 +16,12 @@ def create_app() -> Flask:
     settings = load_settings()
     configure_logging(settings, "api")
     return build_app(build_services(settings))
+
+
+def create_door() -> Door:
+    """The same for the server, which calls it through the door."""
+    app = create_app()
+    return Door(app.wsgi_app, load_settings().api_threads)
 
 
 def build_app(services: Services) -> Flask:

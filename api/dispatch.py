@@ -12,6 +12,7 @@ from api.admission import Admission, Gate, require_agreement
 from api.call import Call, Reply
 from api.cors import CorsPolicy
 from api.decode import decode_body, decode_query
+from api.door import REPEATED
 from api.errors import error_reply
 from api.idempotency import answer_once
 from api.perform import note_denial
@@ -19,6 +20,7 @@ from api.route import Route
 from api.wire import content_of
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
 from core.bootstrap import Services
+from core.errors import InvalidRequestError
 from core.ids import Prefix, random_id
 
 log = structlog.get_logger(__name__)
@@ -71,6 +73,8 @@ class Dispatcher:
         return self._response(reply, request_id, Admission())
 
     def _handle(self, route: Route, request_id: str, path: dict[str, str], admission: Admission) -> Reply:
+        if repeated := request.environ.get(REPEATED):
+            raise InvalidRequestError(f"The header {repeated} stands in the request twice: send it once.")
         with self._gate.admitted(route, request, path, admission):
             body = _read_body(route)
             decoded = decode_body(

@@ -9,7 +9,7 @@ from api.perform import perform
 from api.route import Route
 from api.wire import content_of
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
-from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, request_digest
+from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, UsedKey, request_digest
 from core.ids import SeededIds
 
 HEADER = "Idempotency-Key"
@@ -32,8 +32,9 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
     if not _SHAPE.fullmatch(key):
         raise InvalidRequestError(f"{HEADER} must be 1 to 255 visible ASCII characters.")
     namespace_id = call.namespace.namespace_id if call.namespace else None
-    digest = request_digest(route.method, path, query, body, namespace_id, call.known_caller.key.grant.restrictions)
-    match call.services.idempotency.claim(call.organization, route.name, key, digest):
+    used = UsedKey(key, route.name, path, namespace_id)
+    digest = request_digest(query, body, call.known_caller.key.grant.restrictions)
+    match call.services.idempotency.claim(call.organization, used, digest):
         case Replay(response):
             return Reply(response.body or None, response.status, {**response.headers, "Idempotent-Replayed": "true"})
         case InProgress():
@@ -47,25 +48,25 @@ def answer_once(route: Route, call: Call, path: str, query: str, body: bytes) ->
                 ]
             )
         case Claimed(operation_id):
-            return _run(route, replace(call, new_id=SeededIds(operation_id)), key)
+            return _run(route, replace(call, new_id=SeededIds(operation_id)), used)
 
 
-def _run(route: Route, call: Call, key: str) -> Reply:
+def _run(route: Route, call: Call, key: UsedKey) -> Reply:
     try:
         reply = perform(route, call)
     except Exception as error:
         reply = error_reply(error, call.request_id)
-    _settle(route, call, key, reply)
+    _settle(call, key, reply)
     return reply
 
 
-def _settle(route: Route, call: Call, key: str, reply: Reply) -> None:
+def _settle(call: Call, key: UsedKey, reply: Reply) -> None:
     """Keep the answer; or free the key where nothing happened; or let the next try go on with the same operation."""
     store = call.services.idempotency
     if reply.status in _NOTHING_HAPPENED:
-        store.forget(call.organization, route.name, key)
-    elif reply.status >= 500 or not store.save(call.organization, route.name, key, _saved(reply)):
-        store.let_go(call.organization, route.name, key)
+        store.forget(call.organization, key)
+    elif reply.status >= 500 or not store.save(call.organization, key, _saved(reply)):
+        store.let_go(call.organization, key)
 
 
 def _saved(reply: Reply) -> SavedResponse:

@@ -1,12 +1,13 @@
 """The published paging: what a call asks for, and pages of lists that were read whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TypeVar
 
-from api.call import Call, refuse, validated
+from api.call import Call
 from api.schemas.fields import Body
 from api.schemas.paging import PagingQuery
-from core.errors import ValidationFailedError
+from core.storage.cursor import Cursor, Key, tick_of
 from core.storage.paging import Page, PageRequest
 
 Record = TypeVar("Record")
@@ -23,17 +24,38 @@ def list_request(call: Call) -> PageRequest:
     return page_request(call)
 
 
-def whole_list_page(records: Sequence[Record], request: PageRequest) -> Page[Record]:
-    """A page of a list that was read whole. Raises ValidationFailedError for a bad cursor."""
-    # a cursor of such a list is an offset
-    start = _position(request.cursor) if request.cursor else request.offset
-    end = start + request.limit
-    more = end < len(records)
-    return Page(list(records[start:end]), request.limit, start, str(end) if more else None, len(records))
+def newest_first(
+    records: Iterable[Record], request: PageRequest, place: Callable[[Record], tuple[datetime, str]]
+) -> Page[Record]:
+    """A page of a list that was read whole, by `place`: when a record was made, and its id.
+
+    Raises ValidationFailedError for a bad cursor.
+    """
+
+    def key(record: Record) -> Key:
+        made, own_id = place(record)
+        return tick_of(made), own_id
+
+    cursor = Cursor.read(request.cursor, (int, str)) if request.cursor else None
+    ordered = sorted(records, key=key, reverse=True)
+    left = [record for record in ordered if key(record) < cursor.key] if cursor else ordered[request.offset :]
+    return _page(left, len(ordered), request, cursor, key)
 
 
-def _position(cursor: str) -> int:
-    try:
-        return validated(PagingQuery, {"offset": cursor}).offset or 0
-    except ValidationFailedError:
-        raise refuse("cursor", "send a next_cursor that this list gave") from None
+def in_order(names: Iterable[str], request: PageRequest) -> Page[str]:
+    """A page of names that were read whole, by the alphabet. Raises ValidationFailedError for a bad cursor."""
+    cursor = Cursor.read(request.cursor, (str,)) if request.cursor else None
+    ordered = sorted(names)
+    left = [name for name in ordered if (name,) > cursor.key] if cursor else ordered[request.offset :]
+    return _page(left, len(ordered), request, cursor, lambda name: (name,))
+
+
+def _page(
+    left: list[Record], total: int, request: PageRequest, cursor: Cursor | None, key: Callable[[Record], Key]
+) -> Page[Record]:
+    """The first of those that are left."""
+    seen = cursor.seen if cursor else request.offset
+    shown = left[: request.limit]
+    more = len(left) > request.limit
+    following = Cursor(key(shown[-1]), seen + len(shown)).text() if more else None
+    return Page(shown, request.limit, seen, following, total)

@@ -12,13 +12,14 @@ def main() -> None:
     settings = settings_or_exit()
     configure_logging(settings, "api")
     Server(
-        "api.app:create_app",
+        "api.app:create_door",
         factory=True,
         address=settings.api_host,
         port=settings.api_port,
-        interface=Interfaces.WSGI,
+        # requests as they came over the wire: api/door.py says why
+        interface=Interfaces.ASGINL,
         workers=1,
-        blocking_threads=settings.api_threads,
+        websockets=False,
         log_access=False,
         # our own logging is configured already; granian's would write another format
         log_enabled=False,

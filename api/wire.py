@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from core.outgoing import to_json
+
 
 def content_of(body: BaseModel | bytes | None) -> bytes:
     """The bytes of an answer; none when it has no body."""
@@ -16,6 +18,6 @@ def content_of(body: BaseModel | bytes | None) -> bytes:
 
 def encode(body: BaseModel | Mapping[str, Any]) -> bytes:
     """A response body as bytes. Of a model only the fields that were set are sent."""
-    # orjson writes the values, and not pydantic, so that a time looks the same wherever it stands
+    # pydantic writes nothing itself, so that a time looks the same wherever it stands
     plain = body.model_dump(exclude_unset=True) if isinstance(body, BaseModel) else body
-    return orjson.dumps(plain, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+    return to_json(plain, orjson.OPT_NON_STR_KEYS)

@@ -74,11 +74,17 @@ class UnauthenticatedError(KeystageError):
     code = "unauthorized"
 
 
+KEY_REJECTED = (
+    "This API key does not work: it is unknown, revoked, expired or unused for too long, or its user is not active."
+)
+"""Said of every key that is well formed, whichever of these it is."""
+
+
 class KeyRejectedError(UnauthenticatedError):
-    """A valid API key is required: send `Authorization: Bearer <api_key>`."""
+    """A key that we know does not work."""
 
     def __init__(self, key: Any) -> None:
-        super().__init__()
+        super().__init__(KEY_REJECTED)
         self.key = key
         """the ApiKey, for the audit log; the caller is told what every stranger is told"""
 

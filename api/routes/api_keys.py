@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from api.call import Call, Reply
-from api.compat import created, created_status, key_answer
+from api.compat import key_answer
+from api.pagination import newest_first
 from api.route import API_KEY, API_KEYS, NamespaceMode, Route
 from api.routes.users import user_of
 from api.schemas.api_keys import (
@@ -20,6 +22,7 @@ from api.schemas.api_keys import (
     changed_grant,
     show_issued_key,
     show_key,
+    show_keys,
 )
 from core.audit.actions import AuditAction
 from core.errors import ConflictError, NotFoundError
@@ -50,9 +53,12 @@ def create_key(call: Call) -> Reply:
 
 def list_keys(call: Call) -> Reply:
     """A user's keys, newest first; revoked ones with `?include_revoked=true`."""
-    include = call.parse_query(KeyQuery).include_revoked
-    keys = call.services.keys.list(call.organization, user_of(call), include_revoked=include, only=call.visible)
-    return Reply(KeyListView(results=[_shown(call, key) for key in keys], total=len(keys)))
+    asked = call.parse_query(KeyQuery)
+    keys = call.services.keys.list(
+        call.organization, user_of(call), include_revoked=asked.include_revoked, only=call.visible
+    )
+    page = newest_first(keys, asked.request(), lambda key: (key.created_at, key.key_id))
+    return Reply(show_keys(page, partial(_shown, call)))
 
 
 def update_key(call: Call) -> Reply:
@@ -123,7 +129,7 @@ def _issued(call: Call, key: ApiKey, text: PresentedKey | None) -> Reply:
     status, public_id = call.services.keys.status_of(key), call.known_caller.organization.organization_id
     shown = show_issued_key(key, public_id, status, text.text if text else None)
     again = show_issued_key(key, public_id, status, None)
-    return Reply(key_answer(call, shown), created_status(call), replay=key_answer(call, again), resource_id=key.key_id)
+    return Reply(key_answer(call, shown), replay=key_answer(call, again), resource_id=key.key_id)
 
 
 def _answer(call: Call, before: ApiKey, after: ApiKey) -> Reply:
@@ -149,7 +155,7 @@ ROUTES = (
         _ADMIN,
         API_KEYS,
         body=KeyBody,
-        answers=created(IssuedKeyView),
+        answers={200: IssuedKeyView},
         namespace=_ANY,
         audit=AuditAction.API_KEY_CREATED,
         idempotent=True,
@@ -185,7 +191,7 @@ ROUTES = (
         _ADMIN,
         API_KEY,
         body=RotateBody,
-        answers=created(IssuedKeyView),
+        answers={200: IssuedKeyView},
         namespace=_ANY,
         audit=AuditAction.API_KEY_ROTATED,
         idempotent=True,

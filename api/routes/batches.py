@@ -1,7 +1,6 @@
 """Batches: made as drafts, submitted once, each then one ingestion job."""
 
 from api.call import Call, Reply, refuse
-from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import BUCKET, Route
 from api.routes.buckets import bucket_of
@@ -41,7 +40,7 @@ def create_batch(call: Call) -> Reply:
         batch_name=body.batch_name,
         metadata=body.metadata,
     )
-    return Reply(_show(call, batch, None), created_status(call))
+    return Reply(_show(call, batch, None))
 
 
 def _collection_ids(call: Call, bucket_id: str, wanted: list[str]) -> list[str]:
@@ -122,7 +121,7 @@ ROUTES = (
         audit=AuditAction.BATCH_CREATED,
         idempotent=True,
         body=BatchBody,
-        answers=created(BatchView),
+        answers={200: BatchView},
     ),
     Route(
         "POST",

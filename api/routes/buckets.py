@@ -1,7 +1,6 @@
 """Buckets and the objects in them."""
 
 from api.call import Call, Reply
-from api.compat import created, created_status
 from api.decode import BodyLimits
 from api.pagination import list_request
 from api.route import BUCKET, BUCKETS, MEBIBYTE, Route
@@ -44,7 +43,7 @@ def create_bucket(call: Call) -> Reply:
         description=body.description,
         metadata=body.metadata,
     )
-    return Reply(show_bucket(bucket), created_status(call))
+    return Reply(show_bucket(bucket))
 
 
 def get_bucket(call: Call) -> Reply:
@@ -64,7 +63,7 @@ def create_object(call: Call) -> Reply:
     new = new_object(bucket, call.body, call.new_id)
     call.warn(object_warnings(call.body))
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, [new])
-    return Reply(show_created_object(stored[0]), created_status(call))
+    return Reply(show_created_object(stored[0]))
 
 
 def create_objects(call: Call) -> Reply:
@@ -82,7 +81,6 @@ def create_objects(call: Call) -> Reply:
             succeeded_count=len(succeeded),
             failed_count=len(failed),
         ),
-        created_status(call),
     )
 
 
@@ -137,7 +135,7 @@ ROUTES = (
         audit=AuditAction.BUCKET_CREATED,
         idempotent=True,
         body=BucketBody,
-        answers=created(BucketView),
+        answers={200: BucketView},
     ),
     Route(
         "GET",
@@ -181,7 +179,7 @@ ROUTES = (
         max_body_bytes=_BYTES,
         body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
         body=ObjectBody,
-        answers=created(CreatedObjectView),
+        answers={200: CreatedObjectView},
     ),
     Route(
         "POST",
@@ -196,7 +194,7 @@ ROUTES = (
         max_body_bytes=_BYTES,
         body_limits=BodyLimits(values=500_000, text_bytes=_BYTES),
         body=ObjectsBody,
-        answers=created(ObjectsView),
+        answers={200: ObjectsView},
     ),
     Route(
         "GET",

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from api.call import Call, Reply, refuse
-from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import COLLECTION, COLLECTIONS, DOCUMENT, DOCUMENTS, Route
 from api.schemas.collections import (
@@ -49,7 +48,7 @@ def create_collection(call: Call) -> Reply:
         description=body.description,
         metadata=body.metadata,
     )
-    return Reply(show_collection(collection, {bucket.bucket_id: bucket for bucket in buckets}), created_status(call))
+    return Reply(show_collection(collection, {bucket.bucket_id: bucket for bucket in buckets}))
 
 
 def _source_buckets(call: Call, source: SourceBody) -> list[Bucket]:
@@ -136,7 +135,7 @@ ROUTES = (
         audit=AuditAction.COLLECTION_CREATED,
         idempotent=True,
         body=CollectionBody,
-        answers=created(CollectionView),
+        answers={200: CollectionView},
     ),
     Route(
         "GET",

@@ -1,8 +1,7 @@
 """Namespaces of the organization."""
 
 from api.call import Call, Reply
-from api.compat import created, created_status
-from api.pagination import list_request, whole_list_page
+from api.pagination import list_request, newest_first
 from api.route import NAMESPACE, NAMESPACES, NamespaceMode, Route
 from api.schemas.namespaces import (
     DeletionQuery,
@@ -33,7 +32,7 @@ def create_namespace(call: Call) -> Reply:
         call.organization, body.namespace_name, body.description, call.new_id, body.environment
     )
     call.services.tenants.changed(call.organization)
-    return Reply(show_namespace(namespace), created_status(call), resource_id=namespace.namespace_id)
+    return Reply(show_namespace(namespace), resource_id=namespace.namespace_id)
 
 
 def get_namespace(call: Call) -> Reply:
@@ -87,7 +86,8 @@ def list_namespaces(call: Call) -> Reply:
     """The organization's namespaces, newest first: few enough to be read whole."""
     bound = call.known_caller.key.grant.environment
     every = call.services.namespaces.list(call.organization, call.visible, bound)
-    return Reply(NamespaceList.of(whole_list_page(every, list_request(call)), show_namespace))
+    page = newest_first(every, list_request(call), lambda namespace: (namespace.created_at, namespace.namespace_id))
+    return Reply(NamespaceList.of(page, show_namespace))
 
 
 def namespace_of(call: Call) -> Namespace:
@@ -118,7 +118,7 @@ ROUTES = (
         Permission.ADMIN,
         NAMESPACES,
         body=NamespaceBody,
-        answers=created(NamespaceView),
+        answers={200: NamespaceView},
         namespace=_ANY,
         audit=AuditAction.NAMESPACE_CREATED,
         idempotent=True,

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from api.call import Call, Reply
-from api.compat import created, created_status
 from api.pagination import list_request
 from api.route import RETRIEVER, RETRIEVERS, Route
 from api.routes.collections import require_collections
@@ -65,7 +64,7 @@ def create_retriever(call: Call) -> Reply:
         metadata=body.metadata,
         tags=body.tags,
     )
-    return Reply(show_single_retriever(retriever), created_status(call))
+    return Reply(show_single_retriever(retriever))
 
 
 def get_retriever(call: Call) -> Reply:
@@ -180,7 +179,7 @@ ROUTES = (
         audit=AuditAction.RETRIEVER_CREATED,
         idempotent=True,
         body=RetrieverBody,
-        answers=created(SingleRetrieverView),
+        answers={200: SingleRetrieverView},
     ),
     Route(
         "GET",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from api.call import Call, Reply, refuse
-from api.compat import created_status
+from api.compat import secret_created_status
+from api.pagination import in_order
 from api.route import SECRET, SECRETS, NamespaceMode, Route
 from api.schemas.secrets import (
     AccessView,
@@ -14,10 +15,12 @@ from api.schemas.secrets import (
     SecretCreatedView,
     SecretDeletedView,
     SecretListView,
+    SecretsQuery,
     SecretUpdatedView,
     SecretValueBody,
     SecretView,
     show_access,
+    show_names,
     show_secret,
 )
 from core.audit.actions import AuditAction
@@ -46,13 +49,14 @@ def create_secret(call: Call) -> Reply:
         call.known_caller.key.key_id,
     )
     shown = SecretCreatedView(secret_name=secret.name, created=True)
-    return Reply(shown, created_status(call), resource_id=secret.name)
+    return Reply(shown, secret_created_status(call), resource_id=secret.name)
 
 
 def list_secrets(call: Call) -> Reply:
     """The names of the secrets."""
+    request = call.parse_query(SecretsQuery).request()
     names = call.services.secrets.names(call.organization, call.visible)
-    return Reply(SecretListView(secrets=names, count=len(names)))
+    return Reply(show_names(in_order(names, request)))
 
 
 def get_secret(call: Call) -> Reply:
@@ -152,7 +156,7 @@ ROUTES = (
         idempotent=True,
         max_body_bytes=_MAX_BODY_BYTES,
         body=SecretBody,
-        answers={200: SecretCreatedView},
+        answers={200: SecretCreatedView, 201: SecretCreatedView},
     ),
     Route(
         "GET",
@@ -161,6 +165,7 @@ ROUTES = (
         list_secrets,
         _READ,
         SECRETS,
+        query=SecretsQuery,
         namespace=_ANY,
         answers={200: SecretListView},
     ),

@@ -1,5 +1,6 @@
 """What was charged, for reconciliation: sums and single charges from the ledger, and the rate card. Changes nothing."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from api.call import Call, Reply
@@ -59,8 +60,9 @@ def list_transactions(call: Call) -> Reply:
     asked = call.parse_query(TransactionsQuery)
     now = call.services.clock.now() + timedelta(milliseconds=1)
     period = month_period(asked.billing_month) if asked.billing_month else Period(now - MAX_PERIOD, now)
-    page = call.services.usage.page(_charged(call), period, offset=asked.offset, limit=asked.limit)
-    return Reply(show_transactions(page, asked))
+    # the published answer has a total, always
+    request = replace(asked.request(), include_total=True)
+    return Reply(show_transactions(call.services.usage.page(_charged(call), period, request)))
 
 
 def get_pricing(_: Call) -> Reply:

@@ -1,8 +1,7 @@
 """Users of the organization."""
 
 from api.call import Call, Reply
-from api.compat import created, created_status
-from api.pagination import list_request, whole_list_page
+from api.pagination import list_request, newest_first
 from api.route import USER, USERS, NamespaceMode, Route
 from api.schemas.paging import PagingQuery
 from api.schemas.users import RemovedView, UserBody, UserChanges, UserList, UserView, show_user
@@ -24,13 +23,14 @@ def create_user(call: Call) -> Reply:
         avatar_url=body.avatar_url,
         metadata=body.metadata,
     )
-    return Reply(show_user(user), created_status(call), resource_id=user.user_id)
+    return Reply(show_user(user), resource_id=user.user_id)
 
 
 def list_users(call: Call) -> Reply:
     """Users, newest first: few enough to be read whole."""
     users = call.services.users.list(call.organization, call.visible)
-    return Reply(UserList.of(whole_list_page(users, list_request(call)), show_user))
+    page = newest_first(users, list_request(call), lambda user: (user.created_at, user.user_id))
+    return Reply(UserList.of(page, show_user))
 
 
 def get_user(call: Call) -> Reply:
@@ -76,7 +76,7 @@ ROUTES = (
         _ADMIN,
         USERS,
         body=UserBody,
-        answers=created(UserView),
+        answers={200: UserView},
         namespace=_ANY,
         audit=AuditAction.USER_CREATED,
         idempotent=True,

@@ -3,8 +3,7 @@
 import hashlib
 
 from api.call import Call, Reply
-from api.compat import created, created_status
-from api.pagination import page_request, whole_list_page
+from api.pagination import newest_first, page_request
 from api.route import WEBHOOK, WEBHOOKS, NamespaceMode, Route
 from api.schemas.paging import PagingQuery
 from api.schemas.webhooks import (
@@ -42,14 +41,14 @@ def create_webhook(call: Call) -> Reply:
     if standing := _standing(call, new_id):
         # a request that crashed after it had made the webhook: its secret went to nobody
         _warn(call, standing.settings)
-        return Reply(show_webhook_again(standing), created_status(call))
+        return Reply(show_webhook_again(standing))
     made = generate_secret() if body.secret is None else None
     settings = body.settings()
     endpoint = call.services.webhooks.create(call.organization, new_id, settings, made or body.secret)
     _warn(call, settings)
     if made is None:
-        return Reply(show_webhook(endpoint), created_status(call))
-    return Reply(show_new_webhook(endpoint, made), created_status(call), replay=show_webhook_again(endpoint))
+        return Reply(show_webhook(endpoint))
+    return Reply(show_new_webhook(endpoint, made), replay=show_webhook_again(endpoint))
 
 
 def create_webhook_201(call: Call) -> Reply:
@@ -108,8 +107,9 @@ def list_webhooks(call: Call) -> Reply:
     """Webhooks, newest first: few enough to be read whole."""
     asked, wanted = page_request(call), call.parse_filter(WebhookFilter)
     endpoints = call.services.webhooks.list_endpoints(call.organization, call.visible)
-    endpoints = [one for one in endpoints if wanted.keeps(one)]
-    return Reply(WebhookList.of(whole_list_page(endpoints, asked), show_webhook))
+    kept = filter(wanted.keeps, endpoints)
+    page = newest_first(kept, asked, lambda endpoint: (endpoint.created_at, endpoint.webhook_id))
+    return Reply(WebhookList.of(page, show_webhook))
 
 
 def list_deliveries(call: Call) -> Reply:
@@ -156,7 +156,7 @@ ROUTES = (
         audit=AuditAction.WEBHOOK_CREATED,
         idempotent=True,
         body=WebhookBody,
-        answers=created(NewWebhookView),
+        answers={200: NewWebhookView},
     ),
     Route(
         "POST",

@@ -2,12 +2,15 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.fields import DOTS, Answer, Body, Moment, Query, View
+from api.schemas.fields import DOTS, Answer, Body, Moment, View
+from api.schemas.paging import PaginationView, PagingQuery
+from core.storage.paging import MAX_LIMIT, Page
 from core.strict_types import POINT_ALLOWED
 from core.tenancy.api_key import GRACE_MAX, ApiKey, KeyGrant, KeyStatus, text_kind
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
@@ -113,8 +116,10 @@ class RotateBody(Body):
     """How long the old key goes on working, never beyond its own end."""
 
 
-class KeyQuery(Query):
-    """GET of a user's keys"""
+class KeyQuery(PagingQuery):
+    """GET of a user's keys. Published without paging: who sends none gets as many as a page may have."""
+
+    default_limit = MAX_LIMIT
 
     include_revoked: bool = False
     """Whether keys that were revoked are listed too."""
@@ -230,6 +235,8 @@ class KeyListView(Answer):
     """Newest first."""
     total: int
     """How many there are."""
+    pagination: PaginationView
+    """The same as in every list, and the `next_cursor`."""
 
 
 class RevokedView(Answer):
@@ -239,6 +246,13 @@ class RevokedView(Answer):
     """Always true."""
     message: str
     """For people."""
+
+
+def show_keys(page: Page[ApiKey], show: Callable[[ApiKey], KeyView]) -> KeyListView:
+    """A page of keys."""
+    return KeyListView(
+        results=list(map(show, page.records)), total=page.known_count, pagination=PaginationView.of(page)
+    )
 
 
 def show_key(key: ApiKey, organization_id: str, status: KeyStatus) -> KeyView:

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from api.schemas.fields import DIGITS, Answer, Body, Identifier, Moment, Query
+from api.schemas.paging import PaginationView, PagingQuery
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
-from core.audit.pages import MAX_LIMIT, MAX_SKIP, LogFilter
+from core.audit.pages import LogFilter
 from core.audit.trail import AuditSettings
+from core.storage.paging import Page
 from core.tenancy.tenant import Namespace
 
 MAX_EXPORT = 10_000
@@ -39,11 +41,10 @@ class LogQuery(Query):
         )
 
 
-class ListQuery(LogQuery):
+class ListQuery(LogQuery, PagingQuery):
     """GET /v1/organizations/audit/logs"""
 
-    skip: int = Field(default=0, ge=0, le=MAX_SKIP)
-    limit: int = Field(default=100, ge=1, le=MAX_LIMIT)
+    default_limit = 100
 
 
 class ExportQuery(LogQuery):
@@ -112,6 +113,8 @@ class AuditListView(Answer):
     """How many were left out before these."""
     limit: int
     """The most that were asked for."""
+    pagination: PaginationView
+    """The same as in every list, and the `next_cursor`."""
 
 
 class AuditSettingsView(Answer):
@@ -143,6 +146,17 @@ def show_event(entry: AuditEntry) -> AuditEventView:
         request_id=entry.request_id,
         namespace_id=entry.namespace_id,
         count=entry.count,
+    )
+
+
+def show_events(page: Page[AuditEntry]) -> AuditListView:
+    """A page of entries as it is answered."""
+    return AuditListView(
+        results=list(map(show_event, page.records)),
+        total=page.known_count,
+        skip=page.offset,
+        limit=page.limit,
+        pagination=PaginationView.of(page),
     )
 
 

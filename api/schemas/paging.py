@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -51,12 +51,17 @@ def _flag(value: object) -> object:
 class PagingQuery(Query):
     """How much of a list, and from where. Each parameter has the names that published clients send."""
 
+    default_limit: ClassVar[int] = DEFAULT_LIMIT
+    """Records on a page when nothing is sent: a list that is published with another number has that one."""
+
     limit: Annotated[int, _WholeNumber(1, MAX_LIMIT)] | None = None
-    """Records on the page; 10 when nothing is sent."""
+    """Records on the page."""
     page_size: Annotated[int, _WholeNumber(1, MAX_LIMIT)] | None = None
     """Another name for `limit`, which wins."""
     offset: Annotated[int, _WholeNumber(0, MAX_OFFSET)] | None = None
     """Records to skip; wins over `page`."""
+    skip: Annotated[int, _WholeNumber(0, MAX_OFFSET)] | None = None
+    """Another name for `offset`, which wins."""
     page: Annotated[int, _WholeNumber(1, MAX_OFFSET)] | None = None
     """The number of the page, from 1."""
     cursor: str | None = None
@@ -70,14 +75,15 @@ class PagingQuery(Query):
 
     def request(self) -> PageRequest:
         """What the parameters ask for together. Raises ValidationFailedError for a page that is too far."""
-        limit = self.limit or self.page_size or DEFAULT_LIMIT
+        limit = self.limit or self.page_size or self.default_limit
+        skipped = self.skip if self.offset is None else self.offset
         start = ((self.page or 1) - 1) * limit
         if start > MAX_OFFSET:
             problem = FieldProblem(("page",), f"lies beyond {MAX_OFFSET} records: follow next_cursor")
             raise ValidationFailedError([problem])
         return PageRequest(
             limit=limit,
-            offset=start if self.offset is None else self.offset,
+            offset=start if skipped is None else skipped,
             cursor=self.cursor or self.next_cursor or self.after,
             include_total=self.include_total,
         )

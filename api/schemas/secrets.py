@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints
 
 from api.schemas.fields import Answer, Body, Identifier, Moment, View
+from api.schemas.paging import PaginationView, PagingQuery
+from core.storage.paging import MAX_LIMIT, Page
 from core.strict_types import POINT_ALLOWED
 from core.vault.access import AccessPattern
 from core.vault.secret import (
@@ -87,6 +89,12 @@ class RollbackBody(Body):
     """The version whose value comes back."""
 
 
+class SecretsQuery(PagingQuery):
+    """GET /v1/organizations/secrets. Published without paging: who sends none gets as many as a page may have."""
+
+    default_limit = MAX_LIMIT
+
+
 class SecretCreatedView(Answer):
     """The published answer to a create."""
 
@@ -123,6 +131,8 @@ class SecretListView(Answer):
     """The names, in order."""
     count: int
     """How many there are."""
+    pagination: PaginationView
+    """The same as in every list, and the `next_cursor`."""
 
 
 class SecretVersionView(View):
@@ -213,6 +223,11 @@ class AccessView(Answer):
     """How it went → uses, over all days."""
     days: list[AccessDayView]
     """The last 90 days on which it was used, newest first."""
+
+
+def show_names(page: Page[str]) -> SecretListView:
+    """A page of names."""
+    return SecretListView(secrets=page.records, count=page.known_count, pagination=PaginationView.of(page))
 
 
 def show_secret(secret: Secret, versions: Sequence[SecretVersion], users: SecretUsers) -> SecretView:

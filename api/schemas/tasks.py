@@ -189,7 +189,7 @@ class FailedObjectView(View):
     """Why, as a stable code."""
     collection_id: str
     """The collection that it could not go through."""
-    timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    timestamp: datetime
     """When the batch ended."""
 
 
@@ -343,7 +343,7 @@ def _show_failure(item: dict[str, Any], at: datetime) -> FailedObjectView:
         error=item["message"],
         error_type=item["code"],
         collection_id=item["collection_id"],
-        timestamp=at.isoformat(),
+        timestamp=at,
     )
 
 

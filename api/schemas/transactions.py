@@ -3,21 +3,19 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
-
-from api.schemas.fields import Answer, Query, View
+from api.schemas.fields import Answer, View
+from api.schemas.paging import PaginationView, PagingQuery
 from api.schemas.usage import BillingMonth
 from core.credits.entry import Entry
 from core.credits.prices import pending_credits, usd, whole_credits
 from core.credits.totals import UNATTRIBUTED, month_of
-from core.credits.usage import CapturePage
+from core.storage.paging import Page
 
 
-class TransactionsQuery(Query):
+class TransactionsQuery(PagingQuery):
     """GET /v1/organizations/billing/transactions"""
 
-    limit: int = Field(default=50, ge=1, le=200)
-    offset: int = Field(default=0, ge=0, le=1_000_000)
+    default_limit = 50
     billing_month: BillingMonth | None = None
     """The last 366 days when it is not given."""
 
@@ -64,16 +62,19 @@ class TransactionsView(Answer):
     """Charges before this page."""
     has_more: bool
     """Whether there are charges after this page."""
+    pagination: PaginationView
+    """The same as in every list, and the `next_cursor`."""
 
 
-def show_transactions(page: CapturePage, asked: TransactionsQuery) -> TransactionsView:
+def show_transactions(page: Page[Entry]) -> TransactionsView:
     """A page of charges."""
     return TransactionsView(
-        transactions=list(map(show_transaction, page.entries)),
-        total=page.total,
-        limit=asked.limit,
-        offset=asked.offset,
-        has_more=asked.offset + len(page.entries) < page.total,
+        transactions=list(map(show_transaction, page.records)),
+        total=page.known_count,
+        limit=page.limit,
+        offset=page.offset,
+        has_more=page.next_cursor is not None,
+        pagination=PaginationView.of(page),
     )
 
 

@@ -4,15 +4,16 @@ import sys
 from collections.abc import Iterator
 
 import click
-import orjson
 
 from cli.operators.options import json_anyway_option, json_option, org_option, org_or_all_option
 from cli.operators.session import operator_session, print_json, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
 from core.audit.examination import Examination
-from core.audit.pages import MAX_LIMIT, LogFilter
+from core.audit.pages import LogFilter
 from core.bootstrap import Services
+from core.outgoing import to_json
+from core.storage.paging import MAX_LIMIT, PageRequest
 from core.storage.scope import OrganizationScope
 
 
@@ -58,7 +59,7 @@ def list_entries(
     wanted = LogFilter(action=action, actor_id=actor_id, resource_id=resource_id)
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        show([_row(entry) for entry in services.audit.page(scope, wanted, skip=0, limit=limit).entries], as_json)
+        show([_row(entry) for entry in services.audit.page(scope, wanted, PageRequest(limit)).records], as_json)
 
 
 @audit.command("export")
@@ -69,7 +70,7 @@ def export_entries(organization_id: str) -> None:
     with operator_session() as services:
         for entry in _whole_log(services, services.organizations.find(organization_id).scope):
             fields = {name: value for name, value in entry.to_document().items() if name not in {"_id", "internal_id"}}
-            click.echo(orjson.dumps({"audit_id": entry.audit_id, **fields}, option=orjson.OPT_UTC_Z).decode())
+            click.echo(to_json({"audit_id": entry.audit_id, **fields}).decode())
 
 
 def _examine(services: Services, organization_id: str | None) -> Iterator[Examination]:

@@ -5,6 +5,7 @@ organization's audit log that says what was done. It does nothing by itself.
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from core.audit.actions import AuditAction
 from core.audit.entry import OPERATOR, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
 from core.errors import KeystageError
+from core.outgoing import rfc3339, to_json
 from core.storage.scope import OrganizationScope
 
 
@@ -67,10 +69,16 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     for name in rows[0] if rows else ["nothing found"]:
         table.add_column(name)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*map(_cell, row.values()))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+    click.echo(to_json(value, orjson.OPT_INDENT_2, unknown=str).decode())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return "" if value is None else str(value)

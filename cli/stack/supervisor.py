@@ -16,6 +16,7 @@ from cli.stack.process import Child, Marks, kill_all, last_lines, put_aside_larg
 from cli.stack.services import STOP_ORDER, Service
 from cli.stack.worker_watch import WorkerWatch
 from core.errors import UnavailableError
+from core.outgoing import rfc3339
 
 _LOOP_SECONDS = 0.1
 _BACKOFF_FIRST_SECONDS, _BACKOFF_LAST_SECONDS = 0.2, 10.0
@@ -164,7 +165,7 @@ class Supervisor:
         put_aside_large_log(path)
         environment = {**service.environment, **self._marks.environment(service.name)}
         each.child = start_process(service.command, environment, service.cwd, path)
-        each.started_at, each.start_at = datetime.now(UTC).isoformat(), None
+        each.started_at, each.start_at = rfc3339(datetime.now(UTC)), None
         log.info("service.started", service=service.name, pid=each.child.pid, restarts=each.restarts)
         self._write_processes()
 

@@ -1,23 +1,11 @@
-"""Reads entries newest first by bounded windows of time, on the index that serves most of the filter. It never writes.
+"""Which entries are asked for, and in which order a list of them goes. It reads nothing itself."""
 
-A window's lower end is exclusive: where an index descends and has a field after the time, the embedded database leaves
-an inclusive one out.
-"""
-
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from core.audit.entry import AuditEntry
-from core.clock import now
-from core.storage.handles import ScopedCollection
-from core.storage.mongo import Document
-from core.storage.paging import BEGINNING, CLOCK_DIFFERENCE, WINDOWS
+from core.storage.paging import BEGINNING, TICK, Order, Span
 
-MAX_SKIP = 10_000
-MAX_LIMIT = 1000
-_TICK = timedelta(milliseconds=1)
-"""Between two stored times."""
+NEWEST_FIRST = Order("at", "seq", int)
 
 
 @dataclass(frozen=True)
@@ -39,45 +27,7 @@ class LogFilter:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
-    def between(self) -> dict[str, datetime]:
-        """The condition on the time; empty when any will do."""
-        given = {"$gt": _just_before(self.start) if self.start else None, "$lte": self.end}
-        return {operator: moment for operator, moment in given.items() if moment is not None}
-
-
-@dataclass(frozen=True)
-class LogPage:
-    """Some entries, newest first, and how many there are in all."""
-
-    entries: list[AuditEntry]
-    total: int
-
-
-def read_newest(log: ScopedCollection, wanted: LogFilter, count: int) -> list[Document]:
-    """The newest `count` entries that are asked for."""
-    rows: list[Document] = []
-    for window in _windows(wanted):
-        found = log.find({**wanted.query, "at": window})
-        rows += found.sort([("at", -1), ("seq", -1)]).limit(count - len(rows))
-        if len(rows) >= count:
-            break
-    return rows
-
-
-def _windows(wanted: LogFilter) -> Iterator[dict[str, datetime]]:
-    latest = now() + CLOCK_DIFFERENCE
-    first = _just_before(wanted.start or BEGINNING)
-    before = min(wanted.end or latest, latest)
-    upper = {"$lte": before}
-    for length in WINDOWS:
-        if before - first <= length:
-            break
-        before -= length
-        yield {"$gt": before, **upper}
-        upper = {"$lte": before}
-    if first < before:
-        yield {"$gt": first, **upper}
-
-
-def _just_before(moment: datetime) -> datetime:
-    return max(moment, BEGINNING) - _TICK
+    def span(self) -> Span:
+        """The times that are asked for, as a list reads them."""
+        asked = Span(after=max(self.start or BEGINNING, BEGINNING) - TICK)
+        return asked.cut(self.end) if self.end else asked

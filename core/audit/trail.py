@@ -18,7 +18,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from core.audit.entry import NOTHING, AuditEntry, AuditRecord, ChangeDigest, Tip, digest_changes, next_entry
 from core.audit.head import genuine_tip, sealed_head
-from core.audit.pages import LogFilter, LogPage, read_newest
+from core.audit.pages import NEWEST_FIRST, LogFilter
 from core.clock import DatabaseClock
 from core.errors import NotFoundError, UnavailableError
 from core.ids import Prefix, random_id
@@ -27,6 +27,7 @@ from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document
+from core.storage.paging import Page, PageRequest, read_page
 from core.storage.scope import OrganizationScope
 
 PAGE = 1000
@@ -157,24 +158,19 @@ class AuditTrail:
             raise NotFoundError("The audit event was not found.")
         return AuditEntry.from_document(found)
 
-    def page(self, scope: OrganizationScope, wanted: LogFilter, *, skip: int, limit: int) -> LogPage:
-        """Entries after the newest `skip`, newest first, and how many there are in all."""
+    def page(self, scope: OrganizationScope, wanted: LogFilter, request: PageRequest) -> Page[AuditEntry]:
+        """Entries, newest first, a page at a time. Raises ValidationFailedError for a bad cursor."""
         entries = self._handles.organization(scope)["audit"]
-        rows = read_newest(entries, wanted, skip + limit)
-        # the end was reached: no need to count
-        total = len(rows) if len(rows) < skip + limit else self.count(scope, wanted)
-        return LogPage([AuditEntry.from_document(row) for row in rows[skip:]], total)
+        return read_page(entries, wanted.query, request, NEWEST_FIRST, wanted.span).map(AuditEntry.from_document)
 
     def export(self, scope: OrganizationScope, wanted: LogFilter, max_events: int) -> tuple[list[AuditEntry], bool]:
         """The newest `max_events` entries, and whether there are more."""
-        rows = read_newest(self._handles.organization(scope)["audit"], wanted, max_events + 1)
-        return [AuditEntry.from_document(row) for row in rows[:max_events]], len(rows) > max_events
+        page = self.page(scope, wanted, PageRequest(limit=max_events))
+        return page.records, page.next_cursor is not None
 
-    def count(self, scope: OrganizationScope, wanted: LogFilter | None = None) -> int:
+    def count(self, scope: OrganizationScope) -> int:
         """How many entries are stored."""
-        asked = wanted or LogFilter()
-        query = {**asked.query, **({"at": asked.between} if asked.between else {})}
-        return self._handles.organization(scope)["audit"].count(query)
+        return self._handles.organization(scope)["audit"].count({})
 
     # Evidence: what a check looks at, as it is stored -------------------------------------------------
 

@@ -5,27 +5,19 @@ index that ends with kind and time: none of them holds the database up for long.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-from pymongo import DESCENDING
 
 from core.credits.entry import Entry, EntryKind
 from core.credits.totals import UNATTRIBUTED, Charges, Period
 from core.storage.handles import Handles, ScopedCollection
+from core.storage.paging import TICK, Order, Page, PageRequest, Span, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
 
 _WINDOW = timedelta(days=7)
+_NEWEST_FIRST = Order("at", "seq", int, windows=(_WINDOW,) * 60)
+"""The same windows, for more than a year."""
 _PURPOSE = {name: f"usage.{name}" for name in ("operation", "namespace_id", "retriever_id")}
-
-
-@dataclass(frozen=True)
-class CapturePage:
-    """Some captures, newest first, and how many there are in all."""
-
-    entries: list[Entry]
-    total: int
 
 
 class UsageReader:
@@ -38,31 +30,24 @@ class UsageReader:
         """The captures of a period, added up by what they were for."""
         amounts: Counter[tuple[str, str | None, str | None]] = Counter()
         for window in period.windows(_WINDOW):
-            for row in self._ledger(scope).sums(_captures(scope, window), "amount", _PURPOSE):
+            for row in self._ledger(scope).sums(
+                {**_captures(scope), "at": {"$gte": window.start, "$lt": window.end}}, "amount", _PURPOSE
+            ):
                 purpose = row["_id"]
                 operation = purpose.get("operation") or UNATTRIBUTED
                 amounts[operation, purpose.get("namespace_id"), purpose.get("retriever_id")] += row["sum"]
         return [Charges(*purpose, amount) for purpose, amount in amounts.items()]
 
-    def page(self, scope: OrganizationScope, period: Period, *, offset: int, limit: int) -> CapturePage:
-        """Captures of a period after the newest `offset`. Only the windows that hold them are read."""
-        entries: list[Entry] = []
-        total = 0
-        for window in period.windows(_WINDOW):
-            query = _captures(scope, window)
-            count = sum(row["count"] for row in self._ledger(scope).sums(query, "amount", {}))
-            skip, missing = max(offset - total, 0), limit - len(entries)
-            total += count
-            if skip < count and missing:
-                found = self._ledger(scope).find(query).sort([("at", DESCENDING), ("seq", DESCENDING)])
-                entries += map(Entry.from_document, found.skip(skip).limit(missing))
-        return CapturePage(entries, total)
+    def page(self, scope: OrganizationScope, period: Period, request: PageRequest) -> Page[Entry]:
+        """Captures of a period, newest first, a page at a time. Raises ValidationFailedError for a bad cursor."""
+        # stored times are whole milliseconds
+        span = Span(after=period.start - TICK, until=period.end - TICK)
+        return read_page(self._ledger(scope), _captures(scope), request, _NEWEST_FIRST, span).map(Entry.from_document)
 
     def _ledger(self, scope: OrganizationScope) -> ScopedCollection:
         return self._handles.organization(scope)["ledger"]
 
 
-def _captures(scope: OrganizationScope, window: Period) -> dict[str, Any]:
-    query = {"kind": EntryKind.CAPTURE.value, "at": {"$gte": window.start, "$lt": window.end}}
+def _captures(scope: OrganizationScope) -> dict[str, Any]:
     narrowed = {"usage.namespace_id": scope.namespace_id} if isinstance(scope, NamespaceScope) else {}
-    return {**query, **narrowed}
+    return {"kind": EntryKind.CAPTURE.value, **narrowed}

@@ -46,15 +46,33 @@ class Mismatch:
 Claim = Claimed | Replay | InProgress | Mismatch
 
 
-def request_digest(
-    method: str, path: str, query: str, body: bytes, namespace_id: str | None, allowed: str = ""
-) -> bytes:
-    """SHA-256 over all that makes two requests the same. Never stored: a short secret could be guessed from it.
+@dataclass(frozen=True)
+class UsedKey:
+    """An Idempotency-Key where it is used: the same text in another namespace or on another path is another key."""
+
+    key: str
+    route: str
+    path: str
+    namespace_id: str | None
+
+    def record_id(self, internal_id: str) -> str:
+        """The one record of an organization for it."""
+        return _digest(internal_id, self.namespace_id or "", self.route, self.path, self.key).hex()
+
+
+def request_digest(query: str, body: bytes, allowed: str = "") -> bytes:
+    """SHA-256 over all that makes two requests with one key the same. Never stored: a short secret could be guessed.
 
     `allowed` says what the caller may do: an answer is given again only to those to whom it would be given now.
     """
+    return _digest(query, body, allowed)
+
+
+def _digest(*parts: str | bytes) -> bytes:
     digest = hashlib.sha256()
-    for part in (method.encode(), path.encode(), query.encode(), (namespace_id or "").encode(), body, allowed.encode()):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
+    for part in parts:
+        text = part if isinstance(part, bytes) else part.encode()
+        # its length goes first: where one part ends is a part of what is said
+        digest.update(len(text).to_bytes(8, "big"))
+        digest.update(text)
     return digest.digest()

@@ -1,7 +1,8 @@
 """Idempotency records in MongoDB: claim a key, save its answer, or let it go. It never handles a request itself.
 
-A key's record is found by its `_id`, made of organization, route and key, so a fresh claim is one insert and a finished
-one is one update. An operation id survives every take-over: the records that a crashed request left are found again.
+A key's record is found by its `_id`, made of organization, namespace, route, path and key: a fresh claim is one insert
+and a finished one is one update. An operation id survives every take-over: the records that a crashed request left are
+found again.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from core.idempotency.record import (
     Mismatch,
     Replay,
     SavedResponse,
+    UsedKey,
 )
 from core.ids import Prefix, random_id
 from core.storage.handles import Handles, ScopedCollection
@@ -45,11 +47,11 @@ class IdempotencyStore:
         self._clock = clock
         self._keys = keys
 
-    def claim(self, scope: OrganizationScope, route: str, key: str, digest: bytes) -> Claim:
+    def claim(self, scope: OrganizationScope, key: UsedKey, digest: bytes) -> Claim:
         """Whether this request, by its `request_digest`, is the first with its key, a repetition, or another one."""
         moment, operation_id = self._clock.now(), random_id(Prefix.OPERATION)
         record = {
-            "_id": _record_id(scope, route, key),
+            "_id": key.record_id(scope.internal_id),
             "fingerprint": _fingerprint(self._keys.newest, digest),
             "fingerprint_key": self._keys.newest.key_id,
             "state": _RUNNING,
@@ -63,12 +65,12 @@ class IdempotencyStore:
             return self._claim_again(scope, record, moment, digest)
         return Claimed(operation_id)
 
-    def save(self, scope: OrganizationScope, route: str, key: str, response: SavedResponse) -> bool:
+    def save(self, scope: OrganizationScope, key: UsedKey, response: SavedResponse) -> bool:
         """Keep the answer for repetitions. False when it is too large to keep; let the key go then."""
         if len(response.body) > MAX_BODY_BYTES:
             return False
         return self._records(scope).update_one(
-            {"_id": _record_id(scope, route, key), "state": _RUNNING},
+            {"_id": key.record_id(scope.internal_id), "state": _RUNNING},
             {
                 "$set": {
                     "state": _DONE,
@@ -79,15 +81,15 @@ class IdempotencyStore:
             },
         )
 
-    def let_go(self, scope: OrganizationScope, route: str, key: str) -> None:
+    def let_go(self, scope: OrganizationScope, key: UsedKey) -> None:
         """End the lease at once: the next request with this key goes on with the same operation."""
         self._records(scope).update_one(
-            {"_id": _record_id(scope, route, key), "state": _RUNNING}, {"$set": {"lease_until": self._clock.now()}}
+            {"_id": key.record_id(scope.internal_id), "state": _RUNNING}, {"$set": {"lease_until": self._clock.now()}}
         )
 
-    def forget(self, scope: OrganizationScope, route: str, key: str) -> None:
+    def forget(self, scope: OrganizationScope, key: UsedKey) -> None:
         """Nothing happened under this key: it is free for any request."""
-        self._records(scope).delete_one({"_id": _record_id(scope, route, key), "state": _RUNNING})
+        self._records(scope).delete_one({"_id": key.record_id(scope.internal_id), "state": _RUNNING})
 
     def _claim_again(self, scope: OrganizationScope, record: Document, moment: datetime, digest: bytes) -> Claim:
         """The key has a record: replay it, wait for it, or take it over when its request is dead."""
@@ -126,7 +128,3 @@ class IdempotencyStore:
 
 def _fingerprint(key: RootKey, digest: bytes) -> str:
     return hmac.new(key.material, digest, hashlib.sha256).hexdigest()
-
-
-def _record_id(scope: OrganizationScope, route: str, key: str) -> str:
-    return hashlib.sha256("\x1f".join((scope.internal_id, route, key)).encode()).hexdigest()

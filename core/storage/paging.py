@@ -1,12 +1,15 @@
-"""Pages of a tenant's records, newest first, read by bounded time windows on an index; totals only when asked for."""
+"""Pages of a tenant's records, newest first, read by bounded time windows on an index; totals only when asked for.
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+A page goes on behind the last row of the one before, so that no row is left out or shown twice when others come or go.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from core.clock import now
-from core.errors import FieldProblem, ValidationFailedError
+from core.storage.cursor import Cursor, moment_of, tick_of
 from core.storage.handles import ScopedCollection
 from core.storage.mongo import Document
 
@@ -18,6 +21,8 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 """Before anything that we store."""
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """Between two machines of ours: a record made 'in the future' is still listed."""
+TICK = timedelta(milliseconds=1)
+"""Between two stored times."""
 
 Record = TypeVar("Record")
 Other = TypeVar("Other")
@@ -57,68 +62,122 @@ class Page(Generic[Record]):
 
 
 @dataclass(frozen=True)
-class _Position:
-    """A place in a list: after `skip` records that are not newer than `before`, `seen` from the start."""
+class Order:
+    """What a list is sorted by, newest first: a time, and what tells apart the rows of one millisecond."""
 
-    before: datetime
-    skip: int
-    seen: int
+    time: str = "created_at"
+    tie: str = "_id"
+    tie_kind: type[int] | type[str] = str
+    windows: Sequence[timedelta] = WINDOWS
 
-    def to_cursor(self) -> str:
-        return f"{int(self.before.timestamp() * 1000)}-{self.skip}-{self.seen}"
+    @property
+    def sort(self) -> list[tuple[str, int]]:
+        """The same for the database."""
+        return [(self.time, -1), (self.tie, -1)]
+
+    def key(self, row: Document) -> tuple[int, Any]:
+        """The place of a row."""
+        return tick_of(row[self.time]), row[self.tie]
 
 
-def read_page(collection: ScopedCollection, query: Mapping[str, Any], request: PageRequest) -> Page[Document]:
-    """One page of the records that match `query`, by `created_at`. Raises ValidationFailedError for a bad cursor."""
-    start = _start(request)
-    rows: list[Document] = []
-    for window in _windows(start.before):
-        wanted = start.skip + request.limit + 1 - len(rows)
-        found = collection.find({**query, "created_at": window})
-        rows += found.sort([("created_at", -1), ("_id", -1)]).limit(wanted)
-        if len(rows) > start.skip + request.limit:
-            break
-    shown = rows[start.skip : start.skip + request.limit]
-    more = len(rows) > start.skip + request.limit
+BY_CREATION = Order()
+
+
+@dataclass(frozen=True)
+class Span:
+    """The times that are asked for. The lower one is exclusive: where an index descends and has a field after the time,
+    the embedded database leaves an inclusive one out."""
+
+    after: datetime = BEGINNING
+    until: datetime = field(default_factory=lambda: now() + CLOCK_DIFFERENCE)
+
+    def windows(self, lengths: Sequence[timedelta]) -> Iterator[dict[str, datetime]]:
+        """Conditions on a time that cover it, the newest first."""
+        upper = self.until
+        for length in lengths:
+            if upper - self.after <= length:
+                break
+            yield {"$gt": upper - length, "$lte": upper}
+            upper -= length
+        if self.after < upper:
+            yield {"$gt": self.after, "$lte": upper}
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether a time is among them."""
+        return self.after < moment <= self.until
+
+    def cut(self, until: datetime) -> "Span":
+        """The same, up to an earlier end."""
+        return replace(self, until=min(self.until, until))
+
+
+def read_page(
+    collection: ScopedCollection,
+    query: Mapping[str, Any],
+    request: PageRequest,
+    order: Order = BY_CREATION,
+    span: Span | None = None,
+) -> Page[Document]:
+    """One page of the records that match `query`. Raises ValidationFailedError for a bad cursor."""
+    reader = _Reader(collection, query, order, span or Span())
+    cursor = Cursor.read(request.cursor, (int, order.tie_kind)) if request.cursor else None
+    skip, seen = (0, cursor.seen) if cursor else (request.offset, request.offset)
+    wanted = skip + request.limit + 1
+    rows = reader.behind(cursor, wanted) if cursor else reader.newest(wanted)
+    shown, more = rows[skip : skip + request.limit], len(rows) == wanted
+    end = seen - skip + len(rows)
+    # rows may have gone since they were shown: only a list that was read from its beginning needs no count
+    counted = request.include_total and (more or cursor is not None)
     return Page(
         records=shown,
         limit=request.limit,
-        offset=start.seen,
-        next_cursor=_after(rows[: start.skip + request.limit], start, len(shown)).to_cursor() if more else None,
-        total=_total(collection, query, request, None if more else start.seen - start.skip + len(rows)),
+        offset=seen,
+        next_cursor=Cursor(order.key(shown[-1]), seen + len(shown)).text() if more else None,
+        total=reader.count() if counted else None if more else end,
     )
 
 
-def _start(request: PageRequest) -> _Position:
-    if not request.cursor:
-        return _Position(now() + CLOCK_DIFFERENCE, request.offset, request.offset)
-    parts = request.cursor.split("-")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 15 for part in parts):
-        raise ValidationFailedError([FieldProblem(("cursor",), "send a next_cursor that this list gave")])
-    milliseconds, skip, seen = map(int, parts)
-    if skip > MAX_OFFSET or milliseconds > (now() + CLOCK_DIFFERENCE).timestamp() * 1000:
-        raise ValidationFailedError([FieldProblem(("cursor",), "send a next_cursor that this list gave")])
-    return _Position(datetime.fromtimestamp(milliseconds / 1000, UTC), skip, seen)
+@dataclass(frozen=True)
+class _Reader:
+    """The rows of one list. Every query of it is flat and bounded in time: design 5.1 says what others cost."""
 
+    collection: ScopedCollection
+    query: Mapping[str, Any]
+    order: Order
+    span: Span
 
-def _windows(before: datetime) -> Iterator[dict[str, datetime]]:
-    upper = {"$lte": before}
-    for length in WINDOWS:
-        lower = before - length
-        yield {"$gt": lower, **upper}
-        upper = {"$lte": lower}
-    yield {"$gt": BEGINNING, **upper}
+    def newest(self, wanted: int, until: datetime | None = None) -> list[Document]:
+        """The newest rows, so many at most."""
+        span = self.span if until is None else self.span.cut(until)
+        rows: list[Document] = []
+        for window in span.windows(self.order.windows):
+            found = self.collection.find({**self.query, self.order.time: window})
+            rows += found.sort(self.order.sort).limit(wanted - len(rows))
+            if len(rows) >= wanted:
+                break
+        return rows
 
+    def behind(self, cursor: Cursor, wanted: int) -> list[Document]:
+        """The rows behind a place, so many at most: the rest of its millisecond, and what is older."""
+        tick, tie = cursor.key
+        moment = moment_of(int(tick))
+        rows = self._rest_of(moment, tie, wanted) if self.span.covers(moment) else []
+        return rows + (self.newest(wanted - len(rows), moment - TICK) if len(rows) < wanted else [])
 
-def _after(rows: list[Document], start: _Position, shown: int) -> _Position:
-    """The place after the last of `rows`. Records made in the same millisecond are told apart by counting them."""
-    last = rows[-1]["created_at"]
-    return _Position(last, sum(row["created_at"] == last for row in rows), start.seen + shown)
+    def _rest_of(self, moment: datetime, tie: int | str, wanted: int) -> list[Document]:
+        # a comparison of `_id` beside others is a scan to the embedded database: keys first, then rows by their keys
+        found = self.collection.find({**self.query, self.order.time: moment}, {self.order.time: 1, self.order.tie: 1})
+        alike = sorted(map(self.order.key, found), reverse=True)
+        ties = [each for _, each in alike if each < tie]
+        rows: list[Document] = []
+        while ties and len(rows) < wanted:
+            some, ties = ties[: wanted - len(rows)], ties[wanted - len(rows) :]
+            read = {row[self.order.tie]: row for row in self.collection.find({self.order.tie: {"$in": some}})}
+            # one that is gone meanwhile is left out
+            rows += [read[each] for each in some if each in read]
+        return rows
 
-
-def _total(
-    collection: ScopedCollection, query: Mapping[str, Any], request: PageRequest, reached: int | None
-) -> int | None:
-    if reached is not None:
-        return reached
-    return collection.count(query) if request.include_total else None
+    def count(self) -> int:
+        """How many there are in all."""
+        windows = self.span.windows(self.order.windows)
+        return sum(self.collection.count({**self.query, self.order.time: window}) for window in windows)

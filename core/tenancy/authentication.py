@@ -4,6 +4,7 @@ Whoever fails gets one answer, whatever the reason; whoever fails too often is n
 """
 
 from core.errors import (
+    KEY_REJECTED,
     KeyRejectedError,
     PermissionDeniedError,
     TooManyRequestsError,
@@ -14,7 +15,8 @@ from core.limits.auth_failures import AuthFailureLimiter
 from core.tenancy.api_key import ApiKey
 from core.tenancy.key_store import KeyStore
 from core.tenancy.key_use import KeyUse
-from core.tenancy.keys import parse_key
+from core.tenancy.keys import PresentedKey, parse_key
+from core.tenancy.presented import what_is_wrong
 
 _AWAY_RETRY_SECONDS = 5
 
@@ -43,9 +45,15 @@ class Authenticator:
         if key is None or not self._keys.is_usable(key):
             if not self._failures.note(source, key_id):
                 raise UnavailableError(retry_after_seconds=_AWAY_RETRY_SECONDS)
-            raise KeyRejectedError(key) if key else UnauthenticatedError
+            raise self._refusal(text, presented, key)
         self._use.note(key)
         return key
+
+    def _refusal(self, text: str, presented: PresentedKey | None, key: ApiKey | None) -> UnauthenticatedError:
+        """What is wrong with the text; for one that could be a key always the same."""
+        if presented is None:
+            return UnauthenticatedError(what_is_wrong(text))
+        return KeyRejectedError(key) if key else UnauthenticatedError(KEY_REJECTED)
 
     def require_address(self, key: ApiKey, source: str) -> None:
         """Raises PermissionDeniedError when the key may not be used from this address, UnavailableError when nobody can

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from core.ids import Prefix, derived_id
+from core.outgoing import to_json
 
 
 class EventType(StrEnum):
@@ -93,7 +94,7 @@ class Event:
 
     def body(self) -> bytes:
         """The published envelope, serialised once: these bytes are stored, signed and sent."""
-        return orjson.dumps(self.to_document())
+        return to_json(self.to_document())
 
     def to_document(self) -> dict[str, Any]:
         """The envelope's fields, as a job's outbox stores them."""

@@ -24,6 +24,7 @@ from core.errors import NotFoundError, UnavailableError
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document
+from core.storage.paging import PageRequest
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
 from tests.audit_log import CLOCK, KEYRING, AuditWorld, configured, record
@@ -144,17 +145,17 @@ def test_pages_are_newest_first_and_every_filter_narrows(world: AuditWorld, orga
     trail, scope = world.trail(), organization.scope
     for number in range(6):
         trail.append(scope, record(number, AuditAction.BUCKET_CREATED if number % 2 else AuditAction.TASK_CANCELLED))
-    page = trail.page(scope, LogFilter(), skip=1, limit=2)
-    assert ([entry.seq for entry in page.entries], page.total) == ([5, 4], 6)
+    page = trail.page(scope, LogFilter(), PageRequest(2, 1, include_total=True))
+    assert ([entry.seq for entry in page.records], page.total) == ([5, 4], 6)
 
     def seqs(wanted: LogFilter) -> list[int]:
-        return [entry.seq for entry in trail.page(scope, wanted, skip=0, limit=10).entries]
+        return [entry.seq for entry in trail.page(scope, wanted, PageRequest()).records]
 
     assert seqs(LogFilter(action="bucket_created")) == seqs(LogFilter(resource_type="bucket")) == [6, 4, 2]
     assert seqs(LogFilter(actor_id="key_0", resource_type="bucket")) == [4]
     assert seqs(LogFilter(resource_id="wh_3")) == [4]
     assert seqs(LogFilter(namespace_id="ns_other")) == []
-    fourth = trail.page(scope, LogFilter(resource_id="wh_3"), skip=0, limit=1).entries[0].at
+    fourth = trail.page(scope, LogFilter(resource_id="wh_3"), PageRequest(1)).records[0].at
     assert {4} <= set(seqs(LogFilter(start=fourth, end=fourth)))
     assert seqs(LogFilter(end=fourth - timedelta(days=365))) == seqs(LogFilter(start=now() + timedelta(hours=1))) == []
     exported, cut = trail.export(scope, LogFilter(), 4)

@@ -29,6 +29,7 @@ from core.ids import Prefix, random_id
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document, database_clock
+from core.storage.paging import PageRequest
 from core.storage.scope import NamespaceScope
 from core.vault.access import OTHERS, USED, Access, AccessStore
 from core.vault.cipher import Cipher
@@ -73,7 +74,7 @@ class Vault:
 
     def audited(self) -> list[tuple[str, str, str | None]]:
         """Resource, status and reason of every entry, oldest first."""
-        entries = self.trail.page(self.scope.organization, LogFilter(), skip=0, limit=100).entries
+        entries = self.trail.page(self.scope.organization, LogFilter(), PageRequest(100)).records
         return [(entry.resource_id, entry.status, entry.reason) for entry in reversed(entries)]
 
 

@@ -4,6 +4,7 @@ import base64
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,22 +90,28 @@ def app(services: Services) -> Flask:
     return build_app(services)
 
 
+def make_tenant(
+    app: Flask,
+    services: Services,
+    permission: Permission = Permission.ADMIN,
+    credits: int = 1_000_000,
+    plan: str = "enterprise",
+    **grant: Any,
+) -> Tenant:
+    """A tenant with credits and an admin key."""
+    organization = services.organizations.create(f"Org {next(_names)}", "owner@example.com", plan)
+    if credits:
+        services.ledger.grant(organization.scope, "grant:start", credits)
+    namespace = services.namespaces.create(organization.scope, "default")
+    key = new_key(services, organization.scope, permission, "test", **grant).text
+    headers = {"Authorization": f"Bearer {key}", "X-Namespace": namespace.namespace_id}
+    return Tenant(app.test_client(), services, namespace.scope, organization.organization_id, key, headers)
+
+
 @pytest.fixture
 def new_tenant(app: Flask, services: Services) -> Callable[..., Tenant]:
     """Makes a tenant with credits and an admin key."""
-
-    def make(
-        permission: Permission = Permission.ADMIN, credits: int = 1_000_000, plan: str = "enterprise", **grant: Any
-    ) -> Tenant:
-        organization = services.organizations.create(f"Org {next(_names)}", "owner@example.com", plan)
-        if credits:
-            services.ledger.grant(organization.scope, "grant:start", credits)
-        namespace = services.namespaces.create(organization.scope, "default")
-        key = new_key(services, organization.scope, permission, "test", **grant).text
-        headers = {"Authorization": f"Bearer {key}", "X-Namespace": namespace.namespace_id}
-        return Tenant(app.test_client(), services, namespace.scope, organization.organization_id, key, headers)
-
-    return make
+    return partial(make_tenant, app, services)
 
 
 @pytest.fixture

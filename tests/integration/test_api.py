@@ -1,6 +1,5 @@
 """The API over real servers: who may call, what comes back, and that nobody meets another tenant's anything."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -13,7 +12,10 @@ from api.registry import ROUTES, require_registered
 from config.plans import published_plans
 from core.bootstrap import Services, build_services
 from core.storage import mongo
+from core.tenancy.api_key import KeyGrant
+from core.tenancy.keys import mint_key
 from core.tenancy.permissions import Permission
+from core.tenancy.user import Role
 from tests.integration.bodies import BUCKET, SEARCH_STAGE, WEBHOOK, corpus, retriever_body
 from tests.integration.conftest import Tenant
 from tests.mongo_commands import MongoCommands
@@ -35,18 +37,41 @@ def test_a_query_may_not_hold_what_no_store_may_see(tenant: Tenant) -> None:
     assert "resource_type: must not contain" in refused.get_json()["error"]["message"]
 
 
-def test_a_request_without_a_valid_key_is_refused_the_same_way_whatever_is_wrong(tenant: Tenant) -> None:
+def test_a_request_without_a_valid_key_is_told_what_is_wrong_with_what_it_sent(tenant: Tenant) -> None:
     mistyped = tenant.key[:-1] + ("x" if tenant.key[-1] != "x" else "y")
-    wrong = [None, "", "Basic abc", "Bearer", "Bearer nonsense", f"Bearer {mistyped}", "Bearer ks_live_\x01"]
-    bodies = set()
-    for header in wrong:
-        headers = {} if header is None else {"Authorization": header}
-        response = tenant.client.get("/v1/buckets", headers={**headers, "X-Request-ID": "same"})
-        assert response.status_code == 401
-        assert response.headers["WWW-Authenticate"] == "Bearer"
-        bodies.add(response.data)
-    assert len(bodies) == 1
-    assert json.loads(bodies.pop())["error"]["type"] == "UnauthorizedError"
+    for headers, said in (
+        ({}, "A valid API key is required"),
+        ({"Authorization": ""}, "A valid API key is required"),
+        ({"X-API-Key": tenant.key}, "The header `X-API-Key` is not read"),
+        ({"Authorization": tenant.key}, "`Bearer` is missing"),
+        ({"Authorization": "Basic abc"}, "must be `Bearer`"),
+        ({"Authorization": "Bearer"}, "No API key stands behind"),
+        ({"Authorization": f"Bearer {mistyped}"}, "is damaged"),
+        ({"Authorization": f"Bearer {tenant.key[:-9]}"}, "is damaged"),
+        ({"Authorization": f'Bearer "{tenant.key}"'}, "Quotes"),
+        ({"Authorization": "Bearer ks_live_\x01"}, "is damaged"),
+        ({"Authorization": "Bearer sk-proj-0123456789"}, "another service"),
+    ):
+        response = tenant.client.get("/v1/buckets", headers=headers)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+        error = response.get_json()["error"]
+        assert (error["type"], error["code"], error["details"]) == ("UnauthorizedError", "unauthorized", {})
+        assert said in error["message"]
+        assert tenant.key[:-9] not in response.get_data(as_text=True)
+
+
+def test_what_is_said_of_a_key_does_not_tell_whether_it_exists(tenant: Tenant, services: Services) -> None:
+    def said(text: str) -> bytes:
+        headers = {"Authorization": f"Bearer {text}", "X-Request-ID": "same"}
+        return tenant.client.get("/v1/buckets", headers=headers).get_data()
+
+    user = services.users.create(tenant.scope, "gone@example.com", "Gone", Role.ADMIN)
+    revoked = services.keys.issue(tenant.scope, user, "gone", KeyGrant())
+    services.keys.revoke(tenant.scope, user, "gone")
+    unknown = mint_key().text
+    assert said(revoked.text) == said(unknown)
+    assert b"unknown, revoked, expired" in said(unknown)
+    assert said(tenant.key[:-1]) == said(unknown[:-1]) != said(unknown)
 
 
 def test_a_namespaced_route_needs_the_header_and_takes_an_id_or_a_name(tenant: Tenant) -> None:

@@ -25,6 +25,7 @@ from core.bootstrap import Services, build_services
 from core.ids import Prefix, random_id
 from core.jobs.job import JobKind, NewJob
 from core.storage.mongo import Document
+from core.storage.paging import PageRequest
 from core.storage.scope import NamespaceScope
 from core.tenancy.tenant import Organization
 from tests.audit_log import configured, record
@@ -144,7 +145,7 @@ def test_what_the_operator_does_is_in_the_organizations_log(services: Services) 
     services.submission.cancel(scope, job.job_id)
     services.handles.organization(scope)["jobs"].update_one({"_id": job.job_id}, {"$set": {"state": "cancelled"}})
     run(jobs, "retry", job.job_id)
-    entries = services.audit.page(scope, LogFilter(), skip=0, limit=100).entries
+    entries = services.audit.page(scope, LogFilter(), PageRequest(100)).records
     assert {entry.actor_type for entry in entries} == {"operator"}
     assert [(entry.action, entry.status) for entry in reversed(entries)] == [
         ("organization_created", "success"),

@@ -37,7 +37,7 @@ def anywhere(tenant: Tenant) -> Tenant:
 def test_events_are_listed_newest_first_with_the_published_fields(anywhere: Tenant) -> None:
     ids = _write(anywhere, 5)
     page = anywhere.get(f"{LOGS}?skip=1&limit=2").get_json()
-    assert set(page) == {"results", "total", "skip", "limit"}
+    assert set(page) == {"results", "total", "skip", "limit", "pagination"}
     assert [event["audit_id"] for event in page["results"]] == [ids[3], ids[2]]
     assert (page["total"], page["skip"], page["limit"]) == (5, 1, 2)
     event = page["results"][0]

@@ -201,6 +201,10 @@ def test_a_chunked_body_without_a_length_is_read_and_bounded(account: Account, p
     assert b" 413 " in peer.raw(head + b"\r\n" + large * 2 + b"0\r\n\r\n").partition(b"\r\n")[0]
     for broken in (b"zz\r\n", b"ffffffffffffffff\r\nx", b"5\r\nab\r\n0\r\n\r\n", whole[:-3]):
         assert b" 500 " not in peer.raw(head + b"\r\n" + broken, ends=True).partition(b"\r\n")[0]
+    # what broke off is not acted on, although what came of it is a whole object
+    cut = b'{"organization_name": "Cut"}'
+    assert b"200 OK" not in peer.raw(head + b"\r\n%x\r\n%s\r\n" % (len(cut), cut), ends=True)
+    assert b'"organization_name":"Chunked"' in peer.raw(head.replace(b"PATCH", b"GET", 1) + b"\r\n0\r\n\r\n")
     # two lengths at once: whoever reads them differently could be made to see two requests in one
     both = peer.raw(head + b"Content-Length: 3\r\n\r\n" + whole, ends=True).partition(b"\r\n")[0]
     assert b" 500 " not in both

@@ -12,7 +12,15 @@ from pydantic import SecretStr
 
 from core.bootstrap import Services
 from core.credits.entry import Balance, EntryKind, hold_id_of
-from core.idempotency.record import MAX_BODY_BYTES, Claimed, InProgress, Mismatch, SavedResponse, request_digest
+from core.idempotency.record import (
+    MAX_BODY_BYTES,
+    Claimed,
+    InProgress,
+    Mismatch,
+    SavedResponse,
+    UsedKey,
+    request_digest,
+)
 from core.idempotency.store import IdempotencyStore
 from core.ids import Prefix, SeededIds
 from core.storage.keyring import Keyring
@@ -33,8 +41,8 @@ def records(tenant: Tenant) -> list[dict[str, Any]]:
 def crashed(tenant: Tenant, route: str, path: str, body: bytes, namespaced: bool = True) -> SeededIds:
     """Claim the key `k` as a process that dies before it answers; the ids of its operation."""
     namespace_id = tenant.scope.namespace_id if namespaced else None
-    fingerprint = request_digest("POST", path, "", body, namespace_id)
-    claim = tenant.services.idempotency.claim(tenant.scope, route, "k", fingerprint)
+    key = UsedKey("k", route, path, namespace_id)
+    claim = tenant.services.idempotency.claim(tenant.scope, key, request_digest("", body))
     assert isinstance(claim, Claimed)
     return SeededIds(claim.operation_id)
 
@@ -67,13 +75,11 @@ def test_a_replayed_execution_keeps_its_location_and_starts_no_second_job(tenant
     assert tenant.services.ledger.balance(tenant.scope).held == 100
 
 
-@pytest.mark.parametrize("change", ["body", "query", "namespace"])
+@pytest.mark.parametrize("change", ["body", "query"])
 def test_the_same_key_with_another_request_is_422(tenant: Tenant, change: str) -> None:
-    tenant.created("/v1/namespaces", {"namespace_name": "second"})
     tenant.created("/v1/buckets", BUCKET, Idempotency_Key="k")
     body = {**BUCKET, "bucket_name": "other"} if change == "body" else BUCKET
-    headers = {"X_Namespace": "second"} if change == "namespace" else {}
-    response = tenant.post(f"/v1/buckets{'?a=1' if change == 'query' else ''}", body, Idempotency_Key="k", **headers)
+    response = tenant.post(f"/v1/buckets{'?a=1' if change == 'query' else ''}", body, Idempotency_Key="k")
     assert response.status_code == 422
     assert response.get_json()["error"]["details"]["validation_errors"][0]["type"] == "idempotency_mismatch"
 
@@ -84,6 +90,35 @@ def test_a_key_belongs_to_one_organization_and_one_route(new_tenant: Callable[..
         "/v1/buckets", BUCKET, Idempotency_Key="k"
     )
     assert one.post("/v1/namespaces", {"namespace_name": "second"}, Idempotency_Key="k").status_code == 200
+
+
+def test_a_key_belongs_to_one_namespace(tenant: Tenant) -> None:
+    tenant.created("/v1/namespaces", {"namespace_name": "second"})
+    first = tenant.created("/v1/buckets", BUCKET, Idempotency_Key="k")
+    second = tenant.created("/v1/buckets", BUCKET, Idempotency_Key="k", X_Namespace="second")
+    assert first["bucket_id"] != second["bucket_id"]
+    for namespace, made in (("default", first), ("second", second)):
+        again = tenant.post("/v1/buckets", BUCKET, Idempotency_Key="k", X_Namespace=namespace)
+        assert (again.headers["Idempotent-Replayed"], again.get_json()) == ("true", made)
+        assert [one["bucket_id"] for one in tenant.get("/v1/buckets", X_Namespace=namespace).get_json()["results"]] == [
+            made["bucket_id"]
+        ]
+
+
+def test_a_key_belongs_to_one_resource(tenant: Tenant) -> None:
+    buckets = [tenant.created("/v1/buckets", {**BUCKET, "bucket_name": name})["bucket_id"] for name in ("a", "b")]
+    blob = {"property": "content", "type": "text", "data": "Ships carry cranes."}
+    paths = [f"/v1/buckets/{bucket_id}/objects" for bucket_id in buckets]
+    made = [tenant.created(path, {"blobs": [blob]}, Idempotency_Key="k")["object_id"] for path in paths]
+    again = [tenant.post(path, {"blobs": [blob]}, Idempotency_Key="k") for path in paths]
+    assert [answer.get_json()["object_id"] for answer in again] == made
+    assert {answer.headers["Idempotent-Replayed"] for answer in again} == {"true"}
+    assert len(set(made)) == 2
+    # users of an organization, too, and what is done to each of several secrets
+    for name in ("one", "two"):
+        tenant.created("/v1/organizations/secrets", {"secret_name": name, "secret_value": "a long value"})
+        rolled = tenant.post(f"/v1/organizations/secrets/{name}/rollback", {"version": 1}, Idempotency_Key="k")
+        assert (rolled.status_code, rolled.get_json()["secret_name"]) == (200, name)
 
 
 def test_an_answer_is_not_repeated_to_a_key_that_may_do_less(tenant: Tenant) -> None:
@@ -266,28 +301,28 @@ def test_only_one_of_two_takes_over_a_dead_request(tenant: Tenant) -> None:
     store = tenant.services.idempotency
     crashed(tenant, "r", "/p", b"")
     expire_leases(tenant)
-    fingerprint = request_digest("POST", "/p", "", b"", tenant.scope.namespace_id)
-    claims = [store.claim(tenant.scope, "r", "k", fingerprint) for _ in range(2)]
+    key = UsedKey("k", "r", "/p", tenant.scope.namespace_id)
+    claims = [store.claim(tenant.scope, key, request_digest("", b"")) for _ in range(2)]
     assert isinstance(claims[0], Claimed)
     assert isinstance(claims[1], InProgress)
     # the slow first request saves as well: the answer is of the same operation
-    assert store.save(tenant.scope, "r", "k", SavedResponse(200, b"{}"))
-    assert not store.save(tenant.scope, "r", "k", SavedResponse(500, b"late"))
+    assert store.save(tenant.scope, key, SavedResponse(200, b"{}"))
+    assert not store.save(tenant.scope, key, SavedResponse(500, b"late"))
 
 
 def test_a_bodys_secret_cannot_be_guessed_from_its_fingerprint_and_a_rotation_changes_nothing(
     tenant: Tenant, services: Services
 ) -> None:
-    digest = request_digest("POST", "/p", "", b'{"secret_value": "hunter22"}', None)
+    digest, key = request_digest("", b'{"secret_value": "hunter22"}'), UsedKey("key-of-a-secret", "r", "/p", None)
     scope = tenant.scope.organization
     first, second = (Keyring("P", [SecretStr(f"{name}:{letter * 43}")]) for name, letter in (("a", "A"), ("b", "B")))
     both = Keyring("P", [SecretStr("b:" + "B" * 43), SecretStr("a:" + "A" * 43)])
     old = IdempotencyStore(services.handles, services.clock, first)
-    assert isinstance(old.claim(scope, "r", "key-of-a-secret", digest), Claimed)
+    assert isinstance(old.claim(scope, key, digest), Claimed)
     stored = services.handles.organization(scope)["idempotency"].find_one({"fingerprint_key": "a"})
     assert stored is not None
     assert stored["fingerprint"] not in {digest.hex(), hashlib.sha256(digest).hexdigest()}
     rotated = IdempotencyStore(services.handles, services.clock, both)
-    assert isinstance(rotated.claim(scope, "r", "key-of-a-secret", digest), InProgress)
+    assert isinstance(rotated.claim(scope, key, digest), InProgress)
     forgotten = IdempotencyStore(services.handles, services.clock, second)
-    assert isinstance(forgotten.claim(scope, "r", "key-of-a-secret", digest), Mismatch)
+    assert isinstance(forgotten.claim(scope, key, digest), Mismatch)

@@ -45,13 +45,6 @@ def test_the_security_pages_line_works_as_it_is_printed(tenant: Tenant) -> None:
     assert listed == {"secrets": ["openai_api_key"], "count": 1}
 
 
-def test_the_old_clients_get_their_201(tenant: Tenant) -> None:
-    answer = tenant.post(
-        SECRETS, {"secret_name": "k", "secret_value": VALUE}, User_Agent="OpenAPI-Generator/1.3.1/python"
-    )
-    assert answer.status_code == 201
-
-
 def test_update_rollback_and_delete_as_published_and_a_value_is_in_no_answer(tenant: Tenant) -> None:
     answers = [create(tenant)]
     path = f"{SECRETS}/openai_api_key"

@@ -1,25 +1,47 @@
 """The published paging parameters and the published pagination object."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pytest
 
 from api.call import validated
-from api.pagination import whole_list_page
+from api.pagination import in_order, newest_first
 from api.schemas.paging import PaginationView, PagingQuery
 from core.errors import ValidationFailedError
 from core.storage.paging import Page, PageRequest
 
-
-def test_a_list_that_was_read_whole_is_paged_by_its_cursor() -> None:
-    first = whole_list_page([1, 2, 3, 4, 5], PageRequest(limit=2))
-    second = whole_list_page([1, 2, 3, 4, 5], PageRequest(limit=2, cursor=first.next_cursor))
-    last = whole_list_page([1, 2, 3, 4, 5], PageRequest(limit=2, cursor=second.next_cursor))
-    assert [first.records, second.records, last.records] == [[1, 2], [3, 4], [5]]
-    assert last.next_cursor is None
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_a_cursor_that_nobody_gave_is_refused() -> None:
-    with pytest.raises(ValidationFailedError):
-        whole_list_page([1], PageRequest(cursor="x"))
+def _newest_first(numbers: list[int], request: PageRequest) -> Page[int]:
+    # the tens are the moment, the ones tell rows of one moment apart
+    return newest_first(
+        numbers, request, lambda number: (START + timedelta(milliseconds=number // 10), str(number % 10))
+    )
+
+
+@pytest.mark.parametrize("read", [_newest_first, lambda numbers, request: in_order(map(str, numbers), request)])
+def test_a_list_that_was_read_whole_goes_on_behind_the_last_row_that_was_shown(read: Any) -> None:
+    rows = list(range(10, 35))
+    everything = read(rows, PageRequest(limit=100)).records
+    assert len(everything) == 25
+    seen: list[Any] = []
+    cursor = None
+    while not seen or cursor:
+        page = read(rows, PageRequest(limit=10, cursor=cursor))
+        seen += page.records
+        cursor = page.next_cursor
+        rows.remove(int(seen[-1]))
+    assert seen == everything
+    assert (page.offset, page.total) == (20, 23)
+
+
+@pytest.mark.parametrize("cursor", ["x", "10", "1-2-3", "WzEsMl0", "bnVsbA", "W10", "é", "[1]", "e30", "A" * 3000])
+def test_a_cursor_that_nobody_gave_is_refused(cursor: str) -> None:
+    for read in (_newest_first, lambda numbers, request: in_order(map(str, numbers), request)):
+        with pytest.raises(ValidationFailedError, match="next_cursor that this list gave"):
+            read([1], PageRequest(cursor=cursor))
 
 
 def test_the_pagination_object_is_as_published() -> None:
@@ -41,6 +63,8 @@ def test_the_pagination_object_is_as_published() -> None:
         ({}, PageRequest(10, 0, None, False)),
         ({"page_size": "7", "page": "3"}, PageRequest(7, 14, None, False)),
         ({"limit": "5", "page_size": "7", "offset": "2", "page": "3"}, PageRequest(5, 2, None, False)),
+        ({"skip": "4"}, PageRequest(10, 4, None, False)),
+        ({"skip": "4", "offset": "2", "page": "9"}, PageRequest(10, 2, None, False)),
         ({"cursor": "", "after": "a"}, PageRequest(10, 0, "a", False)),
         ({"after": "a", "next_cursor": "b", "include_total": "True"}, PageRequest(10, 0, "b", True)),
         ({"cursor": "c", "next_cursor": "b", "include_total": "0"}, PageRequest(10, 0, "c", False)),

@@ -31,7 +31,7 @@ def test_the_body_is_the_published_envelope() -> None:
     assert orjson.loads(EVENT.body()) == {
         "event_id": "evt_1",
         "event_type": "resource.executed",
-        "occurred_at": "2026-11-23T12:00:00.005000+00:00",
+        "occurred_at": "2026-11-23T12:00:00.005000Z",
         "namespace_id": "ns_1",
         "subject": {"type": "retriever", "id": "ret_1"},
         "metadata": {"task_id": "task_1", "text": "é"},
