@@ -42,6 +42,8 @@ _SLOTS = 128
 """Requests under way at once."""
 _SLOTS_PER_ENDPOINT = 8
 _REMEMBERED_PER_ENDPOINT = 1000
+_REMEMBERED = 100_000
+"""Due deliveries of all endpoints, some 30 MB; while there are so many, no further ones are read."""
 _LOOK_EVERY_SECONDS = 1.0
 _LOOK_AT_MOST_EVERY_SECONDS = 0.05
 """A burst of signals is answered by one look."""
@@ -127,8 +129,9 @@ class Dispatcher:
             self._restarted_at = moment
             self._scan.restart()
         present = await self._queue.now()
-        for due in await self._scan.next_slice(self._queue.due_between, present):
-            self._lanes.add(due)
+        if self._lanes.remembered < _REMEMBERED:
+            for due in await self._scan.next_slice(self._queue.due_between, present):
+                self._lanes.add(due)
         self._start_known()
         if not self._scan.caught_up:
             self._look.set()

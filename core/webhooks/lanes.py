@@ -59,6 +59,11 @@ class Lanes:
             del self._under_way[due.webhook_id]
 
     @property
+    def remembered(self) -> int:
+        """Deliveries that wait or are under way."""
+        return len(self._known)
+
+    @property
     def under_way(self) -> int:
         """Deliveries being tried now."""
         return sum(self._under_way.values())

@@ -27,6 +27,15 @@ def test_endpoints_take_turns_and_none_goes_over_its_cap() -> None:
     assert lanes.under_way == 3
 
 
+def test_what_waits_and_what_is_under_way_counts_as_remembered() -> None:
+    lanes = filled(Lanes(under_way_max=2, waiting_max=10), a=5, b=1)
+    first = lanes.take()
+    assert first is not None
+    assert lanes.remembered == 6
+    lanes.finished(first)
+    assert lanes.remembered == 5
+
+
 def test_an_ended_try_makes_room_in_its_own_lane() -> None:
     lanes = filled(Lanes(under_way_max=1, waiting_max=10), a=2, b=2)
     assert taken(lanes) == ["a0", "b0"]

@@ -1,10 +1,13 @@
 """What a request to an endpoint takes from the vault: what was sealed for its own organization, and nothing else."""
 
+import asyncio
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from config.settings import Settings
 from core.audit.entry import AuditRecord
 from core.clock import now
 from core.storage.scope import NamespaceScope, OrganizationScope
@@ -12,7 +15,9 @@ from core.vault.cipher import Cipher, DataKey
 from core.webhooks.delivery import Attempt, AttemptResult
 from core.webhooks.delivery_queue import ClaimedDelivery
 from core.webhooks.endpoint import secret_record
+from core.webhooks.lanes import DueDelivery
 from core.webhooks.own_headers import header_fields
+from workers.dispatcher import Dispatcher
 from workers.endpoint_vault import EndpointVault, Opened
 
 
@@ -91,3 +96,37 @@ def test_an_answer_that_repeats_the_headers_is_kept_without_their_values(
     attempt = Attempt(AttemptResult.REFUSED, 400, response_headers={"location": answer}, response_body=answer)
     masked = Opened(None, headers).masked(attempt)
     assert (masked.response_body, masked.response_headers) == (shown, {"location": shown})
+
+
+class NothingNew:
+    """A queue of due deliveries that counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def beat(self, *_: object) -> None:
+        """Heard."""
+
+    async def now(self) -> datetime:
+        """The present."""
+        return now()
+
+    async def due_between(self, *_: object) -> list[tuple[datetime, DueDelivery]]:
+        """None."""
+        self.reads += 1
+        return []
+
+    async def next_due(self, *_: object) -> None:
+        """None."""
+
+
+@pytest.mark.parametrize(("room", "reads"), [(1, True), (0, False)])
+def test_no_more_is_read_while_as_much_is_remembered_as_may_be(
+    monkeypatch: pytest.MonkeyPatch, room: int, reads: bool
+) -> None:
+    queue: Any = NothingNew()
+    dispatcher = Dispatcher(Settings(_env_file=None), queue, *[Any] * 3)  # type: ignore[arg-type]  # never asked here
+    monkeypatch.setattr("workers.dispatcher._REMEMBERED", room)
+    dispatcher.stop()
+    asyncio.run(dispatcher._look_once())
+    assert (queue.reads > 0) is reads
