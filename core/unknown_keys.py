@@ -7,6 +7,7 @@ of any type) is not looked into.
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -18,6 +19,10 @@ _ALIKE: Final = 0.75
 """How much of two names must agree for one to be a slip of the other."""
 _SHOWN: Final = 20
 _LONGEST_SHOWN: Final = 200
+_LOOKED_AT: Final = 50
+"""Keys of one object of a customer's own data that are compared with those that have an effect."""
+_REMEMBERED: Final = 4096
+"""Names whose nearest one is remembered, as the objects of a batch have the same ones: 2 MB at most."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def warnings_of(found: list[UnknownKey], noun: str = "key") -> list[str]:
     return [*said, f"{len(found) - _SHOWN} more were ignored."] if len(found) > _SHOWN else said
 
 
+@lru_cache(_REMEMBERED)
 def nearest(name: str, known: tuple[str, ...]) -> str | None:
     """The one of the known names that this is a slip of."""
     written = name.lower().replace("-", "_")
@@ -74,7 +80,7 @@ def _sentence(one: UnknownKey, noun: str) -> str:
 def _of_model(model: type[BaseModel], given: Mapping[str, Any], at: Location) -> Iterator[UnknownKey]:
     names = {field: keys_of(model, field) for field in model.model_fields}
     fields = {key: field for field, keys in names.items() for key in keys}
-    keeps_all = model.model_config.get("extra") == "allow"
+    keeps_all, looked_at = model.model_config.get("extra") == "allow", 0
     for key, value in given.items():
         field = fields.get(key)
         if value is None:
@@ -85,6 +91,9 @@ def _of_model(model: type[BaseModel], given: Mapping[str, Any], at: Location) ->
                 yield UnknownKey((*at, key), overruled_by=first)
             else:
                 yield from _of_type(model.model_fields[field].annotation, value, (*at, key))
+            continue
+        looked_at += 1
+        if keeps_all and looked_at > _LOOKED_AT:
             continue
         found = UnknownKey((*at, key), tuple(fields), is_data=keeps_all)
         if not keeps_all or (found.meant is not None and given.get(found.meant) is None):

@@ -30,7 +30,7 @@ def field_problems(data: Mapping[str, Any]) -> list[FieldProblem]:
     metadata = data.get(_METADATA)
     if metadata is not None and not isinstance(metadata, Mapping):
         return [FieldProblem((_METADATA,), "must be an object: its keys become fields of documents")]
-    problems = [FieldProblem(place, OURS, "reserved_name") for place in _places(data) if place[-1] in REFUSED_FIELDS]
+    problems = [FieldProblem(place, OURS, "reserved_name") for place in _places(data, REFUSED_FIELDS)]
     twice = [name for name, value in (metadata or {}).items() if name != _METADATA and data.get(name, value) != value]
     message = "stands beside metadata with another value: a document has one field of a name"
     return problems + [FieldProblem((_METADATA, name), message) for name in twice]
@@ -38,7 +38,8 @@ def field_problems(data: Mapping[str, Any]) -> list[FieldProblem]:
 
 def field_warnings(data: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
     """What of them is kept and does not come back where it may be looked for: the place, and why."""
-    return [(place, reason) for place in _places(data) if (reason := _reason(place))]
+    places = _places(data, _KEPT_BY_OBJECTS | _SHOWN_OF_OBJECTS)
+    return [(place, reason) for place in places if (reason := _reason(place))]
 
 
 def passthrough_problem(path: str) -> str | None:
@@ -49,11 +50,11 @@ def passthrough_problem(path: str) -> str | None:
     return "a field is carried as a whole: name its first level" if "." in name else None
 
 
-def _places(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for name in data:
-        if name != _METADATA:
-            yield (name,)
-    for name in data.get(_METADATA) or {}:
+def _places(data: Mapping[str, Any], names: frozenset[str]) -> Iterator[tuple[str, ...]]:
+    """Where these names stand among an object's own keys."""
+    for name in sorted(data.keys() & names - {_METADATA}):
+        yield (name,)
+    for name in sorted((data.get(_METADATA) or {}).keys() & names):
         yield (_METADATA, name)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import api.registry  # noqa: F401 - it knows every route, and so every body
-from api.schemas.fields import Body
+from api.schemas.fields import Body, Query
 from core.collections.extractor_parameters import EXTRACTORS
 from core.retrievers.parameter_types import Parameters
 from core.unknown_keys import keys_of
@@ -22,11 +22,11 @@ def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 MODELS: list[type[BaseModel]] = [*_below(Body), *_below(Parameters), *EXTRACTORS.values()]
 
 
-def _fields(kind: type) -> list[Any]:
+def _fields(kind: type, models: list[type[BaseModel]] = MODELS) -> list[Any]:
     """Each field that can be of this type: its model, and the key that it is read from."""
     return [
         pytest.param(model, keys_of(model, name)[0], id=f"{model.__name__}.{name}")
-        for model in MODELS
+        for model in models
         for name, field in model.model_fields.items()
         if kind in (field.annotation, *get_args(field.annotation))
     ]
@@ -66,3 +66,10 @@ def test_true_and_false_are_read_from_nothing_else(model: type[BaseModel], key: 
     assert _takes(model, key, True)
     wrong: list[Any] = ["true", "yes", 1, 0, 1.0, []]
     assert [value for value in wrong if _takes(model, key, value)] == []
+
+
+@pytest.mark.parametrize(("model", "key"), _fields(int, [*_below(Query)]))
+def test_a_whole_number_in_a_query_is_decimal_digits(model: type[BaseModel], key: str) -> None:
+    assert _takes(model, key, "10")
+    wrong = ["", " 10", "10 ", "+10", "-10", "1_0", "10.0", "1e1", "0x1", "\u0661\u0660", "ten"]
+    assert [text for text in wrong if _takes(model, key, text)] == []

@@ -69,6 +69,12 @@ def test_what_was_meant_is_said_when_it_is_plain() -> None:
     assert nearest("x" * 256, known) is None
 
 
+def test_of_very_much_data_only_the_beginning_is_compared() -> None:
+    data = {f"k{number}": 1 for number in range(49)}
+    assert [key.path for key in unknown_keys(_Kept, {**data, "requierd": 1})] == ["requierd"]
+    assert unknown_keys(_Kept, {**data, "k50": 1, "requierd": 1}) == []
+
+
 def test_very_many_are_counted_and_the_first_are_named() -> None:
     said = warnings_of(unknown_keys(_Root, {f"k{number}": 1 for number in range(100_000)}))
     assert len(said) == 21
