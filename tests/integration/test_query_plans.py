@@ -373,7 +373,9 @@ def _use_pages(services: Services, scope: NamespaceScope) -> None:
         with pytest.raises(KeyError):
             read()
         services.database[collection].delete_one({"_id": row["_id"]})
-        assert read().total is not None
+        if collection != "deliveries":
+            # a webhook of which there is nothing is not found
+            assert read().total is not None
     services.jobs.page(scope.organization, request)
 
 

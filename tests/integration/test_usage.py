@@ -226,7 +226,10 @@ def test_a_period_has_its_start_and_not_its_end(tenant: Tenant) -> None:
     for month, expected in (("2023-01", 1), ("2023-02", 14), ("2023-03", 16), ("2023-04", 0)):
         answer = tenant.get(f"{BILLING}/usage/breakdown?billing_month={month}").get_json()
         assert (answer["billing_month"], answer["total_credits"]) == (month, expected)
-    assert (answer["period_start"], answer["period_end"]) == ("2023-04-01T00:00:00Z", "2023-05-01T00:00:00Z")
+    assert (answer["period_start"], answer["period_end"]) == (
+        "2023-04-01T00:00:00.000000Z",
+        "2023-05-01T00:00:00.000000Z",
+    )
 
 
 @pytest.mark.parametrize(
