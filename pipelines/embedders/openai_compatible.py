@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -49,8 +49,7 @@ class OpenAICompatibleEmbedder:
 
     def __init__(self, base_url: str, model: str, api_key: SecretStr | None) -> None:
         """Ask the endpoint once, to learn the dimension. Raises StageError, or UnavailableError when it is away."""
-        key = {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
-        self._headers = {"Content-Type": "application/json", **key}
+        self._headers = _headers(api_key)
         # the base URL is the operator's, so no egress policy applies to it
         self._client = outbound_client(None)
         self._url = f"{base_url.rstrip('/')}/embeddings"
@@ -115,6 +114,11 @@ class OpenAICompatibleEmbedder:
         if not 200 <= answer.status < 300:
             raise StageError(f"The embedding endpoint refused model {self._model}: HTTP {answer.status}")
         return answer
+
+
+def _headers(api_key: SecretStr | None) -> Mapping[str, str]:
+    key = {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
+    return {"Content-Type": "application/json", **key}
 
 
 def _text(answer: Answer) -> str:
