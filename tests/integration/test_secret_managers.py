@@ -27,7 +27,7 @@ from tests.certificates import Authority
 from tests.servers import free_port
 from tests.tls_proxy import server_context
 
-SECRET = "k1:from-the-manager"
+SECRET = "k1:" + "from-the-manager".ljust(43, "A")
 VALUES = {"KEYSTAGE_VAULT_KEYS": SECRET, "keystage_qdrant_api_key": "qdrant-from-the-manager", "OTHER": "ignored"}
 HELD = {"data": {"data": VALUES, "metadata": {"version": 1}}}
 
