@@ -323,7 +323,7 @@ def test_a_full_disk_is_named_by_health(app: Flask, services: Services, monkeypa
     assert health["errors"]["disk"] == "is full: nothing can be stored"
     assert looked == [services.settings.data / "blobs"]
     # it shows where nothing lies
-    assert str(services.settings.data) not in json.dumps(health)
+    assert str(services.settings.data) not in str(health)
     assert client.get("/v1/health/readiness").status_code == 200
 
 
