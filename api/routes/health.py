@@ -19,19 +19,22 @@ from api.schemas.health import (
 )
 from core.errors import PermissionDeniedError
 from core.health import MAX_AGE, ROLES
+from core.storage.disk import is_full
 from core.storage.failures import is_backend_failure
 from core.storage.probe import blobs_answer, mongo_answers, redis_answers
 from core.tenancy.permissions import Permission
 
 _AWAY = "does not answer"
+_FULL = "is full: nothing can be stored"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def health(call: Call) -> Reply:
     """The published HealthCheckResponse: six booleans, and DEGRADED when one of them is false."""
     data = {name: answers() for name, answers in _checks(call).items()}
-    status: Literal["OK", "DEGRADED"] = "OK" if all(data.values()) else "DEGRADED"
-    return Reply(HealthView(status=status, data=BackendsView(**data), errors=_errors(data), meta={}))
+    errors = _errors(call, data)
+    status: Literal["OK", "DEGRADED"] = "DEGRADED" if errors else "OK"
+    return Reply(HealthView(status=status, data=BackendsView(**data), errors=errors, meta={}))
 
 
 def deep_health(call: Call) -> Reply:
@@ -43,12 +46,13 @@ def deep_health(call: Call) -> Reply:
     beats = call.services.heartbeats.fresh()
     missing = sorted(set(ROLES) - {beat.role for beat in beats})
     data = {name: answer.ok for name, answer in timed.items()}
-    well = not missing and all(data.values())
+    errors = _errors(call, data)
+    well = not missing and not errors
     return Reply(
         DeepHealthView(
             status="OK" if well else "DEGRADED",
             data=BackendsView(**data),
-            errors=_errors(data),
+            errors=errors,
             meta={},
             services=DeepBackendsView(**timed),
             processes=[ProcessView(role=beat.role, at=beat.at) for beat in beats],
@@ -89,9 +93,11 @@ def metrics(call: Call) -> Reply:
     return Reply(call.services.metrics.text(), headers={"Content-Type": _METRICS_TYPE})
 
 
-def _errors(data: Mapping[str, bool]) -> dict[str, str]:
-    """What does not answer, as the published response names it."""
-    return {name: _AWAY for name, answers in data.items() if not answers}
+def _errors(call: Call, data: Mapping[str, bool]) -> dict[str, str]:
+    """What does not answer, as the published response names it; and a full disk, whatever it stops."""
+    away = {name: _AWAY for name, answers in data.items() if not answers}
+    directory = call.services.settings.blobs_dir
+    return away | ({"disk": _FULL} if directory and is_full(directory) else {})
 
 
 def _checks(call: Call) -> dict[str, Callable[[], bool]]:

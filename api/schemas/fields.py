@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from core.ids import Prefix
 from core.strict_types import STRICT
+from core.tenancy.user import EMAIL_PATTERN
 
 MAX_FREE_BYTES = 256 * 1024
 """Free-form data of one record, as JSON: a MongoDB document holds 16 MiB."""
@@ -126,5 +127,5 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """An id or a name that refers to a record."""
-Email = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=r"^[^@\s/]+@[^@\s/]+$")]
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=EMAIL_PATTERN)]
 """An address that can stand in a path; whether mail arrives there is not known."""

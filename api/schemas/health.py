@@ -27,11 +27,11 @@ class HealthView(Answer):
     """The published HealthCheckResponse."""
 
     status: Literal["OK", "DEGRADED"]
-    """DEGRADED when a part does not answer."""
+    """DEGRADED when there is an error."""
     data: BackendsView
     """Each part."""
     errors: dict[str, str]
-    """What does not answer."""
+    """What does not answer; and `disk`, when the disk of a local object storage is full."""
     meta: dict[str, str]
     """Always empty."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 import orjson
+from httpx import TransportError
 
 from cli.demo.client import RequestFailedError
 from cli.demo.files import NoInputError, input_files
@@ -31,7 +32,7 @@ def demo(given: Path | None, as_json: bool) -> None:
             narrator.held(f"ready after {time.monotonic() - started:.0f} s at {stack['api_url']}")
             story = Story(_DATA.absolute(), stack["api_url"], narrator)
             story.tell(files)
-    except (DemoFailedError, NoInputError, RequestFailedError, StackFailedError, TimeoutError) as error:
+    except (DemoFailedError, NoInputError, RequestFailedError, StackFailedError, TimeoutError, TransportError) as error:
         click.echo(f"\nThe demo did not hold: {error}", err=True)
         sys.exit(1)
     summary = {"ok": True, **story.summary, "seconds": round(time.monotonic() - started, 1)}
@@ -49,3 +50,5 @@ def _say_how_to_go_on(narrator: Narrator, summary: dict[str, Any]) -> None:
     narrator.say('  -H \'Content-Type: application/json\' -d \'{"inputs": {"query": "what is a doorbell?"}}\'')
     narrator.say("")
     narrator.say(f"KEYSTAGE_DATA={_DATA} .venv/bin/keystage webhooks deliveries --org {summary['organization_id']}")
+    narrator.say("")
+    narrator.say("http://127.0.0.1:8080/docs shows every route in a browser, and can call it with that key")

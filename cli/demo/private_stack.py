@@ -28,7 +28,7 @@ class StackFailedError(Exception):
 @contextmanager
 def private_stack(data: Path) -> Iterator[dict[str, Any]]:
     """The ready line of a running stack; stopped afterwards. Raises StackFailedError."""
-    command = [str(Path(sys.executable).parent / "keystage"), "up", "--data", str(data)]
+    command = [str(Path(sys.executable).parent / "keystage"), "up", "--data", str(data), "--port", "0"]
     data.parent.mkdir(parents=True, exist_ok=True)
     with (data.parent / f"{data.name}.log").open("wb") as log:
         process = subprocess.Popen(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from cli.operators.options import json_anyway_option, json_option, org_option, org_or_all_option
+from cli.operators.options import json_anyway_option, json_option, org_option, org_or_all_option, problems_option
 from cli.operators.session import operator_session, print_json, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
@@ -24,15 +24,18 @@ def audit() -> None:
 
 @audit.command()
 @org_or_all_option
+@problems_option
 @json_option
-def verify(organization_id: str | None, as_json: bool) -> None:
+def verify(organization_id: str | None, only_problems: bool, as_json: bool) -> None:
     """Check the log against its chain, its head and its signed checkpoints. Exit code 1 when anything is wrong."""
     with operator_session() as services:
         found = list(_examine(services, organization_id))
+    shown = [one for one in found if one.findings or not only_problems]
     if as_json:
-        print_json([_report(one) for one in found])
+        print_json([_report(one) for one in shown])
     else:
-        show([{**_report(one), "findings": len(one.findings)} for one in found], as_json=False)
+        rows = [{**_report(one), "findings": len(one.findings)} for one in shown]
+        show(rows, as_json=False, total=len(found))
         for one in found:
             for finding in one.findings:
                 where = "" if finding.seq is None else f" entry {finding.seq}:"
@@ -59,7 +62,8 @@ def list_entries(
     wanted = LogFilter(action=action, actor_id=actor_id, resource_id=resource_id)
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        show([_row(entry) for entry in services.audit.page(scope, wanted, PageRequest(limit)).records], as_json)
+        page = services.audit.page(scope, wanted, PageRequest(limit, include_total=True))
+        show([_row(entry) for entry in page.records], as_json, page.known_count)
 
 
 @audit.command("export")

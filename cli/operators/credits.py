@@ -4,7 +4,15 @@ import sys
 
 import click
 
-from cli.operators.options import json_anyway_option, json_option, org_option, org_or_all_option
+from cli.operators.options import (
+    MOST_CREDITS,
+    NAME,
+    json_anyway_option,
+    json_option,
+    org_option,
+    org_or_all_option,
+    problems_option,
+)
 from cli.operators.session import operator_session, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
@@ -30,13 +38,14 @@ def statement(organization_id: str, last: int, as_json: bool) -> None:
     """Show what was granted, held, captured and released."""
     with operator_session() as services:
         scope = services.organizations.find(organization_id).scope
-        show([_row(entry) for entry in whole_ledger(services.ledger, scope)[-last:]], as_json)
+        entries = whole_ledger(services.ledger, scope)
+        show([_row(entry) for entry in entries[-last:]], as_json, total=len(entries))
 
 
 @credits.command("grant")
 @org_option
-@click.option("--credits", "amount", type=click.IntRange(min=1), required=True)
-@click.option("--reference", required=True, help="Names this grant; the same one again changes nothing.")
+@click.option("--credits", "amount", type=click.IntRange(1, MOST_CREDITS), required=True)
+@click.option("--reference", type=NAME, required=True, help="Names this grant; the same one again changes nothing.")
 @json_anyway_option
 def grant_credits(organization_id: str, amount: int, reference: str) -> None:
     """Add credits to an organization."""
@@ -50,8 +59,9 @@ def grant_credits(organization_id: str, amount: int, reference: str) -> None:
 
 @credits.command("reconcile")
 @org_or_all_option
+@problems_option
 @json_option
-def reconcile_ledgers(organization_id: str | None, as_json: bool) -> None:
+def reconcile_ledgers(organization_id: str | None, only_problems: bool, as_json: bool) -> None:
     """Recompute ledgers from their first entry. Exit code 1 when one does not add up."""
     with operator_session() as services:
         found = [services.organizations.find(organization_id)] if organization_id else services.organizations.list()
@@ -62,7 +72,7 @@ def reconcile_ledgers(organization_id: str | None, as_json: bool) -> None:
             }
             for organization in found
         ]
-    show(rows, as_json)
+    show([row for row in rows if row["problems"] or not only_problems], as_json, total=len(rows))
     sys.exit(1 if any(row["problems"] for row in rows) else 0)
 
 

@@ -28,7 +28,8 @@ def list_jobs(organization_id: str, state: str | None, days: int, limit: int, as
         scope = services.organizations.find(organization_id).scope
         wanted = [JobState(state)] if state else []
         found = services.jobs.list(scope, days=days, states=wanted, limit=limit)
-        show([_row(job) for job in found], as_json)
+        total = services.jobs.count(scope, days=days, states=wanted) if len(found) == limit else len(found)
+        show([_row(job) for job in found], as_json, total)
 
 
 @jobs.command("show")

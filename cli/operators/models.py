@@ -4,11 +4,10 @@ from datetime import date, datetime
 from typing import Any
 
 import click
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from cli.operators.options import json_option
 from cli.operators.session import show
+from cli.plain_words import plain_words
 from config.language_models import LanguageModel
 from config.settings import load_settings
 from core.clock import now
@@ -20,10 +19,8 @@ from core.language_models.catalogue import Catalogue, LlmProvider, catalogue, ov
 @json_option
 def models(day: datetime | None, as_json: bool) -> None:
     """List the models of config/language_models.toml and KEYSTAGE_MODELS. A name with a * describes all that fit it."""
-    try:
+    with plain_words():
         known = catalogue(overrides_text(load_settings().models))
-    except (ValidationError, SettingsError) as error:
-        raise click.ClickException(str(error)) from error
     on = (day or now()).date()
     rows = [
         (_whole_row if as_json else _short_row)(name, entry, known, on)

@@ -2,7 +2,7 @@
 
 import click
 
-from cli.operators.options import json_anyway_option, json_option, org_option
+from cli.operators.options import EMAIL, MOST_CREDITS, NAME, json_anyway_option, json_option, org_option
 from cli.operators.session import operator_session, print_json, record, show
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditStatus
@@ -25,14 +25,17 @@ def org() -> None:
 
 
 @org.command()
-@click.option("--name", required=True, help="The organization's name.")
-@click.option("--email", required=True, help="Whom to write to.")
+@click.option("--name", type=NAME, required=True, help="The organization's name.")
+@click.option("--email", type=EMAIL, required=True, help="Whom to write to.")
 @click.option("--plan", default="enterprise", show_default=True, help="The organization's plan.")
-@click.option("--credits", "credit_count", type=click.IntRange(min=0), default=1000, show_default=True)
+@click.option("--credits", "credit_count", type=click.IntRange(0, MOST_CREDITS), default=1000, show_default=True)
 @json_anyway_option
 def create(name: str, email: str, plan: str, credit_count: int) -> None:
     """Create an organization with an admin key, a first namespace and credits."""
     with operator_session() as services:
+        if plan not in services.settings.plans:
+            known = ", ".join(services.settings.plans)
+            raise click.BadParameter(f"there is no plan {plan!r}: choose one of {known}", param_hint="--plan")
         organization = services.organizations.create(name, email, plan)
         record(
             services,
@@ -59,8 +62,8 @@ def create(name: str, email: str, plan: str, credit_count: int) -> None:
 
 @org.command("key")
 @org_option
-@click.option("--email", required=True, help="The user whose key it will be; made an admin when unknown.")
-@click.option("--name", required=True, help="The key's name.")
+@click.option("--email", type=EMAIL, required=True, help="The user whose key it will be; made an admin when unknown.")
+@click.option("--name", type=NAME, required=True, help="The key's name.")
 @json_anyway_option
 def issue_key(organization_id: str, email: str, name: str) -> None:
     """Issue an admin key, for an organization that has none left. It is shown once."""

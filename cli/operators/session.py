@@ -10,15 +10,13 @@ from typing import Any
 
 import click
 import orjson
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
+from cli.plain_words import plain_words
 from cli.stack.locate import stack_settings
 from config.logging_setup import configure_logging
 from core.audit.actions import AuditAction
 from core.audit.entry import OPERATOR, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
-from core.errors import KeystageError
 from core.outgoing import rfc3339, to_json
 from core.storage.scope import OrganizationScope
 
@@ -26,21 +24,20 @@ from core.storage.scope import OrganizationScope
 @contextmanager
 def operator_session() -> Iterator[Services]:
     """The stack's services. What goes wrong ends the command with a sentence and exit code 1."""
-    try:
+    with plain_words():
         settings = stack_settings()
-        # to stderr, and masked: stdout has the command's answer alone
-        configure_logging(settings, "operator")
-        services = build_services(settings)
-    except KeystageError as error:
-        raise click.ClickException(error.message) from error
-    except (ValidationError, SettingsError) as error:
-        raise click.ClickException(str(error)) from error
-    try:
-        yield services
-    except KeystageError as error:
-        raise click.ClickException(error.message) from error
-    finally:
-        services.close()
+    # to stderr, and masked: stdout has the command's answer alone
+    configure_logging(settings, "operator")
+    with plain_words(settings):
+        try:
+            services = build_services(settings)
+        except ValueError as error:
+            # key-encryption keys that a setting names and that are not there; the sentence names it
+            raise click.ClickException(str(error)) from error
+        try:
+            yield services
+        finally:
+            services.close()
 
 
 def record(
@@ -57,28 +54,42 @@ def record(
     services.audit.append(scope, AuditRecord(action, action.resource_type, resource_id, status, OPERATOR))
 
 
-def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Print rows as JSON or as a table whose columns are the rows' fields."""
+def show(rows: Sequence[Mapping[str, Any]], as_json: bool, total: int | None = None) -> None:
+    """Print rows as JSON or as a table whose columns are the rows' fields; a table of only some of `total` says so."""
     if as_json:
         print_json(list(rows))
         return
+    if rows:
+        _print_table(rows)
+    else:
+        click.echo("nothing found")
+    if total is not None and total > len(rows):
+        click.echo(f"{len(rows)} of {total}")
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table()
-    for name in rows[0] if rows else ["nothing found"]:
-        table.add_column(name)
+    table = Table(*rows[0])
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
+        # as it is: a customer may call itself [bold]
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cell(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_cell(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return "" if value is None else str(value)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     click.echo(to_json(value, orjson.OPT_INDENT_2, unknown=str).decode())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return "" if value is None else str(value)

@@ -1,63 +1,70 @@
 """`keystage settings`: every setting of the stack at hand, its value and where it came from. It shows no secret."""
 
-import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_settings import SettingsError
 
 from cli.operators.options import json_option
 from cli.operators.session import show
-from cli.stack.locate import stack_settings
-from config.settings import Settings, load_settings
-from core.errors import UnavailableError
+from cli.plain_words import plain_words
+from cli.stack.effective import MASKED, Effective, Row, effective, recorded
+from cli.stack.layout import data_directory
+from cli.stack.locate import whose
+from cli.stack.lock import running_stack
+from config.redaction import MASK
+from config.settings import load_settings
 
-_MASKED = "set, not shown"
-_PASSWORD = re.compile(r"(://[^:@]*:)[^@]+@")
+
+@dataclass(frozen=True)
+class _Described:
+    """The settings that are shown, whose they are, and what else is to be said about them."""
+
+    settings: Effective
+    whose: str
+    remarks: tuple[str, ...]
 
 
 @click.command()
+@click.option("--changed", is_flag=True, help="Only what differs from the default.")
 @json_option
-def settings(as_json: bool) -> None:
-    """Show the settings of the running stack, or those the next start would use."""
-    try:
-        effective = _effective()
-    except (ValidationError, SettingsError) as error:
-        raise click.ClickException(str(error)) from error
-    show([_row(name, effective) for name in Settings.model_fields], as_json)
+def settings(changed: bool, as_json: bool) -> None:
+    """Show the settings of the running stack. Without one, those of this shell, which the next start would use."""
+    with plain_words():
+        found = _described()
+    # beside the answer: stdout has the settings alone
+    click.echo(found.whose, err=True)
+    for remark in found.remarks:
+        click.echo(f"warning: {remark}", err=True)
+    rows = [row for row in found.settings.rows if row.changed or not changed]
+    show([_shown(row) for row in rows], as_json)
 
 
-def _effective() -> Settings:
-    try:
-        return stack_settings()
-    except UnavailableError:
-        return load_settings()
+def _described() -> _Described:
+    given = load_settings()
+    layout = data_directory(given.data)
+    stack = running_stack(layout)
+    here = effective(given)
+    of_stack = recorded(layout) if stack else None
+    if of_stack is None:
+        return _Described(here, whose(layout, stack, known=False), here.unread)
+    differing = tuple(
+        f"this shell sets {name} otherwise than the stack: other commands here use this shell's value"
+        for name in _differing(of_stack, here)
+    )
+    return _Described(of_stack, whose(layout, stack, known=True), (*of_stack.unread, *differing))
 
 
-def _row(name: str, effective: Settings) -> dict[str, Any]:
-    return {
-        "setting": f"{Settings.model_config['env_prefix']}{name}".upper(),
-        "value": _shown(getattr(effective, name)),
-        "from": "given" if name in effective.model_fields_set else "default",
-    }
+def _differing(of_stack: Effective, here: Effective) -> Iterator[str]:
+    """Variables that this shell gives and the stack has otherwise, as far as their values are shown."""
+    values = {row.setting: row.value for row in of_stack.rows}
+    for row in here.rows:
+        told = values.get(row.setting)
+        hidden = told == MASKED or (isinstance(told, str) and MASK in told)
+        if row.origin != "default" and row.setting != "KEYSTAGE_DATA" and not hidden and told != row.value:
+            yield row.setting
 
 
-def _shown(value: Any) -> Any:
-    """The value without its secrets: neither a secret itself nor the password of a URL."""
-    if isinstance(value, SecretStr):
-        return _MASKED
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    if isinstance(value, dict):
-        return {name: _shown(part) for name, part in value.items()}
-    if isinstance(value, tuple):
-        return [_shown(part) for part in value]
-    if isinstance(value, str):
-        return without_password(value)
-    return value if isinstance(value, int | float | None) else str(value)
-
-
-def without_password(url: str) -> str:
-    """The URL with `***` for its password; any other text as it is."""
-    return _PASSWORD.sub(r"\1***@", url)
+def _shown(row: Row) -> dict[str, Any]:
+    return {"setting": row.setting, "value": row.value, "from": row.origin}

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from cli.stack.layout import DataDirectory
+from config.refusals import variable
 from config.settings import Settings
 from core.audit.checkpoint import Signer
 
@@ -31,6 +32,9 @@ _MAKERS: dict[str, Callable[[], str]] = {
     "ray_auth_token": _token,
 }
 """Settings that hold keys, and what makes a first value."""
+
+KEY_SETTINGS = (*_MAKERS, "audit_signing_key")
+"""What the stack makes where the settings leave it unset."""
 
 ROOT_KEY_VARIABLES = frozenset(
     {
@@ -77,11 +81,6 @@ def _published(layout: DataDirectory, public_key: str) -> list[str]:
         known.insert(0, public_key)
         _write(path, ",".join(known))
     return known
-
-
-def variable(setting: str) -> str:
-    """The environment variable of a setting."""
-    return f"KEYSTAGE_{setting.upper()}"
 
 
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:

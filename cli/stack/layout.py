@@ -69,6 +69,11 @@ class DataDirectory:
         return self.root / "stack.json"
 
     @property
+    def settings(self) -> Path:
+        """The settings of the running stack, without their secrets."""
+        return self.root / "settings.json"
+
+    @property
     def processes(self) -> Path:
         """The running children: `{name: {pid, started_at, restarts}}`."""
         return self.root / "processes.json"

@@ -1,12 +1,16 @@
 """Decides what an embedded stack consists of: which servers it brings, where they listen, what each process is told."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pydantic import SecretStr
+
+from cli.stack.effective import Effective, effective
 from cli.stack.engine import Engine, choose_engine, engine_url
-from cli.stack.keys import own_keys, signing_keys, variable
+from cli.stack.keys import KEY_SETTINGS, own_keys, signing_keys
 from cli.stack.layout import DataDirectory
 from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
 from cli.stack.ray import PORT_NAMES as RAY_PORT_NAMES
@@ -14,6 +18,7 @@ from cli.stack.ray import make_ray_directory
 from cli.stack.readiness import StackDatabase
 from cli.stack.redis_server import choose_redis
 from cli.stack.services import Service, api_service, mongo_service, queue_service, ray_service, redis_service
+from config.refusals import variable
 from config.settings import Settings
 from config.tls import TlsSettings
 
@@ -42,10 +47,12 @@ class Plan:
     services: tuple[Service, ...]
     addresses: ReadyLine
     database: StackDatabase
+    settings: Effective
+    """what its processes are told, without secrets"""
 
 
-def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
-    """The stack that these settings describe.
+def plan_stack(settings: Settings, layout: DataDirectory, options: Collection[str] = ()) -> Plan:
+    """The stack that these settings describe; `options` are those of them that the command line gave.
 
     Raises ConflictError when an asked port is taken, UnavailableError when a server's program is missing.
     """
@@ -58,16 +65,29 @@ def plan_stack(settings: Settings, layout: DataDirectory) -> Plan:
     backends = _backends(settings, layout, engine, ports, addresses, environment)
     database = StackDatabase(settings, addresses.mongo_url)
     own = _own_processes(addresses, database, environment, signing.of_sweeper, settings)
-    return Plan((*backends, *own), addresses, database)
+    chosen = _chosen(settings, layout, addresses, ports)
+    chosen["audit_verify_keys"] = signing.of_everybody[variable("audit_verify_keys")].split(",")
+    return Plan((*backends, *own), addresses, database, effective(settings, chosen, options))
+
+
+def _chosen(
+    settings: Settings, layout: DataDirectory, addresses: ReadyLine, ports: Mapping[str, int]
+) -> dict[str, Any]:
+    """What the stack itself decided, as settings; the keys that it made are hidden already."""
+    urls = {setting: getattr(addresses, setting) for setting in _URL_SETTINGS}
+    made = {name: SecretStr("made by the stack") for name in KEY_SETTINGS if not getattr(settings, name)}
+    return {"data": layout.root, "api_port": ports["api"], **urls, **made}
 
 
 def _ports(settings: Settings, layout: DataDirectory, embedded: Sequence[str], engine: Engine | None) -> dict[str, int]:
     names = ["api", *(name for name in embedded if name != "ray"), *(RAY_PORT_NAMES if "ray" in embedded else ())]
-    asked = {"api": settings.api_port} if "api_port" in settings.model_fields_set else {}
+    api_port = settings.api_port
+    asked = {"api": api_port} if api_port and "api_port" in settings.model_fields_set else {}
     if engine is Engine.MONGOD:
         # a replica set knows its member by address: mongod keeps its first port
         asked |= {name: port for name, port in remembered_ports(layout).items() if name == "mongo"}
-    return choose_ports(layout, names, asked, hosts={"api": settings.api_host})
+    first = {"api": api_port} if api_port else {}
+    return choose_ports(layout, names, asked, hosts={"api": settings.api_host}, first=first)
 
 
 def _addresses(settings: Settings, ports: Mapping[str, int], engine: Engine | None) -> ReadyLine:

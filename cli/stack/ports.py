@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cli.stack.layout import DataDirectory, read_json, write_json
 from core.errors import ConflictError
@@ -10,25 +10,36 @@ from core.errors import ConflictError
 _LOWEST, _HIGHEST = 20_000, 32_700
 """Below Linux's range for outgoing connections, so that none of them takes the port of a server that restarts."""
 _TRIES = 1_000
+_NEXT_ONES = 100
+"""So far from its usual port a server is looked for by hand."""
 LOCALHOST = "127.0.0.1"
 
 
 def choose_ports(
-    layout: DataDirectory, names: Sequence[str], asked: Mapping[str, int], hosts: Mapping[str, str]
+    layout: DataDirectory,
+    names: Sequence[str],
+    asked: Mapping[str, int],
+    hosts: Mapping[str, str],
+    first: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """A free port for each name: the asked one, else the remembered one if it is still free, else a new one.
 
-    `hosts` says which servers listen elsewhere than on 127.0.0.1. Raises ConflictError when an asked port is taken.
+    A new one is the next that is free from `first` on, or any. `hosts` says which servers listen elsewhere than on
+    127.0.0.1. Raises ConflictError when an asked port is taken: it is never replaced by another.
     """
     remembered = remembered_ports(layout)
     chosen: dict[str, int] = {}
     for name, port in asked.items():
         if not is_free(port, hosts.get(name, LOCALHOST)):
-            raise ConflictError(f"port {port} ({name}) is in use by another program")
+            raise ConflictError(
+                f"port {port} ({name}) is in use by another program, and it was asked for: stop that program, or ask "
+                "for another port"
+            )
         chosen[name] = port
     for name in names:
         if name not in chosen:
-            chosen[name] = _free_port(remembered.get(name), hosts.get(name, LOCALHOST), taken=set(chosen.values()))
+            wanted = _wanted(remembered.get(name), (first or {}).get(name))
+            chosen[name] = _free_port(wanted, hosts.get(name, LOCALHOST), taken=set(chosen.values()))
     write_json(layout.ports, remembered | chosen)
     return chosen
 
@@ -51,11 +62,18 @@ def is_free(port: int, host: str) -> bool:
     return True
 
 
-def _free_port(remembered: int | None, host: str, taken: set[int]) -> int:
-    if remembered is not None and remembered not in taken and is_free(remembered, host):
-        return remembered
+def _wanted(remembered: int | None, first: int | None) -> Iterator[int]:
+    """Which ports to try, in this order."""
+    if remembered is not None:
+        yield remembered
+    if first is not None:
+        yield from range(first, first + _NEXT_ONES)
     for _ in range(_TRIES):
-        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - keeps two stacks apart, guards nothing
+        yield random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - keeps two stacks apart, guards nothing
+
+
+def _free_port(wanted: Iterator[int], host: str, taken: set[int]) -> int:
+    for port in wanted:
         if port not in taken and is_free(port, host):
             return port
     raise ConflictError(f"no port between {_LOWEST} and {_HIGHEST} is free")

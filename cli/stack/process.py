@@ -45,6 +45,23 @@ class Marks:
         ray_directory = read_ray_directory(self.layout) if service in (None, RAY) else None
         return [process for process in psutil.process_iter() if _belongs(process, wanted, ray_directory)]
 
+    def by_service(self) -> dict[str, list[psutil.Process]]:
+        """The same for each service that has any, by one look."""
+        ray_directory = read_ray_directory(self.layout)
+        found: dict[str, list[psutil.Process]] = {}
+        for process in psutil.process_iter():
+            if _belongs(process, {_STACK_MARK: str(self.layout.root)}, ray_directory):
+                found.setdefault(_service_of(process), []).append(process)
+        return found
+
+
+def _service_of(process: psutil.Process) -> str:
+    """Which service it carries; Ray's own processes write a title over theirs."""
+    try:
+        return str(process.environ().get(_SERVICE_MARK, RAY))
+    except psutil.Error:
+        return RAY
+
 
 def _belongs(process: psutil.Process, wanted: Mapping[str, str], ray_directory: Path | None) -> bool:
     try:

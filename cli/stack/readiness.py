@@ -6,15 +6,21 @@ import ssl
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from config.redaction import redacted
+from config.refusals import variable
 from config.settings import Settings
+from core.errors import UnavailableError
 from core.health import Heartbeats, worker_is_stalled
 from core.jobs.queue import JobQueue
 from core.storage.failures import is_backend_failure
 from core.storage.handles import Handles
-from core.storage.mongo import connect, database_clock
+from core.storage.mongo import close, connect, database_clock, within
 
 _TIMEOUT_SECONDS = 2.0
+_NAMED = {"mongo_url": 27017, "redis_url": 6379, "ray_address": 6380}
+"""Settings that name a server, and where it usually listens."""
 
 
 def accepts(address: str) -> bool:
@@ -25,6 +31,19 @@ def accepts(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def require_named(settings: Settings) -> None:
+    """Raise UnavailableError when a server that the settings name, in place of an embedded one, does not listen."""
+    for name, usual_port in _NAMED.items():
+        url = getattr(settings, name)
+        # what stands behind a service record is found by the driver
+        if name not in settings.model_fields_set or url.startswith("mongodb+srv://"):
+            continue
+        hosts = (url.partition("://")[2] or url).partition("/")[0].partition("?")[0].rpartition("@")[2]
+        places = [urlsplit(f"//{host}") for host in hosts.split(",")]
+        if not any(accepts(f"{place.hostname}:{place.port or usual_port}") for place in places):
+            raise UnavailableError(f"{variable(name)} names {redacted(url)}, and nothing answers there")
 
 
 def redis_answers(address: str) -> bool:
@@ -97,7 +116,7 @@ class StackDatabase:
 
     def close(self) -> None:
         """Close the connections."""
-        self._database.client.close()
+        close(self._database)
 
     def _has_heartbeat(self, name: str, role: str) -> bool:
         beats = self._heartbeats.fresh(role)
@@ -107,7 +126,8 @@ class StackDatabase:
 def _unless_away(ask: Callable[[], bool]) -> bool:
     """The answer; False while the database is away, which is noticed elsewhere."""
     try:
-        return ask()
+        with within(_TIMEOUT_SECONDS):
+            return ask()
     except Exception as error:
         if not is_backend_failure(error):
             raise

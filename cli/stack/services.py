@@ -11,7 +11,7 @@ from cli.stack.ray import empty_ray_directory, ray_command, ray_environment
 from cli.stack.readiness import StackDatabase, accepts, http_answers, mongo_is_primary, redis_answers
 from config.tls import TlsSettings
 
-STOP_ORDER = (("api",), ("worker", "sweeper", "dispatcher"), ("ray",), ("mongo", "redis"))
+STOP_ORDER = (("api",), ("worker", "sweeper", "dispatcher"), ("ray", "mongo", "redis"))
 """Intake first, then whoever uses the backends, then the backends; those of one group stop side by side."""
 
 

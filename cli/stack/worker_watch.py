@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 _INTERVAL_SECONDS = 2.0
+_LAST_ANSWER_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -33,16 +34,19 @@ class WorkerWatch:
         return self._verdict.is_set()
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop asking. What is asked right now may take a moment; one that never returns is not waited for."""
         self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(_LAST_ANSWER_SECONDS)
 
     def _ask_until_closed(self) -> None:
         while not self._closing.wait(self._interval):
             try:
                 stalls = self._stalled()
             except Exception:
-                # the watch must outlive one question that went wrong
-                log.exception("worker_watch.broken")
+                # the watch must outlive one question that went wrong; at the end its connection may be closed already
+                if not self._closing.is_set():
+                    log.exception("worker_watch.broken")
                 stalls = False
             if stalls:
                 self._verdict.set()

@@ -72,9 +72,12 @@ class JobStore:
         limit: int = 100,
     ) -> list[Job]:
         """Jobs of the last `days`, newest first."""
-        query = {"created_at": {"$gte": self._clock.now() - timedelta(days=days)}, **_narrowed(states, ())}
-        found = self._jobs(scope).find(query).sort("created_at", -1).limit(limit)
+        found = self._jobs(scope).find(self._recent(days, states)).sort("created_at", -1).limit(limit)
         return [job_from_document(item) for item in found]
+
+    def count(self, scope: OrganizationScope, *, days: int = 30, states: Iterable[JobState] = ()) -> int:
+        """How many `list` would give without a limit."""
+        return self._jobs(scope).count(self._recent(days, states))
 
     def page(
         self,
@@ -123,6 +126,9 @@ class JobStore:
         # read by `due_at`: what is owed at all is little, whatever the namespace holds
         found = self._jobs(scope).find(query, {"_id": 1}).limit(limit)
         return [item["_id"] for item in found]
+
+    def _recent(self, days: int, states: Iterable[JobState]) -> dict[str, Any]:
+        return {"created_at": {"$gte": self._clock.now() - timedelta(days=days)}, **_narrowed(states, ())}
 
     def _jobs(self, scope: OrganizationScope) -> ScopedCollection:
         if isinstance(scope, NamespaceScope):

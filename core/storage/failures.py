@@ -1,9 +1,22 @@
 """What driver exceptions mean: a backend that is away, or a write that was made before. Keeps them in this room."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from pymongo.errors import AutoReconnect, BulkWriteError, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError
+from kombu.exceptions import KombuError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tenacity import retry, retry_if_exception, stop_after_attempt
@@ -12,6 +25,9 @@ from core.storage.handles import ScopedCollection
 
 _DUPLICATE_KEY = 11000
 """MongoDB's code for a unique index that was hit."""
+_REFUSALS = {13, 18}
+"""MongoDB's codes for too few rights and for a wrong password."""
+_AWAY, _REFUSES = "does not answer", "refuses our name and password"
 _BACKEND_FAILURES = (
     AutoReconnect,
     ConnectionFailure,
@@ -25,6 +41,46 @@ _BACKEND_FAILURES = (
 def is_backend_failure(error: BaseException) -> bool:
     """Whether `error` says that MongoDB or Redis did not answer, so that trying again later may help."""
     return isinstance(error, _BACKEND_FAILURES)
+
+
+class Backend(StrEnum):
+    """What our processes work with."""
+
+    MONGO = "MongoDB"
+    REDIS = "Redis"
+    BROKER = "the broker"
+
+
+@dataclass(frozen=True)
+class FailedBackend:
+    """A backend that did not do what it was asked to."""
+
+    backend: Backend
+    what: str
+    """in a few words, without an address and without a credential"""
+
+
+def failed_backend(error: BaseException) -> FailedBackend | None:
+    """Which backend an exception of a driver tells of, and what it did; None for any other exception."""
+    if isinstance(error, PyMongoError):
+        return FailedBackend(Backend.MONGO, f"{Backend.MONGO} {_mongo_did(error)}")
+    if isinstance(error, RedisError):
+        refused = isinstance(error, AuthenticationError | NoPermissionError)
+        return FailedBackend(Backend.REDIS, f"{Backend.REDIS} {_REFUSES if refused else _AWAY}")
+    if isinstance(error, KombuError):
+        return FailedBackend(Backend.BROKER, f"{Backend.BROKER} {_AWAY}")
+    return None
+
+
+def _mongo_did(error: PyMongoError) -> str:
+    if is_backend_failure(error):
+        return _AWAY
+    if isinstance(error, ConfigurationError):
+        return "cannot be reached by this URL"
+    if isinstance(error, OperationFailure) and error.code in _REFUSALS:
+        return _REFUSES
+    code = (error.details or {}).get("codeName") if isinstance(error, OperationFailure) else None
+    return f"did not do what it was asked to ({code or type(error).__name__})"
 
 
 tried_twice = retry(retry=retry_if_exception(is_backend_failure), stop=stop_after_attempt(2), reraise=True)

@@ -1,13 +1,11 @@
 """Reads `<id>:<32 bytes as urlsafe base64>` keys from settings, newest first. Never logs or stores them."""
 
-import base64
-import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-_KEY_BYTES = 32
+from config.forms import ROOT_KEY_BYTES, root_key
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,7 @@ class Keyring:
 
 
 def _parse(purpose: str, configured: SecretStr) -> RootKey:
-    key_id, separator, encoded = configured.get_secret_value().partition(":")
-    try:
-        material = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-    except (ValueError, binascii.Error):
-        material = b""
-    if not (key_id and separator and len(material) == _KEY_BYTES):
-        raise ValueError(f"{purpose}: each key must read <id>:<urlsafe base64 of {_KEY_BYTES} bytes>")
-    return RootKey(key_id, material)
+    found = root_key(configured.get_secret_value())
+    if found is None:
+        raise ValueError(f"{purpose}: each key must read <id>:<urlsafe base64 of {ROOT_KEY_BYTES} bytes>")
+    return RootKey(*found)

@@ -1,8 +1,10 @@
 """The MongoDB client, its durability, and the clock it offers. Never used to read or write tenant data directly."""
 
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
@@ -23,6 +25,7 @@ _OPTIONS: dict[str, Any] = {
     "appname": "keystage",
 }
 _NO_TLS = TlsFiles()
+_LAST_WORD_SECONDS = 0.5
 
 
 def connect(url: str, tls: TlsFiles = _NO_TLS) -> Database[Document]:
@@ -35,6 +38,17 @@ def connect_async(url: str, tls: TlsFiles = _NO_TLS) -> AsyncDatabase[Document]:
     """The same for asyncio processes."""
     client: AsyncMongoClient[Document] = AsyncMongoClient(url, **_OPTIONS, **_tls_options(tls))
     return client.get_default_database("keystage")
+
+
+def within(seconds: float) -> AbstractContextManager[object]:
+    """Bounds everything that is asked of MongoDB inside, finding a server included."""
+    return pymongo.timeout(seconds)
+
+
+def close(database: Database[Document]) -> None:
+    """Close the connections. A server that is gone is not waited for: the driver would, to end its sessions."""
+    with within(_LAST_WORD_SECONDS):
+        database.client.close()
 
 
 def database_clock(database: Database[Document]) -> DatabaseClock:

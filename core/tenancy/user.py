@@ -8,6 +8,9 @@ from typing import Any
 
 from core.tenancy.permissions import Permission
 
+EMAIL_PATTERN = r"^[^@\s/]+@[^@\s/]+$"
+"""An address that can stand in a path; whether mail arrives there is not known."""
+
 
 class Role(StrEnum):
     """What somebody is in the organization. It caps the permission of their keys."""

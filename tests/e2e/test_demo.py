@@ -31,6 +31,7 @@ def test_the_demo_holds_on_files_of_the_readers_own(tmp_path: Path) -> None:
     assert len(summary["answers"]) == 3
     credits = summary["credits"]
     assert (round(credits["granted"] - credits["captured"], 3), credits["held"]) == (credits["posted"], 0)
+    assert "http://127.0.0.1:8080/docs" in ran.stderr.splitlines()[-1]
     assert processes_of(tmp_path / ".keystage-demo") == []
 
 

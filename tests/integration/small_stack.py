@@ -6,6 +6,7 @@ The plan is the only difference; supervisor, lock, ports, keys and processes are
 import dataclasses
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -26,15 +27,20 @@ _WITH_CHILD = (
     "time.sleep(600)"
 )
 _BROKEN = "import sys; print('no such planet'); sys.exit(3)"
-_WORKERS = {"with_child": _WITH_CHILD, "stubborn": _STUBBORN, "broken": _BROKEN}
+_SILENT = "silent"
+"""one that never works"""
+_WORKERS = {"with_child": _WITH_CHILD, "stubborn": _STUBBORN, "broken": _BROKEN, _SILENT: _STUBBORN}
 
 
-def small_plan(settings: Settings, layout: DataDirectory) -> Plan:
+def small_plan(settings: Settings, layout: DataDirectory, options: Collection[str] = ()) -> Plan:
     """Redis, an HTTP server as the API, and the worker that SMALL_STACK_WORKER names."""
-    whole = plan_stack(settings, layout)
+    whole = plan_stack(settings, layout, options)
     by_name = {service.name: service for service in whole.services}
     script = _WORKERS[os.environ.get("SMALL_STACK_WORKER", "with_child")]
-    services = (by_name["redis"], _api(by_name["api"], layout.root), _worker(by_name["worker"], script))
+    worker = _worker(by_name["worker"], script)
+    if os.environ.get("SMALL_STACK_WORKER") == _SILENT:
+        worker = dataclasses.replace(worker, works=lambda _pid: False)
+    services = (by_name["redis"], _api(by_name["api"], layout.root), worker)
     return dataclasses.replace(whole, services=services)
 
 
@@ -49,7 +55,10 @@ def _api(service: Service, root: Path) -> Service:
 
 def _worker(service: Service, script: str) -> Service:
     return dataclasses.replace(
-        service, command=(sys.executable, "-c", script), works=lambda _pid: True, stop_seconds=1.0
+        service,
+        command=(sys.executable, "-c", script),
+        works=lambda _pid: True,
+        stop_seconds=float(os.environ.get("SMALL_STACK_PATIENCE", "1")),
     )
 
 

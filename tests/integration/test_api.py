@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -304,6 +306,24 @@ def test_health_needs_no_key_and_tells_what_answers(app: Flask, services: Servic
     }
     assert (health["status"], set(health["errors"])) == ("DEGRADED", {"vector_store", "inference"})
     assert client.get("/v1/health/liveness").status_code == 200
+    assert client.get("/v1/health/readiness").status_code == 200
+
+
+def test_a_full_disk_is_named_by_health(app: Flask, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    def disk_usage(place: Path) -> SimpleNamespace:
+        looked.append(place)
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    client = app.test_client()
+    health = client.get("/v1/health").get_json()
+    assert health["status"] == "DEGRADED"
+    assert health["errors"]["disk"] == "is full: nothing can be stored"
+    assert looked == [services.settings.data / "blobs"]
+    # it shows where nothing lies
+    assert str(services.settings.data) not in str(health)
     assert client.get("/v1/health/readiness").status_code == 200
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.operators.doctor.command import CHECKS, doctor
+from config.settings import Settings
 from core.storage.exposure import is_loopback, without_credentials
 from tests.certificates import Authority
 from tests.servers import redis_server
@@ -29,14 +31,32 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 
 @pytest.fixture
-def examine(stack: RunningStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Doctor:
-    """Runs the doctor on the stack, with settings on top; gives what each check found, and checks the exit code."""
+def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell without settings, in a directory without a .env."""
     for name in [name for name in os.environ if name.startswith("KEYSTAGE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("KEYSTAGE_DATA", str(stack.data))
-    # a directory without a .env
     monkeypatch.chdir(tmp_path)
 
+
+@pytest.fixture
+def examine(stack: RunningStack, shell: None, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """Runs the doctor on the stack; gives what each check found, and checks the exit code."""
+    monkeypatch.setenv("KEYSTAGE_DATA", str(stack.data))
+    return _run(monkeypatch)
+
+
+@pytest.fixture
+def examine_shell(stack: RunningStack, shell: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Doctor:
+    """The same where this shell's settings name the stack's servers, so that they can be any."""
+    monkeypatch.setenv("KEYSTAGE_DATA", str(tmp_path / "elsewhere"))
+    for name in ("mongo_url", "redis_url", "ray_address"):
+        monkeypatch.setenv(f"KEYSTAGE_{name.upper()}", stack.ready[name])
+    monkeypatch.setitem(Settings.model_config, "secrets_dir", str(stack.data / "keys"))
+    run = _run(monkeypatch)
+    return lambda *options, **settings: run("--api-url", stack.api_url, *options, **settings)
+
+
+def _run(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     def run(*options: str, **settings: str) -> dict[str, dict[str, str]]:
         for name, value in settings.items():
             monkeypatch.setenv(f"KEYSTAGE_{name.upper()}", value)
@@ -65,17 +85,57 @@ def test_a_running_stack_is_well(examine: Doctor) -> None:
 def test_its_table_is_printed_and_the_exit_code_is_that_of_the_process(stack: RunningStack, tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_")}
     told = {"PYTHONPATH": str(ROOT), "KEYSTAGE_DATA": str(stack.data)}
-    cases: list[tuple[dict[str, str], int, bytes]] = [
-        ({}, 0, b"api.health"),
-        ({"KEYSTAGE_EGRESS_ALLOW_CIDRS": "0.0.0.0/0"}, 1, b"may reach 0.0.0.0/0"),
-        ({"KEYSTAGE_MONGO_COMMAND_LOG": "commands"}, 0, b"KEYSTAGE_MONGO_COMMAND_LOG is set"),
+    servers = {f"KEYSTAGE_{name.upper()}": str(stack.ready[name]) for name in ("mongo_url", "redis_url", "ray_address")}
+    # this shell's own settings, completed by the keys of the stack
+    own = {"KEYSTAGE_DATA": "elsewhere", "KEYSTAGE_SECRETS_DIR": str(stack.data / "keys"), **servers}
+    cases: list[tuple[dict[str, str], int, bytes, bytes]] = [
+        ({}, 0, b"api.health", b"the stack that runs on"),
+        # what this shell is told changes nothing about what the stack was told
+        ({"KEYSTAGE_EGRESS_ALLOW_CIDRS": "0.0.0.0/0"}, 0, b"may reach: nothing", b"the stack that runs on"),
+        ({**own, "KEYSTAGE_EGRESS_ALLOW_CIDRS": "0.0.0.0/0"}, 1, b"may reach 0.0.0.0/0", b"settings of this shell"),
+        ({**own, "KEYSTAGE_MONGO_COMMAND_LOG": "c"}, 0, b"KEYSTAGE_MONGO_COMMAND_LOG is set", b"of this shell"),
+        ({**own, "KEYSTAGE_MONGO_ULR": "m"}, 0, b"KEYSTAGE_MONGO_ULR (environment)", b"settings of this shell"),
     ]
-    for more, code, said in cases:
+    for more, code, said, whose in cases:
         done = subprocess.run(
-            [sys.executable, "-m", "cli.main", "doctor"], env=clean | told | more, cwd=tmp_path, capture_output=True
+            [sys.executable, "-m", "cli.main", "doctor", "--api-url", stack.api_url],
+            env=clean | told | more,
+            cwd=tmp_path,
+            capture_output=True,
         )
-        assert done.returncode == code, done.stderr.decode()
-        assert said in done.stdout
+        assert done.returncode == code, done.stdout.decode() + done.stderr.decode()
+        # a table breaks its lines where it must
+        assert said.split()[0] in done.stdout
+        assert whose in done.stderr
+
+
+def test_only_what_is_not_well_is_shown_when_that_is_asked_for(
+    stack: RunningStack, shell: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTAGE_DATA", str(stack.data))
+    done = CliRunner().invoke(doctor, ["--problems", "--json"])
+    assert {row["result"] for row in json.loads(done.stdout)} <= {"warn", "fail"}
+    monkeypatch.setattr("cli.operators.doctor.command.CHECKS", (CHECKS[0],))
+    assert CliRunner().invoke(doctor, ["--problems", "--json"]).stdout == "[]\n"
+    assert CliRunner().invoke(doctor, ["--problems"]).stdout == "1 checks, no problem\n"
+
+
+def test_a_key_that_only_the_stack_was_given_counts_as_set(
+    shell: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path_factory.mktemp("given") / "data"
+    told = {"KEYSTAGE_VAULT_KEYS": KEY, "KEYSTAGE_BROKER_URL": "redis://u:hidden@127.0.0.1:9/0"}
+    with running_stack(data, told, "tests.integration.small_stack"):
+        monkeypatch.setenv("KEYSTAGE_DATA", str(data))
+        found = _run(monkeypatch)()
+    assert found["keys.present"]["result"] == "ok"
+    assert "only the stack holds KEYSTAGE_VAULT_KEYS" in found["keys.distinct"]["seen"]
+    assert "KEYSTAGE_VAULT_KEYS" in found["secrets.source"]["seen"]
+    # the broker that the stack uses is asked, without its password
+    assert "the broker does not answer" in found["redis.access"]["seen"]
+    # this small stack has no database: one sentence, not a traceback
+    assert "MongoDB does not answer" in found["processes"]["seen"]
+    assert "hidden" not in json.dumps(found)
 
 
 KEY = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -92,18 +152,21 @@ KEY = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     ],
 )
 def test_a_protection_that_is_taken_away_is_named(
-    examine: Doctor, taken: str, named: str, settings: dict[str, str]
+    examine_shell: Doctor, taken: str, named: str, settings: dict[str, str]
 ) -> None:
-    found = examine(**settings)
+    found = examine_shell(**settings)
     assert results(found, "fail") == [named], taken
     assert found[named]["advice"]
 
 
-def test_a_key_that_is_not_well_formed_is_named_and_not_shown(examine: Doctor) -> None:
-    found = examine(vault_keys="k1:not-a-key-at-all")
-    assert results(found, "fail") == ["keys.distinct", "processes", "keys.first"]
-    assert "KEYSTAGE_VAULT_KEYS" in found["keys.distinct"]["seen"]
-    assert "not-a-key" not in json.dumps(found)
+def test_a_key_that_is_not_well_formed_is_named_and_not_shown(
+    stack: RunningStack, shell: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTAGE_DATA", str(stack.data))
+    monkeypatch.setenv("KEYSTAGE_VAULT_KEYS", "k1:not-a-key-at-all")
+    done = CliRunner().invoke(doctor, [])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "Error: KEYSTAGE_VAULT_KEYS: must read <id>:<32 bytes as urlsafe base64>\n"
 
 
 @pytest.mark.parametrize(
@@ -114,46 +177,50 @@ def test_a_key_that_is_not_well_formed_is_named_and_not_shown(examine: Doctor) -
         ("secrets.source", {"vault_keys": KEY}),
     ],
 )
-def test_what_may_be_on_purpose_is_a_warning(examine: Doctor, named: str, settings: dict[str, str]) -> None:
-    found = examine(**settings)
+def test_what_may_be_on_purpose_is_a_warning(examine_shell: Doctor, named: str, settings: dict[str, str]) -> None:
+    found = examine_shell(**settings)
     assert named in results(found, "warn")
     assert results(found, "fail") == []
 
 
-def test_a_secret_file_that_others_may_read_is_named(examine: Doctor, stack: RunningStack, tmp_path: Path) -> None:
+def test_a_secret_file_that_others_may_read_is_named(
+    examine_shell: Doctor, stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = tmp_path / "shown"
-    shown.mkdir()
+    shutil.copytree(stack.data / "keys", shown)
     (shown / "keystage_qdrant_api_key").write_text("k")
-    assert results(examine(secrets_dir=str(shown)), "fail") == []
+    shown.chmod(0o755)
+    monkeypatch.setitem(Settings.model_config, "secrets_dir", str(shown))
+    assert results(examine_shell(), "fail") == []
     opened = [tmp_path, *tmp_path.parents]
     modes = {path: path.stat().st_mode for path in opened}
     try:
         for path in opened[:3]:
             path.chmod(modes[path] | 0o001)
-        assert results(examine(secrets_dir=str(shown)), "fail") == ["secrets.files"]
+        assert results(examine_shell(), "fail") == ["secrets.files"]
     finally:
         for path in opened[:3]:
             path.chmod(modes[path])
 
 
-def test_a_redis_that_answers_anybody_over_the_network_is_named(examine: Doctor, tmp_path: Path) -> None:
+def test_a_redis_that_answers_anybody_over_the_network_is_named(examine_shell: Doctor, tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         # this spelling reaches the same server, and the doctor does not take it for the machine itself
-        found = examine(redis_url=server.url.replace("127.0.0.1", "127.1"))
+        found = examine_shell(redis_url=server.url.replace("127.0.0.1", "127.1"))
     assert results(found, "fail") == ["redis.access"]
     assert "without credentials" in found["redis.access"]["seen"]
     assert "backends.transport" in results(found, "warn")
 
 
-def test_what_does_not_answer_is_named(examine: Doctor) -> None:
-    found = examine("--api-url", "http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0")
+def test_what_does_not_answer_is_named(examine_shell: Doctor) -> None:
+    found = examine_shell("--api-url", "http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0")
     assert results(found, "fail") == ["api.health", "redis.access"]
 
 
-def test_a_certificate_is_watched(examine: Doctor, tmp_path: Path) -> None:
+def test_a_certificate_is_watched(examine_shell: Doctor, tmp_path: Path) -> None:
     made = Authority(tmp_path).issue("api")
     made.key.chmod(0o600)
-    found = examine(api_tls_cert_file=str(made.cert), api_tls_key_file=str(made.key))
+    found = examine_shell(api_tls_cert_file=str(made.cert), api_tls_key_file=str(made.key))
     assert "certificates" in results(found, "warn")
 
 

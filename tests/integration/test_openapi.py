@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from api.registry import ROUTES
+from config.version import VERSION
 
 
 @pytest.fixture
@@ -53,3 +54,29 @@ def test_the_page_loads_everything_from_here_under_a_strict_policy(client: Flask
 def test_no_other_file_is_served(client: FlaskClient, name: str) -> None:
     response = client.get(f"/docs/assets/{name}")
     assert (response.status_code, response.get_json()["error"]["type"]) == (404, "NotFoundError")
+
+
+def test_the_first_page_leads_on_to_everything(client: FlaskClient) -> None:
+    said = client.get("/")
+    assert (said.status_code, said.content_type) == (200, "application/json")
+    body = said.get_json()
+    assert (body["name"], body["version"]) == ("Keystage", VERSION)
+    assert "keystage org create" in body["first_step"]
+    links = {name: link for name, link in body.items() if link.startswith("/")}
+    assert links.keys() == {"documentation", "openapi", "health", "readiness", "metrics"}
+    for link in links.values():
+        assert client.get(link).status_code == 200, link
+
+
+def test_a_browser_gets_the_same_as_a_page(client: FlaskClient) -> None:
+    page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.status_code, page.content_type) == (200, "text/html; charset=utf-8")
+    assert page.headers["Vary"] == "Accept"
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    shown = set(re.findall(r'href="([^"]+)"', page.get_data(as_text=True)))
+    assert shown == {link for link in client.get("/").get_json().values() if link.startswith("/")}
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html;q=0.5", ""])
+def test_whoever_is_no_browser_gets_json(client: FlaskClient, accept: str) -> None:
+    assert client.get("/", headers={"Accept": accept}).content_type == "application/json"

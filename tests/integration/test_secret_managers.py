@@ -27,7 +27,7 @@ from tests.certificates import Authority
 from tests.servers import free_port
 from tests.tls_proxy import server_context
 
-SECRET = "k1:from-the-manager"
+SECRET = "k1:" + "from-the-manager".ljust(43, "A")
 VALUES = {"KEYSTAGE_VAULT_KEYS": SECRET, "keystage_qdrant_api_key": "qdrant-from-the-manager", "OTHER": "ignored"}
 HELD = {"data": {"data": VALUES, "metadata": {"version": 1}}}
 
@@ -156,7 +156,7 @@ def test_vault_by_approle(vault: Played, monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_environment_then_env_file_then_files_then_manager_then_default(
     vault: Played, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    order = ("qdrant_url", "embedder", "blob_url", "openai_base_url", "log_format")
+    order = ("kek_transit_mount", "kek_transit_key", "kek_aws_key", "kek_aws_region", "log_format")
     vault.answers["GET", "/v1/secret/data/keystage"] = (
         200,
         {"data": {"data": {f"KEYSTAGE_{name.upper()}": "manager" for name in order[:4]}}},
@@ -168,9 +168,9 @@ def test_environment_then_env_file_then_files_then_manager_then_default(
         (files / f"keystage_{name}").write_text("file")
     dotenv = tmp_path / ".env"
     dotenv.write_text("".join(f"KEYSTAGE_{name.upper()}=dotenv\n" for name in order[:2]))
-    monkeypatch.setenv("KEYSTAGE_QDRANT_URL", "environment")
+    monkeypatch.setenv("KEYSTAGE_KEK_TRANSIT_MOUNT", "environment")
     settings = Settings(_env_file=dotenv, _secrets_dir=files)
-    assert [getattr(settings, name) for name in order] == ["environment", "dotenv", "file", "manager", "json"]
+    assert [getattr(settings, name) for name in order] == ["environment", "dotenv", "file", "manager", "auto"]
 
 
 @pytest.mark.parametrize(

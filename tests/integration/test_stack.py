@@ -5,6 +5,9 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -157,7 +160,85 @@ def test_an_asked_port_that_is_taken_is_a_clear_error(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert _ended(data, None, "--port", str(port)) == (1, "")
-    assert f"port {port} (api) is in use" in stderr_file(data).read_text()
+    said = stderr_file(data).read_text()
+    assert f"port {port} (api) is in use by another program, and it was asked for" in said
+    assert not processes_of(data)
+
+
+def test_settings_of_the_stack_lie_beside_its_addresses_while_it_runs(data: Path) -> None:
+    told = {"KEYSTAGE_API_THREADS": "3", "KEYSTAGE_OPENAI_API_KEY": "sk-not-to-be-seen", "KEYSTAGE_MONGO_ULR": "m"}
+    with running_stack(data, told, _SMALL) as stack:
+        text = (data / "settings.json").read_text()
+        assert stat.S_IMODE((data / "settings.json").stat().st_mode) == 0o600
+        shown = _settings_command(stack, KEYSTAGE_API_THREADS="5")
+        rows = {row["setting"]: row for row in json.loads(shown.stdout)}
+        stack.stop()
+    assert "not-to-be-seen" not in text
+    assert rows["KEYSTAGE_API_THREADS"] == {"setting": "KEYSTAGE_API_THREADS", "value": 3, "from": "environment"}
+    assert rows["KEYSTAGE_REDIS_URL"]["value"] == stack.ready["redis_url"]
+    assert rows["KEYSTAGE_OPENAI_API_KEY"]["value"] == "set, not shown"
+    assert set(rows) >= {"KEYSTAGE_VAULT_KEYS", "KEYSTAGE_DATA"}
+    assert all(row["from"] != "default" for row in rows.values())
+    assert f"the stack that runs on {data} (process {stack.process.pid})" in shown.stderr
+    assert "KEYSTAGE_MONGO_ULR (environment) is no setting: did you mean KEYSTAGE_MONGO_URL?" in shown.stderr
+    assert "this shell sets KEYSTAGE_API_THREADS otherwise than the stack" in shown.stderr
+    assert not (data / "settings.json").exists()
+    assert "settings of this shell, not of a stack" in _settings_command(stack).stderr
+
+
+def _settings_command(stack: RunningStack, **more: str) -> "subprocess.CompletedProcess[str]":
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_")}
+    told = {"PYTHONPATH": str(Path(__file__).parents[2]), "KEYSTAGE_DATA": str(stack.data)}
+    command = [sys.executable, "-m", "cli.main", "settings", "--changed", "--json"]
+    return subprocess.run(
+        command, env=clean | told | more, cwd=stack.data.parent, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_start_ends_everything_in_order(data: Path, number: signal.Signals) -> None:
+    process = start_up(data, {"SMALL_STACK_WORKER": "silent"}, _SMALL)
+    wait_until(lambda: (data / "logs" / "worker.log").exists(), 60, "the worker to be started")
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 0
+    assert not processes_of(data)
+    assert stdout_file(data).read_text() == ""
+    assert "Traceback" not in stderr_file(data).read_text()
+    assert not (data / "settings.json").exists()
+
+
+def test_ctrl_c_again_does_not_wait_for_a_process_that_will_not_end(data: Path) -> None:
+    with running_stack(data, {"SMALL_STACK_WORKER": "stubborn", "SMALL_STACK_PATIENCE": "3600"}, _SMALL) as stack:
+        log = data / "logs" / "worker.log"
+        wait_until(lambda: "stubborn" in log.read_text(), 10, "the worker to ignore SIGTERM")
+        stack.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "api" in _stopped(stack), 60, "the API to be stopped")
+        time.sleep(0.6)
+        assert stack.process.poll() is None
+        assert stack.stop(signal.SIGINT) == 0
+
+
+def _stopped(stack: RunningStack) -> list[object]:
+    return [line["service"] for line in _events(stack) if line["event"] == "service.stopped"]
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "shown"),
+    [
+        (
+            "MONGO_URL",
+            "mongodb://u:hidden@127.0.0.1:9,127.0.0.1:7/keystage",
+            "mongodb://u:***@127.0.0.1:9,127.0.0.1:7/k",
+        ),
+        ("REDIS_URL", "redis://:hidden@127.0.0.1:9/0", "redis://:***@127.0.0.1:9/0"),
+        ("RAY_ADDRESS", "127.0.0.1:9", "127.0.0.1:9"),
+    ],
+)
+def test_a_named_server_that_is_away_is_one_sentence_at_once(data: Path, name: str, url: str, shown: str) -> None:
+    assert _ended(data, {f"KEYSTAGE_{name}": url}) == (1, "")
+    said = stderr_file(data).read_text().splitlines()[-1]
+    assert said.startswith(f"Error: the stack did not start: KEYSTAGE_{name} names {shown}")
+    assert said.endswith("and nothing answers there")
     assert not processes_of(data)
 
 

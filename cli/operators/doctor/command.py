@@ -1,42 +1,54 @@
 """The command: runs every check, prints what each saw, and ends with 1 when a protection is missing."""
 
-import os
 import sys
 
 import click
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from cli.operators.doctor import network, operations, secrets
-from cli.operators.doctor.finding import Check, Result
+from cli.operators.doctor.finding import Check, Result, Seen, fail
 from cli.operators.doctor.installation import Installation, installation
-from cli.operators.options import json_option
+from cli.operators.options import json_option, problems_option
 from cli.operators.session import show
-from cli.stack.locate import stack_settings
-from core.errors import KeystageError
+from cli.plain_words import plain_words
+from cli.stack.locate import installation_settings
+from config.forms import require_url
+from core.storage.failures import failed_backend
 
 CHECKS: tuple[Check, ...] = (*network.CHECKS, *secrets.CHECKS, *operations.CHECKS)
 
 
+def _is_url(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None:
+        try:
+            require_url(url, ("http", "https"))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return url and url.rstrip("/")
+
+
 @click.command()
-@click.option("--api-url", help="Where the API is; that of the stack or of the settings when left out.")
+@click.option(
+    "--api-url", callback=_is_url, help="Where the API is; that of the stack or of the settings when left out."
+)
+@problems_option
 @json_option
-def doctor(api_url: str | None, as_json: bool) -> None:
+def doctor(api_url: str | None, only_problems: bool, as_json: bool) -> None:
     """Hold the running installation against docs/hardening.md. Exit code 1 when a protection is missing."""
-    try:
-        settings = stack_settings()
-    except KeystageError as error:
-        raise click.ClickException(error.message) from error
-    except (ValidationError, SettingsError) as error:
-        raise click.ClickException(str(error)) from error
-    with installation(settings, os.environ, api_url) as seen:
+    with plain_words():
+        located = installation_settings()
+    click.echo(located.whose, err=True)
+    with installation(located, api_url) as seen:
         rows = [_row(check, seen) for check in CHECKS]
-    show(rows, as_json)
+    shown = [row for row in rows if not only_problems or row["result"] != Result.OK]
+    if only_problems and not shown and not as_json:
+        click.echo(f"{len(rows)} checks, no problem")
+    else:
+        show(shown, as_json)
     sys.exit(1 if any(row["result"] == Result.FAIL for row in rows) else 0)
 
 
 def _row(check: Check, installed: Installation) -> dict[str, str]:
-    seen = check.look(installed)
+    seen = _look(check, installed)
     return {
         "check": check.id,
         "result": seen.result.value,
@@ -44,3 +56,14 @@ def _row(check: Check, installed: Installation) -> dict[str, str]:
         "advice": seen.advice,
         "line": check.line,
     }
+
+
+def _look(check: Check, installed: Installation) -> Seen:
+    try:
+        return check.look(installed)
+    except Exception as error:
+        failed = failed_backend(error)
+        if failed is None:
+            raise
+        # it answered the check before
+        return fail(failed.what, "look at its log")

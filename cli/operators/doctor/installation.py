@@ -2,20 +2,34 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cli.stack.effective import Effective
 from cli.stack.layout import data_directory, read_json
+from cli.stack.locate import Located
 from cli.stack.lock import running_stack
 from cli.stack.readiness import api_connection
 from config.settings import Settings
-from core.bootstrap import Services, build_services
-from core.errors import KeystageError
-from core.storage.failures import is_backend_failure
+from core.health import Heartbeats
+from core.storage.failures import failed_backend
+from core.storage.handles import Handles
+from core.storage.mongo import close, connect, database_clock
+from core.storage.probe import mongo_answers
+from core.tenancy.organization_store import OrganizationStore
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - replaced, not bound
+
+
+@dataclass(frozen=True)
+class Records:
+    """What checks read from the database."""
+
+    handles: Handles
+    heartbeats: Heartbeats
+    organizations: OrganizationStore
 
 
 @dataclass(frozen=True)
@@ -23,10 +37,15 @@ class Installation:
     """A running installation."""
 
     settings: Settings
-    environment: Mapping[str, str]
+    told: Effective
+    """where each setting came from, and what only the stack knows"""
     api_url: str
-    services: Services | str
-    """What our processes work with, or why they could not be made."""
+    records: Records | str
+    """What is in the database, or why that cannot be said."""
+
+    def holds(self, name: str) -> bool:
+        """Whether a secret is set, be it where only the stack can read it."""
+        return bool(getattr(self.settings, name)) or self.told.row(name).value not in (None, [])
 
     @property
     def api_is_tls(self) -> bool:
@@ -48,28 +67,24 @@ class Installation:
 
 
 @contextmanager
-def installation(settings: Settings, environment: Mapping[str, str], api_url: str | None) -> Iterator[Installation]:
-    """The installation that these settings describe; its services are closed afterwards."""
-    services = _services(settings)
+def installation(located: Located, api_url: str | None) -> Iterator[Installation]:
+    """The installation that was found; its connections are closed afterwards."""
+    settings = located.settings
+    url = api_url or _api_url(settings)
     try:
-        yield Installation(settings, environment, api_url or _api_url(settings), services)
-    finally:
-        if isinstance(services, Services):
-            services.close()
-
-
-def _services(settings: Settings) -> Services | str:
-    try:
-        return build_services(settings)
-    except KeystageError as error:
-        return error.message
-    except ValueError as error:
-        # a key that is not well formed; the sentence names its setting
-        return str(error)
+        database = connect(settings.mongo_url, settings.mongo_tls)
     except Exception as error:
-        if not is_backend_failure(error):
+        if (failed := failed_backend(error)) is None:
             raise
-        return "MongoDB does not answer"
+        yield Installation(settings, located.told, url, failed.what)
+        return
+    try:
+        handles = Handles(database)
+        records = Records(handles, Heartbeats(handles, database_clock(database)), OrganizationStore(handles))
+        away = "MongoDB does not answer"
+        yield Installation(settings, located.told, url, records if mongo_answers(database) else away)
+    finally:
+        close(database)
 
 
 def _api_url(settings: Settings) -> str:

@@ -91,7 +91,7 @@ def _qdrant_access(seen: Installation) -> Seen:
 
 
 def _ray_token(seen: Installation) -> Seen:
-    if seen.settings.ray_auth_token:
+    if seen.holds("ray_auth_token"):
         return ok("Ray asks for a token")
     return fail("KEYSTAGE_RAY_AUTH_TOKEN is not set", "start Ray with RAY_AUTH_MODE=token and set it")
 

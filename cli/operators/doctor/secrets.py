@@ -6,9 +6,10 @@ from pathlib import Path
 
 from cli.operators.doctor.finding import Check, Seen, fail, ok, warn
 from cli.operators.doctor.installation import Installation
-from cli.stack.keys import variable
 from cli.stack.layout import data_directory
+from config.refusals import variable
 from config.tls import TlsSettings
+from config.variables import Place
 from core.storage.keyring import Keyring
 
 SECRETS = "Secrets – manage via Vault, AWS Secrets Manager, GCP Secret Manager, or Kubernetes secrets with rotation."
@@ -18,7 +19,7 @@ _OTHERS_READ, _OTHERS_ENTER = 0o004, 0o001
 
 
 def _keys_present(seen: Installation) -> Seen:
-    missing = [variable(name) for name in _ROOT_KEYS if not getattr(seen.settings, name)]
+    missing = [variable(name) for name in _ROOT_KEYS if not seen.holds(name)]
     if missing:
         return fail(f"not set: {', '.join(missing)}", "give each at least one key: <id>:<32 bytes as urlsafe base64>")
     return ok("vault keys, key peppers and audit keys are set")
@@ -37,7 +38,9 @@ def _keys_distinct(seen: Installation) -> Seen:
                 return fail(f"{other} and {variable(name)} share a key", "make a key of its own for each purpose")
             if len(set(key.material)) < 8:
                 return fail(f"{variable(name)}: a key is not random", "make it with `head -c 32 /dev/urandom`")
-    return ok(f"{len(owners)} keys, no two purposes share one")
+    unseen = [variable(name) for name in _ROOT_KEYS if seen.holds(name) and not getattr(seen.settings, name)]
+    apart = f"; only the stack holds {', '.join(unseen)}, not compared here" if unseen else ""
+    return ok(f"{len(owners)} keys, no two purposes share one{apart}")
 
 
 def _secret_files(seen: Installation) -> Seen:
@@ -49,13 +52,11 @@ def _secret_files(seen: Installation) -> Seen:
 
 
 def _files(seen: Installation) -> Iterator[Path]:
-    dotenv = Path(".env")
-    if dotenv.is_file():
-        yield dotenv.resolve()
-    named = seen.environment.get("KEYSTAGE_SECRETS_DIR")
-    for directory in (data_directory(seen.settings.data).keys, Path(named) if named else None):
-        if directory and directory.is_dir():
-            yield from (path for path in directory.iterdir() if path.is_file())
+    for place in (data_directory(seen.settings.data).keys, *map(Path, seen.told.files)):
+        if place.is_dir():
+            yield from (path for path in place.iterdir() if path.is_file())
+        elif place.is_file():
+            yield place
     for name in TlsSettings.model_fields:
         path: Path | None = getattr(seen.settings, name)
         if path and "key_file" in name:
@@ -71,17 +72,16 @@ def _others_may_read(path: Path) -> bool:
 
 
 def _secret_source(seen: Installation) -> Seen:
-    if seen.environment.get("KEYSTAGE_SECRETS_FROM"):
-        return ok(f"a secret manager is asked: {seen.environment['KEYSTAGE_SECRETS_FROM']}")
-    plain = [variable(name) for name in _ROOT_KEYS if variable(name) in seen.environment]
+    origins = {variable(name): seen.told.row(name).origin for name in _ROOT_KEYS}
+    plain = [name for name, origin in origins.items() if origin == Place.ENVIRONMENT]
     if plain:
         advice = "move them to mounted files (KEYSTAGE_SECRETS_DIR) or a manager (KEYSTAGE_SECRETS_FROM)"
         return warn(f"in the environment, which child processes and crash reports see: {', '.join(plain)}", advice)
-    return ok("keys come from files")
+    return ok(f"keys come from: {', '.join(sorted(set(origins.values())))}")
 
 
 def _audit(seen: Installation) -> Seen:
-    if not seen.settings.audit_keys:
+    if not seen.holds("audit_keys"):
         return fail("KEYSTAGE_AUDIT_KEYS is not set: the log's chain cannot be sealed", "set it")
     return ok("audit entries are chained; `keystage audit verify` proves that none was changed")
 

@@ -58,6 +58,7 @@ PUBLIC = {
     "health.beat",
     "metrics.get",
     "billing.pricing",
+    "start.show",
     "documentation.openapi",
     "documentation.page",
     "documentation.asset",

@@ -1,13 +1,20 @@
 """The `keystage` command is quick to show its help, and each subcommand it lists is there."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from cli.main import COMMANDS, LazyGroup
+from config.version import VERSION
+
+ROOT = Path(__file__).parents[3]
 
 _LISTS_ITS_MODULES = """
 import sys
@@ -54,3 +61,64 @@ def test_every_command_of_an_operator_takes_json() -> None:
     }
     assert {"org create", "jobs retry", "audit verify", "doctor"} < found.keys()
     assert [words for words, options in found.items() if "--json" not in options] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["jbos", "list"], "jobs"), (["doctr"], "doctor"), (["setings"], "settings"), (["jobs", "lst"], "list")],
+)
+def test_a_mistyped_command_is_answered_with_its_nearest(words: list[str], meant: str) -> None:
+    done = CliRunner().invoke(LazyGroup(COMMANDS, ""), words)
+    assert done.exit_code == 2
+    assert f"Did you mean '{meant}'?" in done.stderr
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    done = CliRunner().invoke(LazyGroup(COMMANDS, ""), ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"keystage {VERSION}\n")
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_a_command_whose_library_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "cli.up", raising=False)
+    for name in [name for name in sys.modules if name.startswith("cli.stack.")]:
+        monkeypatch.delitem(sys.modules, name)
+    # as in the image
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    done = CliRunner().invoke(LazyGroup(COMMANDS, ""), ["up"])
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "Error: `keystage up` needs psutil, which is not installed here: it comes with the extra `embedded`\n"
+    )
+
+
+def test_the_image_has_the_command_on_its_path(tmp_path: Path) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    made = re.search(r"^RUN (printf '.*' > (/opt/keystage/bin/keystage)) && chmod 755 \2$", dockerfile, re.MULTILINE)
+    assert made
+    assert "ENV PATH=/opt/keystage/bin:$PATH" in dockerfile
+    script = tmp_path / "keystage"
+    subprocess.run(["sh", "-c", made[1].replace(made[2], str(script))], check=True)
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", str(script), "--version"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"keystage {VERSION}\n"
+
+
+_INTERRUPTED = """
+import os, signal, sys
+import cli.main
+
+class Slow(dict):
+    def __getitem__(self, name):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("still here")
+
+cli.main.COMMANDS = Slow(up=None)
+sys.argv = ["keystage", "up"]
+cli.main.main()
+"""
+
+
+def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-2, "")

@@ -1,6 +1,6 @@
 import pytest
 
-from cli.operators.settings import without_password
+from config.redaction import redacted
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from cli.operators.settings import without_password
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+    assert redacted(url) == shown

@@ -1,14 +1,16 @@
 """An operator's command finds the stack by settings or by the data directory, and says so when there is none."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from cli.stack.effective import effective
 from cli.stack.keys import own_keys
 from cli.stack.layout import DataDirectory, write_json
-from cli.stack.locate import stack_settings
+from cli.stack.locate import installation_settings, stack_settings
 from cli.stack.lock import StackLock
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from core.errors import UnavailableError
 
 _ADDRESSES = {
@@ -66,3 +68,53 @@ def test_the_file_of_a_stack_that_was_killed_counts_for_nothing(layout: DataDire
     layout.lock.write_text("1")
     with pytest.raises(UnavailableError, match="no stack runs on"):
         stack_settings(layout.root)
+
+
+def test_what_the_stack_was_told_completes_what_is_given_here(
+    running: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _was_told(running, {"KEYSTAGE_WORKER_SLOTS": "7", "KEYSTAGE_BLOB_URL": "s3://of-the-stack"})
+    monkeypatch.setenv("KEYSTAGE_WORKER_SLOTS", "9")
+    settings = stack_settings(running.root)
+    assert (settings.worker_slots, settings.blob_url) == (9, "s3://of-the-stack")
+
+
+def test_whoever_describes_the_stack_reads_what_it_was_told(
+    running: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _was_told(running, {"KEYSTAGE_WORKER_SLOTS": "7", "KEYSTAGE_BROKER_URL": "redis://u:hidden@h:1/0"})
+    monkeypatch.setenv("KEYSTAGE_DATA", str(running.root))
+    monkeypatch.setenv("KEYSTAGE_WORKER_SLOTS", "9")
+    monkeypatch.setenv("KEYSTAGE_MONGO_URL", "mongodb://elsewhere/keystage")
+    located = installation_settings()
+    assert located.settings.worker_slots == 7
+    assert located.settings.mongo_url == _ADDRESSES["mongo_url"]
+    # where it is can be said, and its password not
+    assert located.settings.broker == "redis://u:***@h:1/0"
+    assert located.told.row("worker_slots").value == 7
+    assert f"the stack that runs on {running.root} (process {os.getpid()})" in located.whose
+
+
+def test_without_a_stack_it_is_this_shell_that_is_described(
+    layout: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTAGE_DATA", str(layout.root))
+    monkeypatch.setenv("KEYSTAGE_MONGO_URL", "mongodb://elsewhere/keystage")
+    located = installation_settings()
+    assert located.settings.mongo_url == "mongodb://elsewhere/keystage"
+    assert "settings of this shell, not of a stack" in located.whose
+
+
+def test_a_stack_that_is_starting_is_named_as_such(layout: DataDirectory) -> None:
+    with StackLock(layout) as lock:
+        lock.take()
+        with pytest.raises(UnavailableError, match=f"starting or stopping \\(process {os.getpid()}\\)"):
+            stack_settings(layout.root)
+
+
+def _was_told(layout: DataDirectory, variables: dict[str, str]) -> None:
+    """Write down what a stack that was started with these variables would."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        write_json(layout.settings, effective(load_settings(data=layout.root), _ADDRESSES).as_json())

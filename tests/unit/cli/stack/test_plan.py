@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from cli.stack.effective import MASKED
 from cli.stack.layout import DataDirectory
 from cli.stack.plan import plan_stack
 from cli.stack.ray import remove_ray_directory
@@ -29,3 +30,43 @@ def test_only_the_sweeper_is_told_the_key_that_signs_audit_checkpoints(
             "worker",
             "sweeper",
         }
+
+
+@pytest.mark.parametrize(("given", "tried"), [({}, [8080, 8081, 8082]), ({"KEYSTAGE_API_PORT": "0"}, [])])
+def test_the_api_is_looked_for_from_8080_on_unless_any_port_will_do(
+    layout: DataDirectory, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], tried: list[int]
+) -> None:
+    monkeypatch.setenv("KEYSTAGE_EMBEDDED_ENGINE", "secantusd-py")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    looked: list[int] = []
+
+    def is_free(port: int, _host: str) -> bool:
+        looked.append(port)
+        return port not in (8080, 8081)
+
+    monkeypatch.setattr("cli.stack.ports.is_free", is_free)
+    plan = plan_stack(Settings(), layout)
+    remove_ray_directory(layout)
+    plan.database.close()
+    assert [port for port in looked if 8080 <= port < 8180] == tried
+    if tried:
+        assert plan.addresses.api_url == "http://127.0.0.1:8082"
+    # what is written down is where the API will listen
+    assert plan.settings.row("api_port").value == int(plan.addresses.api_url.rpartition(":")[2])
+
+
+def test_the_plan_says_what_its_processes_are_told(layout: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTAGE_EMBEDDED_ENGINE", "secantusd-py")
+    plan = plan_stack(Settings(), layout)
+    remove_ray_directory(layout)
+    plan.database.close()
+    worker = next(service for service in plan.services if service.name == "worker")
+    for name in ("data", "mongo_url", "redis_url", "ray_address", "audit_verify_keys"):
+        shown = plan.settings.row(name)
+        told = worker.environment[f"KEYSTAGE_{name.upper()}"]
+        assert (shown.value if isinstance(shown.value, str) else ",".join(shown.value), shown.origin) == (
+            told,
+            "this stack",
+        )
+    assert plan.settings.row("vault_keys").value == MASKED

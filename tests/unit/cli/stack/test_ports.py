@@ -38,3 +38,22 @@ def test_ports_of_servers_that_are_not_started_now_stay_remembered(layout: DataD
     first = choose_ports(layout, ["api", "mongo"], asked={}, hosts={})
     choose_ports(layout, ["api"], asked={}, hosts={})
     assert remembered_ports(layout) == first
+
+
+def test_the_usual_port_is_taken_or_the_next_that_is_free(layout: DataDirectory) -> None:
+    with socket.create_server((LOCALHOST, 0)) as server:
+        usual = server.getsockname()[1]
+        (chosen,) = choose_ports(layout, ["api"], asked={}, hosts={}, first={"api": usual}).values()
+    assert usual < chosen <= usual + 20
+    # free again, but the one of the last start is tried first
+    assert choose_ports(layout, ["api"], asked={}, hosts={}, first={"api": usual}) == {"api": chosen}
+    with socket.create_server((LOCALHOST, chosen)):
+        assert choose_ports(layout, ["api"], asked={}, hosts={}, first={"api": usual}) == {"api": usual}
+
+
+def test_an_asked_port_is_not_replaced_by_the_next(layout: DataDirectory) -> None:
+    with socket.create_server((LOCALHOST, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ConflictError, match="it was asked for"):
+            choose_ports(layout, ["api"], asked={"api": port}, hosts={}, first={"api": port})
+    assert remembered_ports(layout) == {}
