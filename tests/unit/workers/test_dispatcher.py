@@ -1,10 +1,16 @@
-"""What a request to an endpoint takes from the vault: what was sealed for its own organization, and nothing else."""
+"""What a request to an endpoint takes from the vault: what was sealed for its own organization, and nothing else.
 
+And when the dispatcher looks again.
+"""
+
+import asyncio
 from dataclasses import asdict
 from typing import Any
 
 import pytest
+import uvloop
 
+from config.settings import Settings
 from core.audit.entry import AuditRecord
 from core.clock import now
 from core.storage.scope import NamespaceScope, OrganizationScope
@@ -13,6 +19,7 @@ from core.webhooks.delivery import Attempt, AttemptResult
 from core.webhooks.delivery_queue import ClaimedDelivery
 from core.webhooks.endpoint import secret_record
 from core.webhooks.own_headers import header_fields
+from workers.dispatcher import Dispatcher
 from workers.endpoint_vault import EndpointVault, Opened
 
 
@@ -91,3 +98,30 @@ def test_an_answer_that_repeats_the_headers_is_kept_without_their_values(
     attempt = Attempt(AttemptResult.REFUSED, 400, response_headers={"location": answer}, response_body=answer)
     masked = Opened(None, headers).masked(attempt)
     assert (masked.response_body, masked.response_headers) == (shown, {"location": shown})
+
+
+def test_looks_are_planned_for_the_earliest_time_whatever_was_planned_before() -> None:
+    nobody: Any = None
+    fired: list[int] = []
+
+    async def plan() -> None:
+        dispatcher = Dispatcher(Settings(_env_file=None), nobody, nobody, CIPHER, nobody)
+        # the usual look comes before this one
+        dispatcher._look_in(3600.0)
+        assert dispatcher._next_look is None
+        for number, seconds in enumerate((-1.0, 0.0, 0.5, 0.01, 0.9)):
+            dispatcher._look_in(seconds)
+            await dispatcher._look.wait()
+            dispatcher._look.clear()
+            fired.append(number)
+        dispatcher._look_in(0.9)
+        first = dispatcher._next_look
+        dispatcher._look_in(0.95)
+        assert dispatcher._next_look is first
+        dispatcher._look_in(0.01)
+        assert first is not None
+        assert first.cancelled()
+        await dispatcher._look.wait()
+
+    uvloop.run(asyncio.wait_for(plan(), 60))
+    assert fired == [0, 1, 2, 3, 4]
