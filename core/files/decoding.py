@@ -69,16 +69,15 @@ def decode(content: bytes, declared: Sequence[str] = ()) -> Decoded:
     for name in names:
         if any(name.startswith(prefix) and mark in content for prefix, mark in _IN_SEVEN_BITS.items()):
             return _forgiving(content, name)
-    utf_8 = _forgiving(content, "utf-8")
-    if not utf_8.is_damaged:
-        return utf_8
+    if (text := _strict(content, "utf-8", "surrogatepass")) is not None:
+        return Decoded(text, "utf-8")
     for name in names:
         if name == "windows-1252":
             return Decoded(_windows_1252(content), name)
         if (text := _strict(content, name)) is not None:
             return Decoded(text, name)
     if _is_mostly_utf_8(content):
-        return utf_8
+        return _forgiving(content, "utf-8")
     return Decoded(_windows_1252(content), "windows-1252", is_guess=True)
 
 
@@ -105,9 +104,9 @@ def _charset(name: str) -> str | None:
     return None if found == "utf-7" else _MEANT.get(found, found)
 
 
-def _strict(content: bytes, name: str) -> str | None:
+def _strict(content: bytes, name: str, errors: str = "strict") -> str | None:
     try:
-        return content.decode(name)
+        return content.decode(name, errors)
     except (UnicodeError, LookupError):
         # a LookupError is what comes for a codec that encodes no texts
         return None

@@ -14,6 +14,8 @@ _DEEPEST_NESTING = 100
 """Quotes, lists and tables in one another: the converter's time grows with their square and cube, and each line too."""
 _MOST_GROWTH = 48 * 1024 * 1024
 """Characters of marks and indents that Markdown may need beyond the text itself."""
+_MOST_SEARCHED = 2_000_000_000
+"""Tags of a page's head times its characters: the converter looks for the end of each such tag, to the page's end."""
 _MOST_REMARKS = 10
 
 _HALVES = re.compile(
@@ -21,6 +23,7 @@ _HALVES = re.compile(
 )
 _NESTING = frozenset({"blockquote", "ul", "ol", "dl", "menu", "dir", "table"})
 _STRUCTURE = re.compile(r"<(/?)(blockquote|ul|ol|dl|menu|dir|table|tr|t[dh])\b([^<>]{0,1000})", re.IGNORECASE)
+_HEAD = re.compile(r"<(?:meta|link|script|style|base|title|head)\b", re.IGNORECASE)
 _SPAN = re.compile(r"colspan\s*=\s*[\"']?\s*(\d{1,4})", re.IGNORECASE)
 _MOST_SPAN = 1000
 
@@ -49,6 +52,8 @@ def read_html(page: str) -> Text:
     page = _HALVES.sub(_joined, page)
     if _grows_without_bound(page):
         return _flattened(page, "it nests lists, quotes or tables too deep, or its tables are too wide")
+    if len(_HEAD.findall(page)) * len(page) > _MOST_SEARCHED:
+        return _flattened(page, "it has too many scripts, styles and other tags of a head")
     found = html_to_markdown.convert(page, _options())
     depth = html_to_markdown.WarningKind.DEPTH_LIMIT_EXCEEDED
     if any(warning.kind == depth for warning in found.warnings):

@@ -406,6 +406,7 @@ def test_what_the_converter_remarks_on_is_passed_on() -> None:
     [
         "<!--", "<", "<a ", '<a b="', "<script>", "&", "<p>", "</p>", "<p><table>", "<table>x<dl>y", "<a b='c' ",
         "<![CDATA[", "<b><i>", "<= = = ", "<a =  ", "&#xD83D;", "<svg><p>", "<table><svg>", "<meta charset=",
+        "<style a='", "<head ", "<title a='",
     ],
 )  # fmt: skip
 def test_hostile_markup_ends(unit: str) -> None:
