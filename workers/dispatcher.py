@@ -75,7 +75,8 @@ class Dispatcher:
         self._scan = DueScan()
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
-        self._next_look: asyncio.TimerHandle | None = None
+        self._next_look: asyncio.Handle | None = None
+        self._next_look_at = float("-inf")
         self._stopping = False
         self._attempts: Counter[str] = Counter()
         self._beat_at = float("-inf")
@@ -102,12 +103,13 @@ class Dispatcher:
         if seconds > _LOOK_EVERY_SECONDS:
             return
         loop = asyncio.get_running_loop()
-        moment = loop.time() + seconds + _LOOK_AFTER_DUE_SECONDS
-        if self._next_look is not None and loop.time() < self._next_look.when() <= moment:
+        moment = loop.time() + max(seconds, 0) + _LOOK_AFTER_DUE_SECONDS
+        if loop.time() < self._next_look_at <= moment:
             return
         if self._next_look is not None:
             self._next_look.cancel()
-        self._next_look = loop.call_at(moment, self._look.set)
+        # remembered here: what uvloop gives for a moment that is now does not tell it
+        self._next_look_at, self._next_look = moment, loop.call_at(moment, self._look.set)
 
     def stop(self) -> None:
         """Start nothing more."""

@@ -1,4 +1,7 @@
-"""What a request to an endpoint takes from the vault: what was sealed for its own organization, and nothing else."""
+"""What a request to an endpoint takes from the vault: what was sealed for its own organization, and nothing else.
+
+And when the dispatcher looks again.
+"""
 
 import asyncio
 from dataclasses import asdict
@@ -6,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import uvloop
 
 from config.settings import Settings
 from core.audit.entry import AuditRecord
@@ -130,3 +134,30 @@ def test_no_more_is_read_while_as_much_is_remembered_as_may_be(
     dispatcher.stop()
     asyncio.run(dispatcher._look_once())
     assert (queue.reads > 0) is reads
+
+
+def test_looks_are_planned_for_the_earliest_time_whatever_was_planned_before() -> None:
+    nobody: Any = None
+    fired: list[int] = []
+
+    async def plan() -> None:
+        dispatcher = Dispatcher(Settings(_env_file=None), nobody, nobody, CIPHER, nobody)
+        # the usual look comes before this one
+        dispatcher._look_in(3600.0)
+        assert dispatcher._next_look is None
+        for number, seconds in enumerate((-1.0, 0.0, 0.5, 0.01, 0.9)):
+            dispatcher._look_in(seconds)
+            await dispatcher._look.wait()
+            dispatcher._look.clear()
+            fired.append(number)
+        dispatcher._look_in(0.9)
+        first = dispatcher._next_look
+        dispatcher._look_in(0.95)
+        assert dispatcher._next_look is first
+        dispatcher._look_in(0.01)
+        assert first is not None
+        assert first.cancelled()
+        await dispatcher._look.wait()
+
+    uvloop.run(asyncio.wait_for(plan(), 60))
+    assert fired == [0, 1, 2, 3, 4]
