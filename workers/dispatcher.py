@@ -169,11 +169,15 @@ class Dispatcher:
             return
         await self._queue.start_attempt(claimed)
         attempt = await self._send(claimed)
+        ended_at = time.monotonic()
         self._attempts[attempt.result.value] += 1
         status, retry_in = self._judge(claimed, attempt, await self._queue.now())
         ours = await self._queue.complete_attempt(claimed, attempt)
         if ours and attempt.result is not AttemptResult.NOT_SENT:
             await self._queue.note_health(claimed, attempt.error)
+        if retry_in is not None:
+            # the wait began when the attempt ended, not when that is written down
+            retry_in = max(retry_in - timedelta(seconds=time.monotonic() - ended_at), timedelta())
         settled = ours and await self._queue.settle(claimed, status, attempt.error, retry_in)
         if settled and retry_in is not None:
             self._look_in(retry_in.total_seconds())
