@@ -103,7 +103,7 @@ class Story:
         with self._narrator.bar("ingesting", len(files)) as move:
 
             def follow(state: dict[str, Any]) -> None:
-                move(int(state["additional_data"].get("progress", {}).get("objects_succeeded", 0)))
+                move(int(state["additional_data"].get("progress", {}).get("processed", 0)))
 
             ended = client.ended_task(task["task_id"], _INGESTION_SECONDS, follow)
         _require(ended["status"] == "COMPLETED", f"the batch ended {ended['status']}: {ended.get('error')}")
