@@ -51,7 +51,7 @@ class IdempotencyStore:
         """Whether this request, by its `request_digest`, is the first with its key, a repetition, or another one."""
         moment, operation_id = self._clock.now(), random_id(Prefix.OPERATION)
         record = {
-            "_id": key.record_id(scope.internal_id),
+            "_id": _id_of(scope, key),
             "fingerprint": _fingerprint(self._keys.newest, digest),
             "fingerprint_key": self._keys.newest.key_id,
             "state": _RUNNING,
@@ -70,7 +70,7 @@ class IdempotencyStore:
         if len(response.body) > MAX_BODY_BYTES:
             return False
         return self._records(scope).update_one(
-            {"_id": key.record_id(scope.internal_id), "state": _RUNNING},
+            {"_id": _id_of(scope, key), "state": _RUNNING},
             {
                 "$set": {
                     "state": _DONE,
@@ -84,12 +84,12 @@ class IdempotencyStore:
     def let_go(self, scope: OrganizationScope, key: UsedKey) -> None:
         """End the lease at once: the next request with this key goes on with the same operation."""
         self._records(scope).update_one(
-            {"_id": key.record_id(scope.internal_id), "state": _RUNNING}, {"$set": {"lease_until": self._clock.now()}}
+            {"_id": _id_of(scope, key), "state": _RUNNING}, {"$set": {"lease_until": self._clock.now()}}
         )
 
     def forget(self, scope: OrganizationScope, key: UsedKey) -> None:
         """Nothing happened under this key: it is free for any request."""
-        self._records(scope).delete_one({"_id": key.record_id(scope.internal_id), "state": _RUNNING})
+        self._records(scope).delete_one({"_id": _id_of(scope, key), "state": _RUNNING})
 
     def _claim_again(self, scope: OrganizationScope, record: Document, moment: datetime, digest: bytes) -> Claim:
         """The key has a record: replay it, wait for it, or take it over when its request is dead."""
@@ -128,3 +128,7 @@ class IdempotencyStore:
 
 def _fingerprint(key: RootKey, digest: bytes) -> str:
     return hmac.new(key.material, digest, hashlib.sha256).hexdigest()
+
+
+def _id_of(scope: OrganizationScope, key: UsedKey) -> str:
+    return key.record_id(scope.internal_id)

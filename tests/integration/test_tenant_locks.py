@@ -97,6 +97,13 @@ def test_one_idempotency_key_of_two_tenants_is_two_requests(new_tenant: Callable
     made = [tenant.post("/v1/buckets", BUCKET, Idempotency_Key="k") for tenant in (first, second)]
     assert [response.status_code for response in made] == [200, 200]
     assert made[0].get_json()["bucket_id"] != made[1].get_json()["bucket_id"]
+    # of the organization as a whole, where no namespace tells the two apart
+    shared = [
+        tenant.post("/v1/namespaces", {"namespace_name": "more"}, Idempotency_Key="k", X_Namespace="")
+        for tenant in (first, second)
+    ]
+    assert [response.status_code for response in shared] == [200, 200]
+    assert shared[0].get_json()["namespace_id"] != shared[1].get_json()["namespace_id"]
     other = sibling(first).post("/v1/buckets", BUCKET, Idempotency_Key="k")
     assert other.status_code == 200
     assert "Idempotent-Replayed" not in other.headers, "the same key in another namespace is another key"
