@@ -207,7 +207,7 @@ def stage_with(reference: str) -> dict[str, Any]:
 def test_a_secret_says_who_uses_it_and_its_deletion_warns(tenant: Tenant) -> None:
     create(tenant)
     made = retriever(tenant, dict(LLM_STAGE)).get_json()
-    assert "warnings" not in made
+    assert not _about_secrets(made)
     tenant.call("PATCH", "/v1/organizations", {"default_llm_credentials": {"openai": "openai_api_key"}})
     path = f"{SECRETS}/openai_api_key"
     assert tenant.get(path).get_json()["used_by"] == {
@@ -220,7 +220,12 @@ def test_a_secret_says_who_uses_it_and_its_deletion_warns(tenant: Tenant) -> Non
 
 def test_a_retriever_that_names_an_absent_secret_is_warned(tenant: Tenant) -> None:
     made = retriever(tenant, dict(LLM_STAGE)).get_json()
-    assert "openai_api_key" in made["warnings"][0]
+    assert len(_about_secrets(made)) == 1
+
+
+def _about_secrets(made: dict[str, Any]) -> list[str]:
+    """Of the warnings, those that name the secret: others speak of the model that the stage names."""
+    return [warning for warning in made.get("warnings", ()) if "openai_api_key" in warning]
 
 
 @pytest.mark.parametrize(
