@@ -76,17 +76,22 @@ class PagingQuery(Query):
     def request(self) -> PageRequest:
         """What the parameters ask for together. Raises ValidationFailedError for a page that is too far."""
         limit = self.limit or self.page_size or self.default_limit
-        skipped = self.skip if self.offset is None else self.offset
+        return PageRequest(
+            limit=limit,
+            offset=self._skipped(limit),
+            cursor=self.cursor or self.next_cursor or self.after,
+            include_total=self.include_total,
+        )
+
+    def _skipped(self, limit: int) -> int:
+        for asked in (self.offset, self.skip):
+            if asked is not None:
+                return asked
         start = ((self.page or 1) - 1) * limit
         if start > MAX_OFFSET:
             problem = FieldProblem(("page",), f"lies beyond {MAX_OFFSET} records: follow next_cursor")
             raise ValidationFailedError([problem])
-        return PageRequest(
-            limit=limit,
-            offset=start if skipped is None else skipped,
-            cursor=self.cursor or self.next_cursor or self.after,
-            include_total=self.include_total,
-        )
+        return start
 
 
 class PaginationView(View):

@@ -63,6 +63,8 @@ def test_the_pagination_object_is_as_published() -> None:
         ({}, PageRequest(10, 0, None, False)),
         ({"page_size": "7", "page": "3"}, PageRequest(7, 14, None, False)),
         ({"limit": "5", "page_size": "7", "offset": "2", "page": "3"}, PageRequest(5, 2, None, False)),
+        # the page is not asked for, so that it lies too far is nobody's fault
+        ({"limit": "315", "offset": "595", "page": "7137"}, PageRequest(315, 595, None, False)),
         ({"skip": "4"}, PageRequest(10, 4, None, False)),
         ({"skip": "4", "offset": "2", "page": "9"}, PageRequest(10, 2, None, False)),
         ({"cursor": "", "after": "a"}, PageRequest(10, 0, "a", False)),
