@@ -25,6 +25,22 @@ def parsed(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def parsed_or_none(text: str) -> Any:
+    """The same, and None for what is no JSON."""
+    try:
+        return parsed(text)
+    except ValueError:
+        return None
+
+
+def json_text(content: bytes) -> str:
+    """The text of an answer in JSON, which is UTF-8 whatever a header calls it, but for byte order marks.
+
+    Bytes that are none are replaced.
+    """
+    return content.decode(json.detect_encoding(content), "replace")
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
