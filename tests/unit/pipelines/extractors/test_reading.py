@@ -207,6 +207,9 @@ SENTENCE = "Ein Straßenfest für 5 € – “schön”, ñandú"
         (SENTENCE.encode("cp1252"), "text/plain; charset=idna", SENTENCE),
         (SENTENCE.encode("cp1252"), "text/plain; charset=undefined", SENTENCE),
         (SENTENCE.encode("cp1252"), "text/plain; charset=hex", SENTENCE),
+        # UTF-7 is none, as on the web: its bytes are ASCII, and so UTF-8
+        (SENTENCE.encode("cp1252"), "text/plain; charset=utf-7", SENTENCE),
+        (b"Hi +AGE-", "text/plain; charset=utf-7", "Hi +AGE-"),
         (SENTENCE.encode("cp1252"), f"text/plain; charset={'x' * 5000}", SENTENCE),
         (b"a" * 30_000 + b"\xf1", "text/plain", "a" * 30_000 + "ñ"),
         (b"a" + UNDEFINED, "text/plain", "a\x81\x8d\x8f\x90\x9d"),
@@ -242,8 +245,9 @@ def page(head: str, encoding: str, text: str = SENTENCE) -> bytes:
          '<?xml version="1.0" encoding="koi8-r"?><a>мир</a>'),
         # the content type is nearer to the bytes than the page's own word
         (page("<meta charset=koi8-r>", "cp1251", "мир"), "text/html; charset=windows-1251", "мир"),
-        # a page that says UTF-16 in plain ASCII is wrong
+        # a page that says UTF-16 in plain ASCII is wrong, also with bytes in pairs
         (page("<meta charset=utf-16>", "cp1252"), "text/html", SENTENCE),
+        (page("<meta charset=utf-16> ", "cp1252"), "text/html", SENTENCE),
         (page("<meta charset=utf-16>", "utf-8"), "text/html", SENTENCE),
         (page("<meta charset=utf-8>", "cp1252"), "text/html", SENTENCE),
         (page("<meta charset=x-user-defined>", "cp1252"), "text/html", SENTENCE),
