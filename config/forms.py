@@ -5,7 +5,6 @@ an operator may have mixed up two variables, and one of them may be a key.
 import base64
 import binascii
 import ipaddress
-import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -107,7 +106,7 @@ def require_delays(delays: Sequence[float]) -> None:
     if not delays:
         raise ValueError("must name at least one delay in seconds, such as 5,60,300")
     for number, delay in enumerate(delays):
-        if not (math.isfinite(delay) and 0 < delay <= _LONGEST_DELAY_SECONDS):
+        if not 0 < delay <= _LONGEST_DELAY_SECONDS:
             at = _part(number, delays)
             raise ValueError(f"{at}must be above 0 and at most {_LONGEST_DELAY_SECONDS} seconds")
 
