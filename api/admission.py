@@ -21,8 +21,8 @@ from core.storage.selection import Selection
 from core.tenancy.api_key import ApiKey, Caller, require_environment
 from core.tenancy.authentication import require_origin
 from core.tenancy.permissions import ResourceType
-from core.tenancy.presented import missing_key
 from core.tenancy.tenant import Namespace
+from core.tenancy.wrong_keys import missing_key
 
 _LEASED = frozenset({RateClass.SEARCH, RateClass.UPLOAD, RateClass.COMPUTE})
 """Classes of which an organization may have only so many under way at once."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from core.errors import FieldProblem, InvalidRequestError, UnsupportedMediaError, ValidationFailedError
+from core.plain_values import INT64, whole
 
 MAX_DEPTH = 32
 MAX_KEY_CHARACTERS = 256
-_INT64 = 2**63
-_INT64_DIGITS = 20
 # possessive: a text of 16 MiB must not leave a way back for each of its characters
 _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
@@ -109,8 +108,8 @@ def _refuse_constant(_: str) -> NoReturn:
 
 
 def _int64(text: str) -> int:
-    value = int(text) if len(text) <= _INT64_DIGITS else _INT64
-    if not -_INT64 <= value < _INT64:
+    value = whole(text)
+    if not -INT64 <= value < INT64:
         raise InvalidRequestError("The body has an integer of more than 64 bits.")
     return value
 

@@ -5,7 +5,6 @@ an operator may have mixed up two variables, and one of them may be a key.
 import base64
 import binascii
 import ipaddress
-import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -59,14 +58,20 @@ def require_origins(texts: Sequence[str]) -> None:
 
 def require_url(url: str, schemes: Sequence[str]) -> None:
     """Raise ValueError unless `url` has one of the schemes, and hosts, separated by commas, with ports that can be."""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, _ = url.partition("://")
     if not separator or scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     if scheme == "file":
         return
-    hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
-    for host in hosts.split(","):
+    for host in hosts_of(url):
         require_host(host, f"{scheme}://host:port/…")
+
+
+def hosts_of(url: str) -> list[str]:
+    """Each `host` or `host:port` of a URL, or of a text that is nothing else. A database's URL may name several."""
+    _, separator, rest = url.partition("://")
+    authority = (rest if separator else url).partition("/")[0].partition("?")[0]
+    return authority.rpartition("@")[2].split(",")
 
 
 def require_address(address: str) -> None:
@@ -101,7 +106,7 @@ def require_delays(delays: Sequence[float]) -> None:
     if not delays:
         raise ValueError("must name at least one delay in seconds, such as 5,60,300")
     for number, delay in enumerate(delays):
-        if not (math.isfinite(delay) and 0 < delay <= _LONGEST_DELAY_SECONDS):
+        if not 0 < delay <= _LONGEST_DELAY_SECONDS:
             at = _part(number, delays)
             raise ValueError(f"{at}must be above 0 and at most {_LONGEST_DELAY_SECONDS} seconds")
 

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from core.errors import StageError
 
 MOST_DEPTH = 64
 """Levels of one value: a document around it has a few more, and a database takes a hundred."""
-_INT64 = 2**63
+INT64: Final = 2**63
+"""Whole numbers are below it, and not below what it is with a minus."""
 _INT64_DIGITS = 20
 _REFERENCE = frozenset({"$ref", "$id"})
 
@@ -20,18 +21,35 @@ def parsed(text: str | bytes) -> Any:
     A number that is too large is there as infinity or as more than 64 bits, for `plain` to refuse with that reason.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_int=_whole)
+        return json.loads(text, parse_constant=_refuse, parse_int=whole)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def parsed_or_none(text: str) -> Any:
+    """The same, and None for what is no JSON."""
+    try:
+        return parsed(text)
+    except ValueError:
+        return None
+
+
+def json_text(content: bytes) -> str:
+    """The text of an answer in JSON, which is UTF-8 whatever a header calls it, but for byte order marks.
+
+    Bytes that are none are replaced.
+    """
+    return content.decode(json.detect_encoding(content), "replace")
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _whole(digits: str) -> int:
+def whole(digits: str) -> int:
+    """A whole number; for one that is far too large another one that is."""
     # Python refuses to read thousands of digits, as if they were no number
-    return int(digits) if len(digits) <= _INT64_DIGITS else _INT64
+    return int(digits) if len(digits) <= _INT64_DIGITS else INT64
 
 
 def plain_text(text: str) -> str:
@@ -47,7 +65,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """A JSON value with such texts. Raises StageError for what cannot be kept, without repeating it."""
     if isinstance(value, str):
         return plain_text(value)
-    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+    if isinstance(value, int) and not -INT64 <= value < INT64:
         raise StageError("a number has more than 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
         # what writes JSON would make null of it

@@ -2,15 +2,15 @@
 
 from typing import Any, Final
 
-from api.decode import MAX_KEY_CHARACTERS
+from api.decode import MAX_DEPTH, MAX_KEY_CHARACTERS
+from core.plain_values import INT64
 
-_INT64: Final = 2**63
 _NO_NUL: Final = "^[^\\u0000]*$"
 _ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples"})
 _KEY: Final = {"$ref": "#/components/schemas/Key"}
 _VALUE: Final = {"$ref": "#/components/schemas/Value"}
 _TEXT: Final = {"type": "string", "pattern": _NO_NUL}
-_INTEGER: Final = {"type": "integer", "minimum": -_INT64, "maximum": _INT64 - 1}
+_INTEGER: Final = {"type": "integer", "minimum": -INT64, "maximum": INT64 - 1}
 
 DEFINITIONS: Final[dict[str, Any]] = {
     "Key": {
@@ -21,8 +21,8 @@ DEFINITIONS: Final[dict[str, Any]] = {
     },
     "Value": {
         "description": (
-            "Any value in a body. It is nested 32 levels deep at most. A number that is written without a point and "
-            "without an exponent has 64 bits."
+            f"Any value in a body. It is nested {MAX_DEPTH} levels deep at most. A number that is written without a "
+            "point and without an exponent has 64 bits."
         ),
         "anyOf": [
             {"type": "null"},

@@ -3,9 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
-
-from api.schemas.fields import DIGITS, Answer, Body, Identifier, Moment, Query
+from api.schemas.fields import Answer, Body, Identifier, Moment, Query, WholeNumber
 from api.schemas.paging import PaginationView, PagingQuery
 from core.audit.actions import AuditAction
 from core.audit.entry import AuditEntry
@@ -50,7 +48,7 @@ class ListQuery(LogQuery, PagingQuery):
 class ExportQuery(LogQuery):
     """GET /v1/organizations/audit/logs/export"""
 
-    max_events: Annotated[int, Field(ge=1, le=MAX_EXPORT), DIGITS] = MAX_EXPORT
+    max_events: Annotated[int, WholeNumber(1, MAX_EXPORT)] = MAX_EXPORT
 
 
 class SettingsBody(Body):

@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    RootModel,
+    StringConstraints,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from core.ids import Prefix
 from core.strict_types import STRICT
@@ -56,6 +66,28 @@ class Document(RootModel[dict[str, Any]]):
     """A JSON document of a form that is described elsewhere."""
 
 
+@dataclass(frozen=True)
+class WholeNumber:
+    """Reads a query parameter that is a whole number in decimal digits, and says so in the schema."""
+
+    lowest: int
+    highest: int
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        bounded = core_schema.int_schema(ge=self.lowest, le=self.highest)
+        return core_schema.no_info_before_validator_function(self._read, bounded)
+
+    def _read(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        # Python would read 1_0, +10 and " 10 " too
+        number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
+        if not self.lowest <= number <= self.highest:
+            bounds = {"lowest": self.lowest, "highest": self.highest}
+            raise PydanticCustomError("value_error", "must be a whole number from {lowest} to {highest}", bounds)
+        return number
+
+
 def name_of(prefix: Prefix) -> Callable[[str], str]:
     """A check for names: addressable in a path, and not to be mistaken for an id."""
 
@@ -94,13 +126,6 @@ def _written_out(value: object) -> object:
     return value
 
 
-def _in_digits(value: object) -> object:
-    # Python would read 1_0, +10 and " 10 " too
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise PydanticCustomError("value_error", "must be a whole number in decimal digits")
-    return value
-
-
 def _to_utc(moment: datetime) -> datetime:
     try:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -117,8 +142,6 @@ PathPrefix = Annotated[
     Field(json_schema_extra={"pattern": _PATH.pattern}),
 ]
 """Names with `/` between them, such as `reports/2026`."""
-DIGITS = BeforeValidator(_in_digits)
-"""For whole numbers in queries, behind their bounds."""
 FreeForm = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A customer's own JSON object, stored and shown as it is."""
 Number = int | float

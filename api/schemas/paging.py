@@ -1,13 +1,12 @@
 """The published paging on the wire: its query parameters, and the answers that carry a page of records."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
-from api.schemas.fields import Answer, Query, View
+from api.schemas.fields import Answer, Query, View, WholeNumber
 from core.errors import FieldProblem, ValidationFailedError
 from core.storage.paging import MAX_LIMIT, MAX_OFFSET, Page, PageRequest
 
@@ -17,27 +16,6 @@ Shown = TypeVar("Shown", bound=View)
 DEFAULT_LIMIT = 10
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-
-
-@dataclass(frozen=True)
-class _WholeNumber:
-    """Reads a parameter that is a whole number in decimal digits, and says so in the schema."""
-
-    lowest: int
-    highest: int
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        bounded = core_schema.int_schema(ge=self.lowest, le=self.highest)
-        return core_schema.no_info_before_validator_function(self._read, bounded)
-
-    def _read(self, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
-        if not self.lowest <= number <= self.highest:
-            bounds = {"lowest": self.lowest, "highest": self.highest}
-            raise PydanticCustomError("value_error", "must be a whole number from {lowest} to {highest}", bounds)
-        return number
 
 
 def _flag(value: object) -> object:
@@ -54,15 +32,15 @@ class PagingQuery(Query):
     default_limit: ClassVar[int] = DEFAULT_LIMIT
     """Records on a page when nothing is sent: a list that is published with another number has that one."""
 
-    limit: Annotated[int, _WholeNumber(1, MAX_LIMIT)] | None = None
+    limit: Annotated[int, WholeNumber(1, MAX_LIMIT)] | None = None
     """Records on the page."""
-    page_size: Annotated[int, _WholeNumber(1, MAX_LIMIT)] | None = None
+    page_size: Annotated[int, WholeNumber(1, MAX_LIMIT)] | None = None
     """Another name for `limit`, which wins."""
-    offset: Annotated[int, _WholeNumber(0, MAX_OFFSET)] | None = None
+    offset: Annotated[int, WholeNumber(0, MAX_OFFSET)] | None = None
     """Records to skip; wins over `page`."""
-    skip: Annotated[int, _WholeNumber(0, MAX_OFFSET)] | None = None
+    skip: Annotated[int, WholeNumber(0, MAX_OFFSET)] | None = None
     """Another name for `offset`, which wins."""
-    page: Annotated[int, _WholeNumber(1, MAX_OFFSET)] | None = None
+    page: Annotated[int, WholeNumber(1, MAX_OFFSET)] | None = None
     """The number of the page, from 1."""
     cursor: str | None = None
     """The `next_cursor` of the page before; wins over `offset`. An empty one counts as not sent."""

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config.forms import hosts_of
 from config.redaction import redacted
 from config.refusals import variable
 from config.settings import Settings
@@ -40,8 +41,7 @@ def require_named(settings: Settings) -> None:
         # what stands behind a service record is found by the driver
         if name not in settings.model_fields_set or url.startswith("mongodb+srv://"):
             continue
-        hosts = (url.partition("://")[2] or url).partition("/")[0].partition("?")[0].rpartition("@")[2]
-        places = [urlsplit(f"//{host}") for host in hosts.split(",")]
+        places = [urlsplit(f"//{host}") for host in hosts_of(url)]
         if not any(accepts(f"{place.hostname}:{place.port or usual_port}") for place in places):
             raise UnavailableError(f"{variable(name)} names {redacted(url)}, and nothing answers there")
 

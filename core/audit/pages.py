@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.storage.paging import BEGINNING, TICK, Order, Span
+from core.storage.cursor import TICK
+from core.storage.paging import BEGINNING, Order, Span
 
 NEWEST_FIRST = Order("at", "seq", int)
 

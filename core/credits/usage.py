@@ -10,8 +10,9 @@ from typing import Any
 
 from core.credits.entry import Entry, EntryKind
 from core.credits.totals import UNATTRIBUTED, Charges, Period
+from core.storage.cursor import TICK
 from core.storage.handles import Handles, ScopedCollection
-from core.storage.paging import TICK, Order, Page, PageRequest, Span, read_page
+from core.storage.paging import Order, Page, PageRequest, Span, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
 
 _WINDOW = timedelta(days=7)

@@ -84,7 +84,7 @@ def foreseen(target: Target, policy: EgressPolicy) -> str | None:
     return None
 
 
-def without_credentials(url: str) -> str:
+def shown_url(url: str) -> str:
     """A URL as it may be shown: without user name and password, and without what a query's values may keep secret.
 
     A value is shown that is short and plain, under a name that does not speak of a credential.

@@ -93,7 +93,7 @@ def declared_in(content: bytes, is_html: bool) -> Iterator[str]:
 
 
 def _charset(name: str) -> str | None:
-    """Python's name of an encoding; None for what is none. UTF-7 is none, as on the web."""
+    """Python's name of an encoding; None for what is none."""
     wanted = encodings.normalize_encoding(name[:50]).lower()
     if wanted not in _KNOWN:
         return _MORE_NAMES.get(wanted)
@@ -101,7 +101,7 @@ def _charset(name: str) -> str | None:
         found = codecs.lookup(wanted).name
     except LookupError:
         return None
-    return None if found == "utf-7" else _MEANT.get(found, found)
+    return _MEANT.get(found, found)
 
 
 def _strict(content: bytes, name: str, errors: str = "strict") -> str | None:

@@ -15,9 +15,10 @@ from core.errors import FieldProblem, ValidationFailedError
 
 Key = tuple[int | str, ...]
 """What a list is sorted by, of one row."""
+TICK = timedelta(milliseconds=1)
+"""Between two stored times."""
 _MAX_CHARACTERS = 2048
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(milliseconds=1)
 _MAX_NUMBER = 2**53
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -55,11 +56,11 @@ def foreign_cursor() -> ValidationFailedError:
 
 def tick_of(moment: datetime) -> int:
     """A stored time as a whole number: milliseconds since 1970."""
-    return (moment - _EPOCH) // _TICK
+    return (moment - _EPOCH) // TICK
 
 
 def moment_of(tick: int) -> datetime:
     """The time that `tick_of` wrote. Raises ValidationFailedError for one that is no time."""
     if tick >= tick_of(_LAST):
         raise foreign_cursor()
-    return _EPOCH + tick * _TICK
+    return _EPOCH + tick * TICK

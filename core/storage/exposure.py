@@ -14,6 +14,7 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from config.forms import hosts_of
 from config.tls import TlsFiles
 from core.storage.mongo import connect
 from core.storage.redis import connect_redis
@@ -70,8 +71,7 @@ def without_credentials(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether every host of a URL, or of `host:port`, is this machine itself."""
-    hosts = without_credentials(url).partition("://")[2] or url
-    return all(_host_is_loopback(host) for host in hosts.partition("/")[0].split(","))
+    return all(map(_host_is_loopback, hosts_of(url)))
 
 
 def _host_is_loopback(place: str) -> bool:

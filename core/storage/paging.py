@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from core.clock import now
-from core.storage.cursor import Cursor, moment_of, tick_of
+from core.storage.cursor import TICK, Cursor, moment_of, tick_of
 from core.storage.handles import ScopedCollection
 from core.storage.mongo import Document
 
@@ -21,8 +21,6 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 """Before anything that we store."""
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """Between two machines of ours: a record made 'in the future' is still listed."""
-TICK = timedelta(milliseconds=1)
-"""Between two stored times."""
 
 Record = TypeVar("Record")
 Other = TypeVar("Other")

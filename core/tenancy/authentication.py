@@ -16,7 +16,7 @@ from core.tenancy.api_key import ApiKey
 from core.tenancy.key_store import KeyStore
 from core.tenancy.key_use import KeyUse
 from core.tenancy.keys import PresentedKey, parse_key
-from core.tenancy.presented import what_is_wrong
+from core.tenancy.wrong_keys import what_is_wrong
 
 _AWAY_RETRY_SECONDS = 5
 

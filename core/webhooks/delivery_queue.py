@@ -14,7 +14,7 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from core.egress.target import without_credentials
+from core.egress.target import shown_url
 from core.ids import Prefix, derived_id
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope
@@ -102,7 +102,7 @@ class DeliveryQueue:
                 **_attempt_of(claimed),
                 "delivery_id": claimed.delivery_id,
                 "number": claimed.number,
-                "url": without_credentials(claimed.endpoint["url"]) if claimed.endpoint else None,
+                "url": shown_url(claimed.endpoint["url"]) if claimed.endpoint else None,
                 "result": AttemptResult.STARTED.value,
                 "due_at": claimed.was_due_at,
                 "started_at": await self.now(),

@@ -12,7 +12,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.transport import outbound_client
 from core.errors import PayloadTooLargeError, StageError, UnavailableError
-from core.plain_values import parsed
+from core.plain_values import json_text, parsed_or_none
 from pipelines.embedders.embedder import Vectors, normalised
 from pipelines.llm.accounts import has_no_credit
 
@@ -85,7 +85,7 @@ class OpenAICompatibleEmbedder:
         )
         answer: Answer = again(self._post, texts)
         try:
-            rows = sorted(_Answer.model_validate_json(_text(answer)).data, key=lambda row: row.index)
+            rows = sorted(_Answer.model_validate_json(json_text(answer.body)).data, key=lambda row: row.index)
             with np.errstate(over="ignore"):
                 # what is too large becomes infinity, and is looked for
                 vectors = np.array([row.embedding for row in rows], np.float64).astype(np.float32)
@@ -107,7 +107,7 @@ class OpenAICompatibleEmbedder:
         except PayloadTooLargeError as error:
             raise StageError(f"The embedding endpoint's answer is not read: {error.message}") from None
         # an error's body is told to nobody: some endpoints repeat the key in it
-        if answer.status >= 400 and has_no_credit(answer.status, _json_or_none(answer)):
+        if answer.status >= 400 and has_no_credit(answer.status, parsed_or_none(json_text(answer.body))):
             raise StageError("The embedding endpoint's account has no credit or quota left: its operator has to act")
         if answer.status in _BUSY:
             raise UnavailableError(f"The embedding endpoint is busy: HTTP {answer.status}")
@@ -119,14 +119,3 @@ class OpenAICompatibleEmbedder:
 def _headers(api_key: SecretStr | None) -> Mapping[str, str]:
     key = {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
     return {"Content-Type": "application/json", **key}
-
-
-def _text(answer: Answer) -> str:
-    return answer.body.decode(json.detect_encoding(answer.body), "replace")
-
-
-def _json_or_none(answer: Answer) -> Any:
-    try:
-        return parsed(_text(answer))
-    except ValueError:
-        return None

@@ -1,1 +1,1 @@
-"""Turns an object of a bucket into documents: one file per extractor, one registry."""
+"""Turns an object of a bucket into documents: an extractor reads its files, and cuts their texts into pieces."""

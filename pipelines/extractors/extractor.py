@@ -12,7 +12,7 @@ from core.collections.collection import Collection
 from core.storage.blobs import BlobStore
 from core.storage.vectors.store import Point
 from pipelines.embedders.embedder import Embedder
-from pipelines.extractors.readings import Remark
+from pipelines.extractors.reading_outcome import Remark
 
 EMPTY = "empty_text"
 """Why a part gave nothing when there is no fault in it."""

@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from core.plain_values import plain_text
-from pipelines.extractors.readings import Remark, Text
+from pipelines.extractors.reading_outcome import Remark, Text
 
 if TYPE_CHECKING:
     from html_to_markdown import ConversionOptions, ProcessingWarning

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipelines.extractors.readings import Reading, Remark, Text, Unreadable
+from pipelines.extractors.reading_outcome import Reading, Remark, Text, Unreadable
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

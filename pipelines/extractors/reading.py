@@ -23,9 +23,7 @@ from core.files.kinds import (
 from core.plain_values import plain_text
 from pipelines.extractors.html import read_html
 from pipelines.extractors.pdf import read_pdf
-from pipelines.extractors.readings import Reading, Remark, Text, Unreadable
-
-__all__ = ["Reading", "Remark", "Text", "Unreadable", "can_read", "read_text"]
+from pipelines.extractors.reading_outcome import Reading, Remark, Text, Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +34,6 @@ _CONTROLS_IN_TEXTS = 1 / 50
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _HTML_TYPES = frozenset({HTML, "application/xhtml+xml"})
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
-
-can_read = is_readable
 
 
 def read_text(content: bytes, content_type: str) -> Reading:

@@ -13,7 +13,7 @@ from core.collections.collection import ExtractorConfig
 from core.collections.document_fields import SYSTEM_FIELDS
 from core.collections.extractor_parameters import TextExtractorParameters
 from core.errors import NotFoundError, PayloadTooLargeError
-from core.files.kinds import is_unsaid
+from core.files.kinds import is_readable, is_unsaid
 from core.ids import Prefix, derived_id, point_id
 from core.retrievers.filters import value_at
 from core.storage.vectors.bm25 import document_vector
@@ -28,7 +28,8 @@ from pipelines.extractors.extractor import (
     ObjectReport,
     UnreadPart,
 )
-from pipelines.extractors.reading import Reading, Remark, Text, Unreadable, can_read, read_text
+from pipelines.extractors.reading import read_text
+from pipelines.extractors.reading_outcome import Reading, Remark, Text, Unreadable
 from pipelines.extractors.splitting import split
 
 _PIECES_AT_ONCE = 32
@@ -124,7 +125,7 @@ def _readings(source: StoredObject, context: ExtractionContext) -> Iterator[tupl
 
 def _may_be_read(blob: StoredBlob) -> bool:
     """Whether a text is to be looked for in it: in a picture of an unknown type there is none."""
-    return can_read(blob.content_type) and not (is_unsaid(blob.content_type) and blob.type in _NO_TEXT_IN)
+    return is_readable(blob.content_type) and not (is_unsaid(blob.content_type) and blob.type in _NO_TEXT_IN)
 
 
 def _read(blob: StoredBlob, context: ExtractionContext) -> Reading:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.plain_values import parsed
+from core.plain_values import parsed_or_none
 from pipelines.llm.errors import LlmError, LlmFailure, refused
 from pipelines.llm.loose import member
 from pipelines.llm.provider import End
@@ -34,10 +34,7 @@ def opened(provider: str, model: str, body: str) -> Mapping[str, Any]:
     """The object that a body is. Raises LlmError for one that is none, and for an error in an answer's clothes."""
     if body.lstrip().startswith(_STREAM):
         raise LlmError(LlmFailure.UNREADABLE, f"{provider} sent a stream of events where one answer was asked for.")
-    try:
-        answer = parsed(body)
-    except ValueError:
-        answer = None
+    answer = parsed_or_none(body)
     if not isinstance(answer, Mapping):
         raise strange(provider)
     if answer.get("error"):

@@ -4,20 +4,18 @@ answers that are bounded, unpacked and readable as text before anybody takes the
 The clients add headers about this machine and from its environment; here a closed list passes.
 """
 
-import json
 import zlib
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
 
 import httpx2
 
 from core.egress.fetch import bounded_body
 from core.egress.transport import outbound_client
 from core.errors import PayloadTooLargeError, UnavailableError
-from core.plain_values import parsed
+from core.plain_values import json_text, parsed_or_none
 from pipelines.llm.errors import LlmError, LlmFailure, refused, unreachable
 
 _ALLOWED = frozenset({"host", "content-type", "content-length", "transfer-encoding", "accept", "connection"})
@@ -58,18 +56,11 @@ def asking(provider: str, model: str, *errors: type[Exception]) -> Iterator[None
 def _told(provider: str, model: str, error: BaseException) -> LlmError:
     match error:
         case ProviderStatusError():
-            return refused(provider, model, error.status, error.wait, _json_or_none(error.body))
+            return refused(provider, model, error.status, error.wait, parsed_or_none(error.body))
         case PayloadTooLargeError():
             return LlmError(LlmFailure.UNREADABLE, f"{provider} answered with more than {_MOST_ANSWER_MIB} MiB.")
         case _:
             return unreachable(provider, error)
-
-
-def _json_or_none(body: str) -> Any:
-    try:
-        return parsed(body)
-    except ValueError:
-        return None
 
 
 class _ProviderTransport(httpx2.BaseTransport):
@@ -86,7 +77,7 @@ class _ProviderTransport(httpx2.BaseTransport):
             if not response.is_success:
                 wait = response.headers.get("Retry-After")
                 raise ProviderStatusError(response.status_code, wait, _body_of_an_error(response))
-            text = _text(bounded_body(response, _MOST_ANSWER_MIB * _MEBIBYTE))
+            text = json_text(bounded_body(response, _MOST_ANSWER_MIB * _MEBIBYTE))
         return httpx2.Response(200, headers={"Content-Type": "application/json; charset=utf-8"}, content=text.encode())
 
     def _stripped(self, request: httpx2.Request) -> httpx2.Request:
@@ -106,11 +97,6 @@ class _ProviderTransport(httpx2.BaseTransport):
 def _body_of_an_error(response: httpx2.Response) -> str:
     """What an error says besides its status, which counts whatever the body is."""
     try:
-        return _text(bounded_body(response, _MEBIBYTE))
+        return json_text(bounded_body(response, _MEBIBYTE))
     except _UNREADABLE:
         return ""
-
-
-def _text(body: bytes) -> str:
-    """JSON is UTF-8, whatever a header calls it, but for byte order marks; what is none is replaced."""
-    return body.decode(json.detect_encoding(body), "replace")

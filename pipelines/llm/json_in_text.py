@@ -8,13 +8,14 @@ import json
 import re
 from typing import Any
 
+from core.plain_values import whole
+
 _START = re.compile(r"""\{(?=\s*["}])|\[(?=\s*[\[\]{"\d\-tfn])""")
 """Where a value may begin: prose has braces and brackets too."""
 _STRING_OR_LAST_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 """A string to its end, or to the text's, so that no part of the text is looked at twice; or a comma too many."""
 _MOST_FALSE_STARTS = 200
 """Each costs a look over the text."""
-_NUMBER_TOO_LONG = 2**64
 
 
 def json_values(text: str) -> list[Any]:
@@ -48,9 +49,4 @@ def _is_cut(text: str, error: json.JSONDecodeError) -> bool:
     return error.msg.startswith("Unterminated string") or not text[error.pos :].strip()
 
 
-def _integer(digits: str) -> int:
-    # Python refuses to read very long ones, and no store takes them
-    return int(digits) if len(digits) <= len(str(_NUMBER_TOO_LONG)) else _NUMBER_TOO_LONG
-
-
-_decoder = json.JSONDecoder(strict=False, parse_int=_integer)
+_decoder = json.JSONDecoder(strict=False, parse_int=whole)

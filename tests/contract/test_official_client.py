@@ -16,25 +16,10 @@ from core.jobs.wire import TASK_TYPES
 from core.retrievers.stages import parse_stages
 from core.tenancy.permissions import Permission
 from tests.api_process import Account, Site, site
+from tests.contract.old_client import SCHEMA, STAGE
 from tests.tenants import new_key
 
 REDACTED = {"internal_id": "redacted", "key_hash": "redacted", "user_id": "redacted"}
-SCHEMA = {"properties": {"text": {"type": "text"}}}
-STAGE = {
-    "stage_name": "search",
-    "stage_type": "filter",
-    "config": {
-        "stage_id": "feature_search",
-        "parameters": {
-            "searches": [
-                {
-                    "feature_uri": "mixpeek://text_extractor@v1/text_embedding",
-                    "query": {"input_mode": "text", "value": "{{INPUT.query}}"},
-                }
-            ]
-        },
-    },
-}
 
 
 @pytest.fixture(scope="module")

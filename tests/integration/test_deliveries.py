@@ -114,7 +114,8 @@ def test_a_removed_endpoint_cancels_its_delivery_which_cannot_be_replayed(bench:
         hooks.append(bench.endpoint(endpoint.url))
         bench.send()
         cancelled = bench.await_status(hooks[0], DeliveryStatus.CANCELLED)
-        assert (cancelled.attempts, len(endpoint.requests)) == (1, 1)
+        assert (cancelled.last_error, cancelled.attempts, len(endpoint.requests)) == ("endpoint_gone", 1, 1)
+        assert bench.results(hooks[0]) == ["refused"]
         with pytest.raises(ConflictError):
             bench.store.replay(bench.scope, hooks[0], cancelled.delivery_id)
 
@@ -147,20 +148,6 @@ def test_an_endpoint_that_wants_the_event_no_more_is_not_tried_again(
         bench.change(hooks[0], endpoint.url)
         bench.store.replay(bench.scope, hooks[0], cancelled.delivery_id)
         endpoint.wait_for(2)
-
-
-def test_a_removed_endpoint_is_named_as_the_reason(bench: Bench) -> None:
-    hooks: list[str] = []
-
-    def remove(connection: socket.socket) -> None:
-        bench.store.delete(bench.scope, hooks[0])
-        plain(500)(connection)
-
-    with receiver(remove) as endpoint:
-        hooks.append(bench.endpoint(endpoint.url))
-        bench.send()
-        assert bench.await_status(hooks[0], DeliveryStatus.CANCELLED).last_error == "endpoint_gone"
-        assert bench.results(hooks[0]) == ["refused"]
 
 
 def test_each_attempt_says_which_url_it_used(bench: Bench) -> None:

@@ -37,16 +37,40 @@ BOUNDED = {
     "workers/watch.py _by_id": "the jobs under way",
 }
 
+REMEMBERING_ALL = {
+    "api/routes/documentation.py _bundled": "files of the documentation's page, a closed list",
+    "core/storage/command_log.py log_commands": "the one directory that the settings name",
+}
+"""Functions that remember what they gave for every argument."""
+
 
 def _kept_by_objects() -> Iterator[str]:
+    for path, tree in _modules():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
+                continue
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Attribute) and _is_self(target) and _is_empty_container(node.value):
+                yield f"{path} {target.attr}"
+
+
+def _remembered_by_functions() -> Iterator[str]:
+    for path, tree in _modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.args.args and any(map(_has_no_bound, node.decorator_list)):
+                yield f"{path} {node.name}"
+
+
+def _has_no_bound(decorator: ast.expr) -> bool:
+    if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("lru_cache"):
+        return not decorator.args + decorator.keywords or "None" in ast.unparse(decorator)
+    return ast.unparse(decorator).rpartition(".")[2] == "cache"
+
+
+def _modules() -> Iterator[tuple[Path, ast.Module]]:
     for room in _ROOMS:
         for path in sorted((_ROOT / room).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if not isinstance(node, ast.Assign | ast.AnnAssign):
-                    continue
-                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                if isinstance(target, ast.Attribute) and _is_self(target) and _is_empty_container(node.value):
-                    yield f"{path.relative_to(_ROOT)} {target.attr}"
+            yield path.relative_to(_ROOT), ast.parse(path.read_text())
 
 
 def _is_self(target: ast.Attribute) -> bool:
@@ -64,3 +88,7 @@ def _is_empty_container(value: ast.expr | None) -> bool:
 
 def test_what_an_object_keeps_by_name_has_a_bound_that_is_written_down() -> None:
     assert sorted(set(_kept_by_objects())) == sorted(BOUNDED)
+
+
+def test_a_function_remembers_a_bounded_number_of_answers_or_says_why_there_are_few() -> None:
+    assert sorted(_remembered_by_functions()) == sorted(REMEMBERING_ALL)

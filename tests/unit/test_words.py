@@ -21,6 +21,8 @@ TEXTS = st.text(max_size=60) | st.text("aİıIßẞﬁé\u0301\u0307天ｶﾞ �
         ("i\u0307\u0301", "í"),
         ("ｶﾞ", "ガ"),
         ("①", "1"),
+        # capitals that only NFKC brings out
+        ("℡", "TEL"),
         ("co\u00adop", "coop"),
         ("ᾳ", "ΑΙ"),
         ("ﷺ", "صلى الله عليه وسلم"),

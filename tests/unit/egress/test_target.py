@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.egress.policy import EgressPolicy
-from core.egress.target import SETTING, foreseen, target_of, without_credentials
+from core.egress.target import SETTING, foreseen, shown_url, target_of
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_the_operator_allows_is_not_warned_of(url: str) -> None:
     ],
 )
 def test_a_url_is_shown_without_credentials(url: str, shown: str) -> None:
-    assert without_credentials(url) == shown
+    assert shown_url(url) == shown
 
 
 @given(st.text() | st.from_regex(r"\Ahttps?://[ -~]{1,40}\Z") | st.from_regex(r"\Ahttps?://[0-9a-fx.:\[\]%]{1,20}/\Z"))

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pypdf.generic import DictionaryObject as Dictionary
 from pypdf.generic import NameObject as Name
 
-from pipelines.extractors.reading import Text, Unreadable, can_read, read_text
+from core.files.kinds import is_readable
+from pipelines.extractors.reading import read_text
+from pipelines.extractors.reading_outcome import Text, Unreadable
 
 EMOJI = "\U0001f600"
 UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
@@ -205,6 +207,9 @@ SENTENCE = "Ein Straßenfest für 5 € – “schön”, ñandú"
         (SENTENCE.encode("cp1252"), "text/plain; charset=idna", SENTENCE),
         (SENTENCE.encode("cp1252"), "text/plain; charset=undefined", SENTENCE),
         (SENTENCE.encode("cp1252"), "text/plain; charset=hex", SENTENCE),
+        # UTF-7 is none, as on the web: its bytes are ASCII, and so UTF-8
+        (SENTENCE.encode("cp1252"), "text/plain; charset=utf-7", SENTENCE),
+        (b"Hi +AGE-", "text/plain; charset=utf-7", "Hi +AGE-"),
         (SENTENCE.encode("cp1252"), f"text/plain; charset={'x' * 5000}", SENTENCE),
         (b"a" * 30_000 + b"\xf1", "text/plain", "a" * 30_000 + "ñ"),
         (b"a" + UNDEFINED, "text/plain", "a\x81\x8d\x8f\x90\x9d"),
@@ -240,8 +245,9 @@ def page(head: str, encoding: str, text: str = SENTENCE) -> bytes:
          '<?xml version="1.0" encoding="koi8-r"?><a>мир</a>'),
         # the content type is nearer to the bytes than the page's own word
         (page("<meta charset=koi8-r>", "cp1251", "мир"), "text/html; charset=windows-1251", "мир"),
-        # a page that says UTF-16 in plain ASCII is wrong
+        # a page that says UTF-16 in plain ASCII is wrong, also with bytes in pairs
         (page("<meta charset=utf-16>", "cp1252"), "text/html", SENTENCE),
+        (page("<meta charset=utf-16> ", "cp1252"), "text/html", SENTENCE),
         (page("<meta charset=utf-16>", "utf-8"), "text/html", SENTENCE),
         (page("<meta charset=utf-8>", "cp1252"), "text/html", SENTENCE),
         (page("<meta charset=x-user-defined>", "cp1252"), "text/html", SENTENCE),
@@ -472,8 +478,8 @@ def test_damaged_files_are_values(content_type: str, is_page: bool) -> None:
 
 
 def test_readable_types_are_known() -> None:
-    assert can_read("Text/HTML; charset=utf-8")
-    assert can_read("text/x-whatever")
+    assert is_readable("Text/HTML; charset=utf-8")
+    assert is_readable("text/x-whatever")
     for readable in ("application/xml", "image/svg+xml", "application/ld+json", "application/x-yaml", ""):
-        assert can_read(readable)
-    assert not can_read("image/png")
+        assert is_readable(readable)
+    assert not is_readable("image/png")

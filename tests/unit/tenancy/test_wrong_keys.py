@@ -3,7 +3,7 @@
 import pytest
 
 from core.tenancy.keys import mint_key, parse_key
-from core.tenancy.presented import missing_key, what_is_wrong
+from core.tenancy.wrong_keys import missing_key, what_is_wrong
 
 KEY = mint_key().text
 
