@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 HTML = "text/html"
+XHTML = "application/xhtml+xml"
 PDF = "application/pdf"
 PLAIN = "text/plain"
 OPEN_DOCUMENT = "application/vnd.oasis.opendocument."

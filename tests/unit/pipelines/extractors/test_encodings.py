@@ -1,4 +1,4 @@
-"""Encodings that are declared by a name that only browsers know, files that are cut off, and UTF-16 that says nothing."""
+"""Encodings under names that only browsers know, files that are cut off, and UTF-16 that says nothing of itself."""
 
 import pytest
 
