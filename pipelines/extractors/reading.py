@@ -16,7 +16,8 @@ from core.files.kinds import (
     XHTML,
     binary_kind,
     declared_charset,
-    is_html,
+    evident_text,
+    is_json,
     is_readable,
     is_text,
     is_unsaid,
@@ -69,9 +70,10 @@ def _read_text(content: bytes, kind: str, content_type: str) -> Reading:
     text = plain_text(decoded.text.replace("\x00", ""))
     if _is_binary(text):
         return Unreadable("binary_content", f"The content is binary, not text: {_CAN_BE_READ}")
-    if kind in _HTML_TYPES or (not kind and is_html(text)):
+    kind = kind or evident_text(text)
+    if kind in _HTML_TYPES:
         read = _converted("HTML", partial(read_html, is_xhtml=kind == XHTML), text)
-    elif kind == "application/json":
+    elif is_json(kind):
         read = Text(_ESCAPE.sub(_unescaped, text))
     else:
         read = Text(text, is_markdown=kind in _MARKDOWN_TYPES)
