@@ -10,11 +10,22 @@ from pipelines.extractors.reading import Text, read_text
 
 @pytest.mark.parametrize("kind", ["application/x-pdf", "application/acrobat", "application/vnd.pdf", "text/pdf"])
 def test_a_pdf_is_read_under_the_names_that_it_had(kind: str) -> None:
+    assert read_text(_pdf(), kind) == Text("")
+
+
+@pytest.mark.parametrize("lost", [4, 7, 15])
+def test_a_pdf_that_lost_its_last_lines_is_read_with_a_remark(lost: int) -> None:
+    found = read_text(_pdf()[:-lost], "application/pdf")
+    assert isinstance(found, Text)
+    assert {remark.code for remark in found.remarks} == {"pdf_damaged"}
+
+
+def _pdf() -> bytes:
     writer = pypdf.PdfWriter()
     writer.add_blank_page(200, 200)
     written = io.BytesIO()
     writer.write(written)
-    assert read_text(written.getvalue(), kind) == Text("")
+    return written.getvalue()
 
 
 @pytest.mark.parametrize(
