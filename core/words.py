@@ -26,6 +26,8 @@ _WORD = regex.compile(
     r"|\p{Regional_Indicator}{2}|\p{Extended_Pictographic}",
     regex.V1,
 )
+_TERMINAL = regex.compile(r"\x1b\[[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b]*+(?:\x07|\x1b\\)|[^\n\x08]\x08")
+"""What a terminal does not show: colours, links, and the letters that another one is written upon."""
 _SYMBOL = regex.compile(r"[\p{So}--\p{Regional_Indicator}]", regex.V1)
 """`™`, `№`, `㎡`: their letters are no part of the word beside them."""
 _NO_BLANKS = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{scx=Yi}\p{Line_Break=SA}"
@@ -69,10 +71,15 @@ def _runs(text: str) -> list[list[str]]:
 
 
 def _parted(text: str) -> str:
-    """The text with blanks round symbols, and without line ends where a script without blanks goes on behind them."""
+    """The text with blanks round symbols, without what is there for terminals, and without line ends where a script
+    without blanks goes on behind them.
+    """
+    if "\x1b" in text or "\x08" in text:
+        text = _TERMINAL.sub("", text)
     if text.isascii():
         return text
-    return _SYMBOL.sub(r" \g<0> ", _BROKEN_LINE.sub("", text))
+    parted: str = _SYMBOL.sub(r" \g<0> ", _BROKEN_LINE.sub("", text))
+    return parted
 
 
 def _pairs(run: list[str]) -> list[str]:
