@@ -12,12 +12,14 @@ import orjson
 from core.buckets.bucket import BINARY_TYPES, TEXT_TYPES, FieldType
 from core.files.kinds import (
     HTML,
+    JSON,
     OPEN_DOCUMENT,
     PDF,
     PLAIN,
     READABLE,
     binary_kind,
-    is_html,
+    declared_charset,
+    evident_text,
     is_readable,
     is_text,
     is_unsaid,
@@ -26,11 +28,11 @@ from core.files.kinds import (
 
 _URL = re.compile(r"(https?|s3|gs)://\S+", re.IGNORECASE)
 _DATA_URL: Final = re.compile(
-    r"\s*data:\s*(?P<type>[\w.+/-]{0,100})(?P<parameters>(?:\s*;\s*[\w.+-]{1,50}=[^;,\s]{1,100}){0,10})"
+    r"\s*data:\s*(?P<type>[\w.+/-]{0,100})"
+    r"(?P<parameters>(?:\s*+;\s*+[\w.+*-]{1,50}+=(?:\"[^\"\r\n]{0,2000}+\"|[^;,\"\r\n]{1,2000}+)){0,10}+)"
     r"(?P<base64>\s*;\s*base64)?\s*,",
     re.ASCII | re.IGNORECASE,
 )
-_JSON = "application/json"
 _OCTETS = "application/octet-stream"
 _USUAL: Final[Mapping[FieldType, str]] = {
     FieldType.PDF: PDF,
@@ -67,7 +69,7 @@ def blob_content(field_type: FieldType, data: Any, declared: str | None) -> tupl
         return _text(field_type, data, declared)
     if data is None:
         raise BadDataError("send a value")
-    return _readable(declared or _JSON, field_type), orjson.dumps(data)
+    return _readable(declared or JSON, field_type), orjson.dumps(data)
 
 
 def decoded_base64(text: str) -> bytes:
@@ -109,7 +111,7 @@ def _text(field_type: FieldType, data: Any, declared: str | None) -> tuple[str, 
     # what was declared of another encoding ends here: JSON has brought the text itself
     said = media_type(declared or "")
     if is_unsaid(said):
-        said = HTML if is_html(data) else PLAIN
+        said = evident_text(data)
     return _readable(said, field_type), data.encode()
 
 
@@ -121,16 +123,18 @@ def _of_data_url(url: re.Match[str], data: str) -> bytes:
 
 
 def _type_of(url: re.Match[str] | None) -> str:
-    if url is None or not url["type"]:
+    """What a `data:` URL says of its content: a file's name and the like say nothing of it."""
+    if url is None:
         return ""
-    return url["type"] + "".join(url["parameters"].split())
+    charset = "".join(f";charset={name}" for name in declared_charset(url["parameters"]))
+    return (url["type"] or (PLAIN if charset else "")) + charset
 
 
 def _evident(content: bytes) -> str:
     """The content type that bytes have on them; the one that leaves it open for all others."""
     if found := binary_kind(content):
         return found.content_type
-    return HTML if is_html(content.decode("utf-8", "replace")) else _OCTETS
+    return HTML if evident_text(content.decode("utf-8", "replace")) == HTML else _OCTETS
 
 
 def _readable(said: str, field_type: FieldType) -> str:

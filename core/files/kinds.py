@@ -9,19 +9,33 @@ from dataclasses import dataclass
 from typing import Final
 
 HTML = "text/html"
+XHTML = "application/xhtml+xml"
 PDF = "application/pdf"
 PLAIN = "text/plain"
+JSON = "application/json"
 OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 READABLE = "plain text, Markdown, HTML, JSON, XML, CSV and other texts, and PDF"
 """The kinds that a text can be taken from, as an error names them."""
 
 _NOT_SAID = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown", "unknown/unknown"})
 """Content types by which a sender says that it does not know."""
-_TEXTS_OF_APPLICATIONS = frozenset(
+_OTHER_NAMES: Final = dict.fromkeys(
+    ("application/x-pdf", "application/acrobat", "application/vnd.pdf", "text/pdf"), PDF
+)
+"""Names of a kind from before it had one, which programs still write."""
+_JSON_TYPES = frozenset(
     {
-        "application/json", "application/x-ndjson", "application/jsonl", "application/xml", "application/yaml",
-        "application/x-yaml", "application/toml", "application/csv", "application/javascript", "application/sql",
-        "application/x-sh", "application/x-tex", "application/x-subrip",
+        JSON, "text/json", "application/x-json", "application/json5", "application/ndjson",
+        "application/x-ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines",
+    }
+)  # fmt: skip
+_TEXTS_OF_APPLICATIONS = _JSON_TYPES | frozenset(
+    {
+        "application/xml", "application/xml-dtd", "application/yaml", "application/x-yaml", "application/toml",
+        "application/csv", "application/javascript", "application/x-javascript", "application/ecmascript",
+        "application/typescript", "application/x-typescript", "application/sql", "application/graphql",
+        "application/x-sh", "application/x-httpd-php", "application/x-python", "application/x-python-code",
+        "application/x-perl", "application/x-ruby", "application/x-tex", "application/x-latex", "application/x-subrip",
     }
 )  # fmt: skip
 _LOOKED_AT = 8192
@@ -39,7 +53,8 @@ class BinaryKind:
 
 def media_type(content_type: str) -> str:
     """`type/subtype` in lower case, without parameters."""
-    return content_type.partition(";")[0].strip().lower()
+    name = content_type.partition(";")[0].strip().lower()
+    return _OTHER_NAMES.get(name, name)
 
 
 def declared_charset(content_type: str) -> list[str]:
@@ -57,6 +72,12 @@ def is_text(content_type: str) -> bool:
     """Whether a content type names a text, of whatever kind."""
     kind = media_type(content_type)
     return kind.startswith("text/") or kind in _TEXTS_OF_APPLICATIONS or kind.endswith(("+xml", "+json", "+yaml"))
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a content type names JSON: one value, or one in each line."""
+    kind = media_type(content_type)
+    return kind in _JSON_TYPES or kind.endswith("+json")
 
 
 def is_readable(content_type: str) -> bool:
@@ -77,10 +98,16 @@ def binary_kind(content: bytes) -> BinaryKind | None:
     return _PDF if _PDF_BEGINS.match(content[:_LOOKED_AT]) else None
 
 
-def is_html(text: str) -> bool:
-    """Whether a text that nothing was said of is HTML: it begins as a page does, or is markup from end to end."""
-    start = text[:_LOOKED_AT]
-    return bool(_PAGE_BEGINS.match(start) or (_MARKUP_BEGINS.match(start) and text.rstrip().endswith(">")))
+def evident_text(text: str) -> str:
+    """The content type of a text that nothing was said of, by its beginning and its end.
+
+    HTML begins as a page does, or is markup from end to end. JSON is of consequence only when it has characters by
+    their numbers.
+    """
+    start, end = text[:_LOOKED_AT], text[-_LOOKED_AT:].rstrip()[-1:]
+    if _PAGE_BEGINS.match(start) or (_MARKUP_BEGINS.match(start) and end == ">"):
+        return HTML
+    return JSON if _JSON_BEGINS.match(start) and end in ("]", "}") and "\\u" in text else PLAIN
 
 
 def _in_zip(content: bytes) -> BinaryKind:
@@ -144,9 +171,10 @@ _MARKS: Final[tuple[tuple[bytes, BinaryKind | Callable[[bytes], BinaryKind]], ..
     (b"wOF2", BinaryKind("a font", "font/woff2")),
 )  # fmt: skip
 
-_BEFORE = r"\ufeff?(?:\s++|<!--(?>.*?-->)|<\?xml(?>.*?\?>))*+"
+_JSON_BEGINS = re.compile(r"\ufeff?\s*+(?:(?:\[\s*+)*+\{\s*+\"|(?:\[\s*+)++\")")
+_BEFORE = r"\ufeff?(?:\s++|<!--(?>.*?-->))*+"
 _PAGE_BEGINS = re.compile(
-    _BEFORE + r"<(?:!doctype\s+html|html|head|body|script|style|title|meta|base|frameset)[\s/>]",
+    r"\ufeff?(?:\s++|<!--(?>.*?-->)|<\?xml(?>.*?\?>))*+<(?:!doctype\s+html|html|head|body|script|style|title|meta|base|frameset)[\s/>]",
     re.IGNORECASE | re.DOTALL,
 )
 _MARKUP_BEGINS = re.compile(

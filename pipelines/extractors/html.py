@@ -21,6 +21,22 @@ _MOST_REMARKS = 10
 _HALVES = re.compile(
     r"&#(x[dD][89abAB][0-9a-fA-F]{2}|5[5-7]\d{3});&#(x[dD][c-fC-F][0-9a-fA-F]{2}|5[6-7]\d{3});", re.ASCII
 )
+_XHTML_BEGINS = re.compile(r"\ufeff?\s*+<\?xml\b|[^>]{0,200}<html\b[^>]{0,500}?\bxmlns\s*=", re.IGNORECASE)
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
+_SELF_CLOSED = re.compile(
+    r"<(?P<name>[a-z][\w:.-]{0,100}+)(?P<attributes>(?:[^<>\"']++|\"[^\"]{0,2000}+\"|'[^']{0,2000}+'){0,60}+)(?<=/)>",
+    re.IGNORECASE,
+)
+_HIDES_THE_REST = frozenset(
+    {"title", "textarea", "iframe", "noscript", "noframes", "noembed", "xmp", "nav", "template"}
+)
+_VOID = frozenset(
+    {
+        "area", "base", "br", "col", "embed", "frame", "hr", "img", "input", "link", "meta", "param", "source", "track",
+        "wbr",
+    }
+)  # fmt: skip
+_HEADER = re.compile(r"<(/?)header(?=[\s/>])", re.IGNORECASE)
 _NESTING = frozenset({"blockquote", "ul", "ol", "dl", "menu", "dir", "table"})
 _STRUCTURE = re.compile(r"<(/?)(blockquote|ul|ol|dl|menu|dir|table|tr|t[dh])\b([^<>]{0,1000})", re.IGNORECASE)
 _HEAD = re.compile(r"<(?:meta|link|script|style|base|title|head)\b", re.IGNORECASE)
@@ -45,11 +61,11 @@ _INLINE = frozenset(
 )  # fmt: skip
 
 
-def read_html(page: str) -> Text:
+def read_html(page: str, is_xhtml: bool = False) -> Text:
     """The text of a page: without scripts, styles, navigation and what it hides. Raises what the converter raises."""
     import html_to_markdown
 
-    page = _HALVES.sub(_joined, page)
+    page = _as_the_converter_reads(_HALVES.sub(_joined, page), is_xhtml)
     if _grows_without_bound(page):
         return _flattened(page, "it nests lists, quotes or tables too deep, or its tables are too wide")
     if len(_HEAD.findall(page)) * len(page) > _MOST_SEARCHED:
@@ -74,6 +90,30 @@ def _options() -> "ConversionOptions":
 def _remarks(warnings: "list[ProcessingWarning]") -> tuple[Remark, ...]:
     kinds = {warning.message: str(warning.kind) for warning in warnings[:_MOST_REMARKS]}
     return tuple(Remark(kind, message) for message, kind in kinds.items())
+
+
+def _as_the_converter_reads(page: str, is_xhtml: bool) -> str:
+    """The page without what would make the converter leave out text that the page shows, or show what it does not."""
+    is_xhtml = is_xhtml or bool(_XHTML_BEGINS.match(page))
+    if is_xhtml:
+        page = _CDATA.sub(lambda found: entities.escape(found[1], quote=False), page)
+    if "/>" in page:
+        page = _SELF_CLOSED.sub(lambda found: _closed(found, is_xhtml), page)
+    # it takes the header of a page for navigation: the heading and the first words are there
+    page = _HEADER.sub(r"<\1div", page)
+    # a page that was cut off within a script
+    lower = page.lower()
+    return page + "".join(
+        f"</{tag}>" for tag in ("script", "style") if lower.rfind(f"<{tag}") > lower.rfind(f"</{tag}")
+    )
+
+
+def _closed(element: re.Match[str], is_xhtml: bool) -> str:
+    """An element of XHTML that ends where it begins, as HTML has it: HTML would look for its end in the rest."""
+    name = element["name"].lower()
+    if name in _VOID or not (is_xhtml or name in _HIDES_THE_REST):
+        return element[0]
+    return f"<{element['name']}{element['attributes'][:-1]}></{element['name']}>"
 
 
 def _joined(halves: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ _MOST_CHARACTERS = 64 * 1024 * 1024
 _MOST_REMARKS = 10
 _PAGES_NAMED = 10
 _MOST_MESSAGE = 200
+_END = b"\nstartxref\n0\n%%EOF\n"
 _NUMBER = re.compile(r"\d+")
 
 log = structlog.get_logger(__name__)
@@ -28,12 +29,11 @@ log = structlog.get_logger(__name__)
 
 def read_pdf(content: bytes) -> Reading:
     """The text of all pages. Raises what the reader of PDFs raises for bytes that are none."""
-    import pypdf
     from pypdf.errors import FileNotDecryptedError
 
     with _complaints() as complaints:
         try:
-            reader = pypdf.PdfReader(io.BytesIO(content))
+            reader = _opened(content)
             # many PDFs are encrypted for their owner only, and open without a password
             if reader.is_encrypted and not reader.decrypt(""):
                 return Unreadable("encrypted_pdf", "The PDF needs a password.")
@@ -46,6 +46,18 @@ def read_pdf(content: bytes) -> Reading:
         return found
     damage = [Remark("pdf_damaged", message, count) for message, count in complaints.most_common(_MOST_REMARKS)]
     return Text(found.content, remarks=(*found.remarks, *damage))
+
+
+def _opened(content: bytes) -> "PdfReader":
+    """The PDF; also one that lost its last lines, as transfers cut them off: its objects say where they are."""
+    import pypdf
+    from pypdf.errors import PdfReadError
+
+    try:
+        return pypdf.PdfReader(io.BytesIO(content))
+    except PdfReadError:
+        log.info("extraction.pdf_without_end")
+    return pypdf.PdfReader(io.BytesIO(content + _END))
 
 
 def _pages(reader: "PdfReader") -> Reading:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -12,9 +13,11 @@ from core.files.kinds import (
     HTML,
     PDF,
     READABLE,
+    XHTML,
     binary_kind,
     declared_charset,
-    is_html,
+    evident_text,
+    is_json,
     is_readable,
     is_text,
     is_unsaid,
@@ -32,7 +35,7 @@ _CONTROLS: Final = "".join(map(chr, [*range(1, 8), *range(0x0E, 0x1A), *range(0x
 _FEW_CONTROLS = 8
 _CONTROLS_IN_TEXTS = 1 / 50
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
-_HTML_TYPES = frozenset({HTML, "application/xhtml+xml"})
+_HTML_TYPES = frozenset({HTML, XHTML})
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
 
 
@@ -63,9 +66,10 @@ def _read_text(content: bytes, kind: str, content_type: str) -> Reading:
     text = plain_text(decoded.text.replace("\x00", ""))
     if _is_binary(text):
         return Unreadable("binary_content", f"The content is binary, not text: {_CAN_BE_READ}")
-    if kind in _HTML_TYPES or (not kind and is_html(text)):
-        read = _converted("HTML", read_html, text)
-    elif kind == "application/json":
+    kind = kind or evident_text(text)
+    if kind in _HTML_TYPES:
+        read = _converted("HTML", partial(read_html, is_xhtml=kind == XHTML), text)
+    elif is_json(kind):
         read = Text(_ESCAPE.sub(_unescaped, text))
     else:
         read = Text(text, is_markdown=kind in _MARKDOWN_TYPES)

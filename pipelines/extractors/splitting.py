@@ -18,6 +18,7 @@ _CLUSTER = regex.compile(r"\p{RI}{2}[\p{GCB=Extend}\p{GCB=SpacingMark}\u200d]*+|
 # a blank with a mark upon it is a sign that shows
 _BLANK = r"\s(?![\p{GCB=Extend}\p{GCB=SpacingMark}\u200d])"
 _WORD = regex.compile(rf"(?:(?!{_BLANK}).)++(?:{_BLANK})*+", regex.DOTALL)
+_SHOWS = regex.compile(r"[^\s\p{Default_Ignorable_Code_Point}\p{Cc}]")
 _BLANKS_BEFORE = regex.compile(rf"\A(?:{_BLANK})++")
 _WINDOW_PIECES = 16
 _WINDOW_CHARACTERS = 4096
@@ -27,10 +28,10 @@ _Cut = Callable[[str], Iterator[str]]
 
 
 def split(text: str, is_markdown: bool, parameters: TextExtractorParameters) -> Iterator[str]:
-    """Pieces of at most `chunk_size` characters, none of them blank; one piece for `none`."""
+    """Pieces of at most `chunk_size` characters, none of them without a sign that shows; one piece for `none`."""
     for piece in _pieces(text, is_markdown, parameters):
-        if shown := _BLANKS_BEFORE.sub("", piece).rstrip():
-            yield shown
+        if _SHOWS.search(piece):
+            yield _BLANKS_BEFORE.sub("", piece).rstrip()
 
 
 def _pieces(text: str, is_markdown: bool, parameters: TextExtractorParameters) -> Iterator[str]:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from core.words import document_words, folded, query_words
 
-TEXTS = st.text(max_size=60) | st.text("aİıIßẞﬁé\u0301\u0307天ｶﾞ ー학ก\u0e49👍🏽🇩\u200d\u200b\ufe0f", max_size=30)
+TEXTS = st.text(max_size=60) | st.text(
+    "aİıIßẞﬁé\u0301\u0307天ｶﾞ ー학ก\u0e49👍🏽🇩\u200d\u200b\ufe0f\u0640\ufe77ب™№\u02bc\n", max_size=30
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,8 @@ TEXTS = st.text(max_size=60) | st.text("aİıIßẞﬁé\u0301\u0307天ｶﾞ �
         ("℡", "TEL"),
         ("co\u00adop", "coop"),
         ("ᾳ", "ΑΙ"),
+        ("كـــتاب", "كتاب"),
+        ("\ufe77ب", "\u064eب"),
         ("ﷺ", "صلى الله عليه وسلم"),
     ],
 )
@@ -61,6 +65,16 @@ def test_every_text_is_found_by_itself(text: str) -> None:
         ("हिन्दी", ["हिन्दी"]),
         ("👨‍👩‍👧🇩🇪!", ["👨", "👩", "👧", "🇩🇪"]),
         ("word\u200bword", ["word", "word"]),
+        ("Acme™ №5, 100㎡ ℠x", ["acme", "tm", "no", "5", "100", "m2", "sm", "x"]),
+        ("\x1b[32mINFO\x1b[0m ok\x1b[1;31;40mERR", ["info", "okerr"]),
+        ("\x1b]8;;http://e.com\x07link\x1b]8;;\x1b\\ed", ["linked"]),
+        ("N\x08NA\x08AM\x08ME\x08E _\x08l_\x08s", ["name", "ls"]),
+        ("1️⃣ first", ["1", "first"]),
+        ("м'ята м’ята мʼята", ["м", "ята"] * 3),
+        ("Oʻzbek Qurʾan", ["o", "zbek", "qur", "an"]),
+        ("東\n 京都\r\n、\n\n猫", ["東", "京", "都", "東京", "京都", "猫"]),
+        ("물\n학교", ["물", "학", "교", "학교"]),
+        ("ก\nข", ["ก", "ข", "กข"]),
         ("\u0301 … ?! \ud800", []),
     ],
 )

@@ -37,6 +37,12 @@ def test_paragraphs_are_never_joined() -> None:
     assert pieces("One.\n\nTwo.", SplitBy.SENTENCES) == ["One.\n\nTwo."]
 
 
+@pytest.mark.parametrize("by", list(SplitBy))
+def test_a_text_of_which_nothing_shows_makes_no_piece(by: SplitBy) -> None:
+    assert pieces("\u200b \ufeff\n\u00ad\u2060\x1b\t\u3164", by) == []
+    assert pieces("\u200b\u2764\ufe0f", by) == ["\u200b\u2764\ufe0f"]
+
+
 def test_words_fill_a_piece_and_repeat_within_the_overlap() -> None:
     text = " ".join(f"word{number:02}" for number in range(12))
     found = pieces(text, SplitBy.WORDS, overlap=14)
