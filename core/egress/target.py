@@ -13,11 +13,11 @@ import idna
 
 from config.redaction import MASK, redacted
 from core.egress.policy import Address, EgressPolicy
-from core.invisible import CONTROL, JOINERS, UNSEEN
+from core.invisible import CONTROL, JOINERS, TAGS, UNSEEN
 
 SETTING = "KEYSTAGE_EGRESS_ALLOW_CIDRS"
 """What allows addresses that are not public."""
-_UNREADABLE = re.compile(rf"[\s\\{CONTROL}{JOINERS}{UNSEEN}\ud800-\udfff]")
+_UNREADABLE = re.compile(rf"[\s\\{CONTROL}{JOINERS}{TAGS}{UNSEEN}\ud800-\udfff]")
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]*))?")
 _PORTS = {"http": 80, "https": 443}
