@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from core.invisible import CONTROL, JOINERS, QUOTES, TAGS, UNSEEN
+from core.invisible import JOINERS, QUOTES, TAGS, UNSEEN
 
 _SEND: Final = "send `Authorization: Bearer <api_key>`"
 _OTHER_HEADERS: Final = ("X-API-Key", "Api-Key", "ApiKey", "X-Auth-Token", "X-Access-Token", "X-Authorization", "Token")
@@ -20,7 +20,7 @@ _UNSET: Final = re.compile(r"null|none|undefined|nil|\$.*|%.*%|\{.*\}|<.*>|your[
 _PROVIDERS: Final = re.compile(r"sk-|AIza|gsk_|xai-|hf_|sk_")
 _ROUND: Final = re.compile(rf"[{QUOTES}<>()\[\]].*|.*[{QUOTES}<>()\[\]]", re.DOTALL)
 _OF_ONE_WORD: Final = re.compile(r"\s")
-_UNSEEN: Final = re.compile(f"[{CONTROL}{JOINERS}{TAGS}{UNSEEN}]")
+_UNSEEN: Final = re.compile(f"[{JOINERS}{TAGS}{UNSEEN}]")
 
 
 def missing_key(authorization: str, headers: Iterable[str]) -> str | None:
