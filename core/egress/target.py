@@ -54,6 +54,11 @@ class Target:
     address: Address | None
     """when the host is one, or a name that always means this machine"""
 
+    @property
+    def origin(self) -> str:
+        """Whom it calls, and whether the way there is encrypted: scheme, host and port."""
+        return "/".join(self.url.split("/", 3)[:3])
+
 
 def target_of(url: str) -> Target:
     """Read a URL. Raises ValueError, which says what would be right and repeats nothing of it."""
