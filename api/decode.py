@@ -5,7 +5,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
 
 from core.errors import FieldProblem, InvalidRequestError, UnsupportedMediaError, ValidationFailedError
 from core.plain_values import INT64, whole
@@ -27,6 +28,9 @@ class BodyLimits:
 
 
 USUAL = BodyLimits()
+_PARAMETER = re.compile(r'\s*(?:charset\s*=\s*"?(?P<charset>[^\s";]+)|(?:[^;"]|"[^"]*")+)', re.IGNORECASE)
+"""Of a media type. JSON knows none: what says something else than the charset is for others."""
+_UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 _SEPARATORS = (b",", b"[", b"{")
 """Each of them stands for a value of its own."""
 
@@ -50,17 +54,27 @@ def decode_body(
     return value
 
 
-def decode_query(parameters: Mapping[str, str]) -> Mapping[str, str]:
-    """A query's parameters. Raises ValidationFailedError, with its name, for one that no store may see."""
-    for name, text in parameters.items():
+def decode_query(query: str) -> Mapping[str, str]:
+    """A query's parameters, of a query as it came. Raises InvalidRequestError for one that is no UTF-8, and
+    ValidationFailedError, with its name, for a parameter that comes twice or that no store may see."""
+    try:
+        pairs = parse_qsl(query.encode("latin-1").decode(), keep_blank_values=True, errors="strict")
+    except ValueError as error:
+        raise InvalidRequestError("The query is not percent-encoded UTF-8.") from error
+    parameters: dict[str, str] = {}
+    for name, text in pairs:
+        if name in parameters:
+            # whichever of the two counted, somebody who checked the other would be deceived
+            raise ValidationFailedError([FieldProblem((name,), "stands twice in the query: send it once")])
         _check_text(text, (name,), USUAL.text_bytes)
+        parameters[name] = text
     return parameters
 
 
 def _require_json(content_type: str | None, content_encoding: str | None) -> None:
     media, _, parameters = (content_type or "").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
+    charsets = [found["charset"].lower() for found in _PARAMETER.finditer(parameters) if found["charset"]]
+    if media.strip().lower() != "application/json" or not _UTF8.issuperset(charsets):
         raise UnsupportedMediaError("Send the body as application/json in UTF-8.")
     if (content_encoding or "identity").lower() != "identity":
         raise UnsupportedMediaError("Send the body without a Content-Encoding.")

@@ -87,7 +87,7 @@ class Dispatcher:
                 caller=admission.caller,
                 namespace=admission.namespace,
                 path=path,
-                query=decode_query(request.args.to_dict()),
+                query=decode_query(request.query_string.decode("latin-1")),
                 headers=dict(request.headers.items()),
                 body=decoded,
                 address=admission.address,

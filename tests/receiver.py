@@ -89,6 +89,8 @@ class Request:
     body: bytes
     peer: tuple[str, int] = ("", 0)
     """where it came from: the same for each request of one connection"""
+    target: str = ""
+    """what was asked for, as it came"""
 
 
 @dataclass
@@ -149,8 +151,8 @@ def _read(connection: socket.socket) -> Request | None:
             return None
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")[1:]
+    first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
         body += connection.recv(65536)
-    return Request(headers, body, connection.getpeername())
+    return Request(headers, body, connection.getpeername(), first.split(" ")[1])

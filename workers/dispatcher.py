@@ -203,7 +203,7 @@ class Dispatcher:
             return opened
         headers = opened.signed(claimed.event_id, await self._queue.now(), body)
         attempt = await self._sender.send(endpoint["url"], headers, body, endpoint["timeout_seconds"])
-        return await asyncio.to_thread(opened.masked, attempt) if opened.headers else attempt
+        return await asyncio.to_thread(opened.kept, attempt)
 
     def _judge(
         self, claimed: ClaimedDelivery, attempt: Attempt, moment: datetime

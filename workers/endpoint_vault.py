@@ -32,6 +32,7 @@ class Opened:
 
     secret: str | None = field(repr=False)
     headers: dict[str, str] = field(repr=False)
+    url: str = field(default="", repr=False)
 
     def signed(self, event_id: str, moment: datetime, body: bytes) -> dict[str, str]:
         """The endpoint's own headers, with those that say which event this is and, where there is a secret, prove it.
@@ -43,10 +44,13 @@ class Opened:
             return self.headers | {"webhook-id": event_id, "webhook-timestamp": str(timestamp)}
         return self.headers | signature_headers([self.secret], event_id, timestamp, body)
 
-    def masked(self, attempt: Attempt) -> Attempt:
-        """The attempt without the headers' values, which an endpoint may have sent back. It may take a tenth of a
-        second of its thread, once for each endpoint."""
-        values = credentials_in(self.headers)
+    def kept(self, attempt: Attempt) -> Attempt:
+        """The attempt as it is kept: without what an endpoint may have sent back of the headers' values and of the
+        URL's credentials. It may take a tenth of a second of its thread, once for each endpoint."""
+        return self._masked(attempt).cut()
+
+    def _masked(self, attempt: Attempt) -> Attempt:
+        values = credentials_in(self.headers, self.url)
         longest = max(len(text) for text in (attempt.response_body, *attempt.response_headers.values(), ""))
         if not any(len(value) <= longest for value in values):
             # no form of a value is shorter than the value
@@ -74,7 +78,9 @@ class EndpointVault:
         try:
             secret = self._secret(claimed)
             part = WEBHOOK_HEADERS
-            return Opened(secret, open_headers(self._cipher, claimed.scope.internal_id, claimed.endpoint or {}))
+            endpoint = claimed.endpoint or {}
+            headers = open_headers(self._cipher, claimed.scope.internal_id, endpoint)
+            return Opened(secret, headers, endpoint.get("url", ""))
         except (IntegrityError, UnavailableError) as error:
             log.error("delivery.not_signed", delivery_id=claimed.delivery_id, part=part.name, error=error.message)
             if isinstance(error, IntegrityError):

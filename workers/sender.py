@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import aiohttp
+from yarl import URL
 
 from core.egress.connector import guarded_connector
 from core.egress.one_answer import Answer
 from core.egress.policy import EgressPolicy
-from core.egress.target import target_of
+from core.egress.target import shown_url, target_of
 from core.errors import EgressDeniedError
 from core.webhooks.delivery import Attempt, AttemptResult
 
 _ANSWER_BYTES_MAX = 16 * 1024
 """What is read of an answer; then the connection is closed."""
-_ANSWER_SHOWN = 4 * 1024
-_HEADER_SHOWN = 512
+_LINE_BYTES_MAX = 64 * 1024
+_HEADERS_MAX = 1024
+"""Of the head of an answer: some send policies of many kilobytes. Over all it is bounded by `OneAnswer`."""
 _HEADERS_SHOWN = ("content-type", "retry-after", "location", "server", "date")
 _USER_AGENT = "Keystage-Webhooks/1"
 _TIMEOUT = "timeout"
@@ -108,6 +110,9 @@ def _session(policy: EgressPolicy, slots: int, *, keep_alive: bool) -> aiohttp.C
         # the caller's deadline holds over all of it; aiohttp's own would be one more
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         auto_decompress=False,
+        max_line_size=_LINE_BYTES_MAX,
+        max_field_size=_LINE_BYTES_MAX,
+        max_headers=_HEADERS_MAX,
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
@@ -124,8 +129,9 @@ async def _post_over(
     session: aiohttp.ClientSession, exchange: _Exchange, url: str, headers: Mapping[str, str], body: bytes
 ) -> None:
     sent = {"User-Agent": _USER_AGENT, "Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
+    # as it was written: what aiohttp would make of it may be another URL to whoever signed it
     async with session.post(
-        url, data=body, headers=sent, allow_redirects=False, trace_request_ctx=exchange
+        URL(url, encoded=True), data=body, headers=sent, allow_redirects=False, trace_request_ctx=exchange
     ) as response:
         if isinstance(response, Answer):
             exchange.answer = response
@@ -147,16 +153,17 @@ def _answered(answer: Answer, body: bytes, error: Exception | None, ms: float) -
         error=None if delivered else f"http_{answer.status}",
         answer_fault=fault or ("bytes_after_answer" if answer.overran else None),
         response_headers={
-            name: _as_text(answer.headers[name])[:_HEADER_SHOWN] for name in _HEADERS_SHOWN if name in answer.headers
+            name: _shown(name, answer.headers[name]) for name in _HEADERS_SHOWN if name in answer.headers
         },
-        response_body=body[:_ANSWER_SHOWN].decode("utf-8", errors="replace"),
+        response_body=body.decode("utf-8", errors="replace"),
         retry_after=answer.headers.get("Retry-After"),
     )
 
 
-def _as_text(header: str) -> str:
+def _shown(name: str, header: str) -> str:
     """A header's value as text that can be stored: bytes outside UTF-8 arrive as halves of characters."""
-    return header.encode("utf-8", errors="replace").decode()
+    text = header.encode("utf-8", errors="replace").decode()
+    return shown_url(text) if name == "location" else text
 
 
 def _cause(error: Exception | None) -> str:

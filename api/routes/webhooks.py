@@ -69,6 +69,10 @@ def _warn(call: Call, settings: EndpointSettings) -> None:
     call.warnings.extend(never_told(settings))
     if refusal := foreseen(target_of(settings.url), EgressPolicy.allowing(call.services.settings.egress_allow_cidrs)):
         call.warnings.append(f"Deliveries to this URL will be blocked: {refusal}.")
+    if settings.timeout_seconds > (most := call.services.settings.webhook_timeout_seconds):
+        call.warnings.append(
+            f"An attempt ends after {most:g} seconds, which the operator has set, although timeout is more."
+        )
 
 
 def _new_webhook_id(call: Call) -> str:

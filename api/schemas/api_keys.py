@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.fields import DOTS, Answer, Body, Moment, View
+from api.schemas.fields import USABLE_NAME, Answer, Body, Moment, View, usable_name
 from api.schemas.paging import PaginationView, PagingQuery
 from core.storage.paging import MAX_LIMIT, Page
 from core.strict_types import POINT_ALLOWED
@@ -40,17 +40,11 @@ def _resource(text: str) -> str:
     return text
 
 
-def _addressable(name: str) -> str:
-    if name in DOTS:
-        raise ValueError("must not be '.' or '..', which a path cannot end with")
-    return name
-
-
 KeyName = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=100, pattern=r"^[^/\x00-\x1f\x7f]+$"),
-    AfterValidator(_addressable),
-    Field(json_schema_extra={"pattern": r"^(?!\.\.?$)[^/\x00-\x1f\x7f]+$"}),
+    StringConstraints(min_length=1, max_length=100),
+    AfterValidator(usable_name),
+    Field(json_schema_extra=USABLE_NAME),
 ]
 _Description = Annotated[str, StringConstraints(max_length=500)]
 _Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], Field(max_length=50)]

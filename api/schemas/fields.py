@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from core.ids import Prefix
+from core.invisible import CONTROL, JOINERS, UNSEEN
 from core.strict_types import STRICT
 from core.tenancy.user import EMAIL_PATTERN
 
@@ -27,7 +28,11 @@ MAX_FREE_BYTES = 256 * 1024
 """Free-form data of one record, as JSON: a MongoDB document holds 16 MiB."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f/]")
+_UNREADABLE = f"{CONTROL}{UNSEEN}"
+_UNUSABLE = re.compile(rf"[/{_UNREADABLE}]|^[{JOINERS}]|[\u200c\u200d]$")
+"""In a name. A joiner may stand behind what it shapes."""
+_LOST_PLUS = re.compile(r"[Tt ]\d\d:.* \d\d:?(\d\d)?$", re.ASCII)
+"""Of an offset, in a query that was not percent-encoded."""
 _NAME_IN_PATH = r"(?!\.\.?(/|$))[^/\\\x00-\x1f\x7f]+"
 _PATH = re.compile(
     # nor may a dot, a slash, a backslash or a control character be hidden from whoever looks before it is decoded
@@ -88,23 +93,32 @@ class WholeNumber:
         return number
 
 
+def usable_name(name: str) -> str:
+    """The name of something that is found by it in a path. Raises ValueError for one that nobody could type."""
+    if _UNUSABLE.search(name) or name in DOTS:
+        raise ValueError("use no '/', control or invisible characters, and not '.' or '..'")
+    return name
+
+
 def name_of(prefix: Prefix) -> Callable[[str], str]:
     """A check for names: addressable in a path, and not to be mistaken for an id."""
 
     def check(name: str) -> str:
-        if _UNUSABLE.search(name) or name.startswith(prefix) or name != name.strip() or name in DOTS:
-            raise ValueError(
-                f"use no '/', control characters or outer spaces, do not start with {prefix!r}, and not '.' or '..'"
-            )
-        return name
+        if name.startswith(prefix) or name != name.strip():
+            raise ValueError(f"use no outer spaces, and do not start with {prefix.value!r}")
+        return usable_name(name)
 
     return check
 
 
 def name_pattern(prefix: Prefix) -> dict[str, Any]:
     """What `name_of` accepts, as the schema says it."""
-    inner, outer = r"[^/\x00-\x1f\x7f]", r"[^\s/\x00-\x1f\x7f]"
-    return {"pattern": rf"^(?!{prefix.value})(?!\.\.?$){outer}({inner}*{outer})?$"}
+    inner, last = rf"[^/{_UNREADABLE}]", rf"[^\s/{_UNREADABLE}\u200c\u200d]"
+    return {"pattern": rf"^(?!{prefix.value})(?!\.\.?$)(?![\s{JOINERS}]){inner}*{last}$"}
+
+
+USABLE_NAME: Final = {"pattern": rf"^(?!\.\.?$)(?![{JOINERS}])[^/{_UNREADABLE}]*[^/{_UNREADABLE}\u200c\u200d]$"}
+"""What `usable_name` accepts, as the schema says it."""
 
 
 def _is_path(text: str) -> str:
@@ -123,6 +137,8 @@ def _written_out(value: object) -> object:
     # pydantic would take a number for seconds since 1970
     if not isinstance(value, str) or not _DATE.match(value):
         raise PydanticCustomError("value_error", "must be a time such as 2026-01-31T12:00:00Z")
+    if _LOST_PLUS.search(value):
+        raise PydanticCustomError("value_error", "an offset begins with + or -: in a query, + is written %2B")
     return value
 
 

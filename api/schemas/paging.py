@@ -99,10 +99,15 @@ class PaginationView(View):
             page=number,
             page_size=page.limit,
             total_pages=None if total is None else -(-total // page.limit),
-            next_page=str(number + 1) if page.next_cursor else None,
+            # a page that lies too far to be asked for is reached by the cursor alone
+            next_page=str(number + 1) if page.next_cursor and _may_be_asked_for(number + 1, page.limit) else None,
             previous_page=str(number - 1) if number > 1 else None,
             next_cursor=page.next_cursor,
         )
+
+
+def _may_be_asked_for(number: int, limit: int) -> bool:
+    return number <= MAX_OFFSET and (number - 1) * limit <= MAX_OFFSET
 
 
 class ListView(Answer, Generic[Shown]):

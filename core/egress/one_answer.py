@@ -13,8 +13,10 @@ from aiohttp import ClientPayloadError, ClientResponse, StreamReader
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+_HEAD_BYTES_MAX = 256 * 1024
+"""Of all lines before an answer's body, interim answers included."""
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _LONGEST_END = 4
 
@@ -27,6 +29,7 @@ class OneAnswer(ResponseHandler):
         self._body: StreamReader | None = None
         """of the present request's answer, once its head has come"""
         self._head_so_far = b""
+        self._head_bytes = 0
         self.overran = False
         """whether more came than the answer"""
 
@@ -35,7 +38,7 @@ class OneAnswer(ResponseHandler):
         if self._body is not None and _has_unread(self.transport):
             # the request is sent over a new connection: nothing of it has left yet
             self.close()
-        self._body, self._head_so_far, self.overran = None, b"", False
+        self._body, self._head_so_far, self._head_bytes, self.overran = None, b"", 0, False
         super().set_response_params(**parameters)
 
     def data_received(self, data: bytes) -> None:
@@ -47,7 +50,12 @@ class OneAnswer(ResponseHandler):
             if self._is_over():
                 self._overrun()
                 return
-            piece, data = self._up_to_head_end(data) if self._body is None else (data, b"")
+            if self._body is None:
+                piece, data = self._up_to_head_end(data)
+                if self._is_too_long(piece):
+                    return
+            else:
+                piece, data = data, b""
             super().data_received(piece)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
@@ -78,6 +86,16 @@ class OneAnswer(ResponseHandler):
         self.force_close()
         if self.transport is not None:
             self.transport.close()
+
+    def _is_too_long(self, piece: bytes) -> bool:
+        """Count what comes before the body; of an answer that has no end there, end the exchange."""
+        self._head_bytes += len(piece)
+        if self._head_bytes <= _HEAD_BYTES_MAX:
+            return False
+        self.set_exception(LineTooLong(b"", _HEAD_BYTES_MAX))
+        if self.transport is not None:
+            self.transport.close()
+        return True
 
     def _up_to_head_end(self, data: bytes) -> tuple[bytes, bytes]:
         """What belongs to the head, as far as it came, and what follows it."""

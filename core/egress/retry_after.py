@@ -1,7 +1,7 @@
 """What an answer's Retry-After header asks for. Pure: whoever asks says what time it is, and whether to obey."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 LONGEST = timedelta(hours=24)
@@ -18,6 +18,8 @@ def retry_after(header: str | None, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(float(text), LONGEST.total_seconds()))
     try:
         moment = parsedate_to_datetime(text)
-        return min(max(moment - now, timedelta()), LONGEST) if moment.tzinfo else None
+        # the oldest of the three forms of a date names no zone: all of HTTP's are in UTC
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(max(aware - now, timedelta()), LONGEST)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -7,16 +7,17 @@ backslashes, blanks. A name in other letters than ASCII is read as its ASCII for
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import idna
 
 from config.redaction import MASK, redacted
 from core.egress.policy import Address, EgressPolicy
+from core.invisible import CONTROL, JOINERS, TAGS, UNSEEN
 
 SETTING = "KEYSTAGE_EGRESS_ALLOW_CIDRS"
 """What allows addresses that are not public."""
-_UNREADABLE = re.compile(r"[\s\\\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2060\ufeff\ud800-\udfff]")
+_UNREADABLE = re.compile(rf"[\s\\{CONTROL}{JOINERS}{TAGS}{UNSEEN}\ud800-\udfff]")
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]*))?")
 _PORTS = {"http": 80, "https": 443}
@@ -26,6 +27,8 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 """A last label of this form makes the whole host a number to a browser, and to most libraries."""
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST_NAME = 253
+_TO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
+"""What may not stand in a request as it is. All else stays: to others `%2F` and `/`, or `/a/../b` and `/b`, are two."""
 _USER = re.compile(r"(://)[^/]*@")
 _PAIR = re.compile(r"[^&;]+")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9._-]{0,12}")
@@ -45,11 +48,16 @@ class Target:
     """Where a URL leads."""
 
     url: str
-    """with its host in ASCII"""
+    """with its host in ASCII, and all else as it was written, as far as that may be sent"""
     host: str
     port: int
     address: Address | None
     """when the host is one, or a name that always means this machine"""
+
+    @property
+    def origin(self) -> str:
+        """Whom it calls, and whether the way there is encrypted: scheme, host and port."""
+        return "/".join(self.url.split("/", 3)[:3])
 
 
 def target_of(url: str) -> Target:
@@ -68,7 +76,7 @@ def target_of(url: str) -> Target:
     port = _port(authority["port"]) or _PORTS[scheme]
     host = _v6(authority["v6"]) if authority["v6"] is not None else _name(authority["name"])
     written_port = f":{port}" if port != _PORTS[scheme] else ""
-    return Target(f"{scheme}://{host}{written_port}{parts['rest']}", host, port, _address(host))
+    return Target(f"{scheme}://{host}{written_port}{_sendable(parts['rest'])}", host, port, _address(host))
 
 
 def foreseen(target: Target, policy: EgressPolicy) -> str | None:
@@ -94,13 +102,30 @@ def shown_url(url: str) -> str:
     return redacted(masked)
 
 
+def hidden_in(url: str) -> list[str]:
+    """The values of a URL's query that are not shown, as they are written and as they are meant."""
+    values = [_split(pair) for pair in _PAIR.findall(url.partition("?")[2])]
+    hidden = [value for name, _, value in values if not _may_be_shown(name, value)]
+    return list(dict.fromkeys(form for value in hidden for form in (value, unquote(value))))
+
+
 def _shown_pair(pair: re.Match[str]) -> str:
-    name, equals, value = pair.group().partition("=")
-    if not equals:
-        name, value = "", name
-    if _PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(unquote(name)):
-        return pair.group()
-    return f"{name}{equals}{MASK}"
+    name, equals, value = _split(pair.group())
+    return pair.group() if _may_be_shown(name, value) else f"{name}{equals}{MASK}"
+
+
+def _split(pair: str) -> tuple[str, str, str]:
+    name, equals, value = pair.partition("=")
+    return (name, equals, value) if equals else ("", "", name)
+
+
+def _may_be_shown(name: str, value: str) -> bool:
+    return _PLAIN_VALUE.fullmatch(value) is not None and not _SECRET_NAME.search(unquote(name))
+
+
+def _sendable(rest: str) -> str:
+    path = rest if rest.startswith("/") else f"/{rest}"
+    return _TO_ESCAPE.sub(lambda found: quote(found.group(), safe=""), path)
 
 
 def _port(text: str | None) -> int | None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from core.retrievers.comparing import is_number, order, same
-from core.retrievers.instants import has_date_form, instant_of
+from core.retrievers.instants import has_date_form, instant_of, names_a_moment_otherwise
 from core.retrievers.templates import is_templated
 from core.words import document_words, folded, query_words
 
@@ -134,13 +134,7 @@ class _Reading:
     def _condition(self, raw: Mapping[str, Any], place: Place) -> Condition:
         for name in raw:
             if name not in CONDITION_KEYS:
-                alike = difflib.get_close_matches(name.lower(), _WORDS_OF_FILTERS, n=1)
-                meant = (
-                    f"did you mean {_WORDS_OF_FILTERS[alike[0]]}?"
-                    if alike
-                    else "a condition has field, operator, value"
-                )
-                raise FilterRefusedError((*place, name), f"no such key: {meant}")
+                raise FilterRefusedError((*place, name), _why_no_key(name))
         field = raw.get("field")
         if not isinstance(field, str) or not all(field.removeprefix("metadata.").split(".")):
             raise FilterRefusedError((*place, "field"), "a field name is needed, with dots between levels")
@@ -150,9 +144,20 @@ class _Reading:
             message = f"{reprlib.repr(name)} is not one of {', '.join(Operator)}"
             raise FilterRefusedError((*place, "operator"), message)
         operator, value = Operator(name), raw.get("value")
+        if "value" not in raw and operator in (Operator.EQ, Operator.NE):
+            # whoever writes JSON leaves out what is undefined: nobody asked for documents without the field
+            raise FilterRefusedError((*place, "value"), f"{operator} needs a value: write null to ask for null")
         if not (self._templates and is_templated(value)) and (problem := _wrong_value(operator, value)):
             raise FilterRefusedError((*place, "value"), problem)
         return Condition(field, operator, value)
+
+
+def _why_no_key(name: str) -> str:
+    if name.upper() in Joining.__members__:
+        return f"{name.upper()} takes a condition or a list of them"
+    alike = difflib.get_close_matches(name.lower(), _WORDS_OF_FILTERS, n=1)
+    meant = f"did you mean {_WORDS_OF_FILTERS[alike[0]]}?" if alike else "a condition has field, operator, value"
+    return f"no such key: {meant}"
 
 
 def _is_joining(name: object, parts: object) -> bool:
@@ -170,8 +175,7 @@ def _wrong_value(operator: Operator, value: Any) -> str | None:
         case Operator.GT | Operator.GTE | Operator.LT | Operator.LTE:
             if not is_number(value) and not isinstance(value, str):
                 return f"{operator} needs a number, a date or another text"
-            wrong = isinstance(value, str) and has_date_form(value) and instant_of(value) is None
-            return "there is no such date" if wrong else None
+            return _wrong_date(value) if isinstance(value, str) else None
         case Operator.TEXT if isinstance(value, str) and not query_words(value):
             return "text needs at least one word"
         case Operator.STARTS_WITH | Operator.ENDS_WITH | Operator.TEXT:
@@ -181,6 +185,12 @@ def _wrong_value(operator: Operator, value: Any) -> str | None:
         case Operator.EXISTS | Operator.IS_NULL:
             return None if isinstance(value, bool | None) else f"{operator} needs true or false"
     return None
+
+
+def _wrong_date(value: str) -> str | None:
+    if names_a_moment_otherwise(value):
+        return "write a time with seconds and its offset with a colon, such as 2026-03-01T10:00:00+02:00"
+    return "there is no such date" if has_date_form(value) and instant_of(value) is None else None
 
 
 def matches(expression: Expression, document: Mapping[str, Any], ignore_case: bool = False) -> bool:

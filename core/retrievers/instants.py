@@ -15,6 +15,9 @@ _READ_AT_ONCE: Final = 10_000
 _FORM = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?)?", re.ASCII
 )
+_OTHER_MOMENT = re.compile(
+    r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?([Zz]|[+-]\d\d(:?\d\d)?)", re.ASCII
+)
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -29,6 +32,11 @@ def instant_of(value: object) -> Instant | None:
 def has_date_form(value: str) -> bool:
     """Whether a text is written like a date, right or wrong: 30 February is."""
     return len(value) <= _LONGEST and value[4:5] == "-" and _FORM.fullmatch(value) is not None
+
+
+def names_a_moment_otherwise(value: str) -> bool:
+    """Whether a text is a time with its offset in a form of ISO 8601 that is not read: without seconds, say."""
+    return len(value) <= _LONGEST and not has_date_form(value) and _OTHER_MOMENT.fullmatch(value) is not None
 
 
 def utc_text(seconds: int) -> str | None:

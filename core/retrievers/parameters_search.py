@@ -99,6 +99,8 @@ class FeatureSearch(Parameters):
 class AttributeFilter(Parameters):
     """`attribute_filter`: keeps documents whose fields fit."""
 
+    own_nulls = frozenset({"value"})
+
     field: str | None = None
     operator: str = "eq"
     value: Any = None
@@ -108,7 +110,7 @@ class AttributeFilter(Parameters):
 
     @model_validator(mode="after")
     def _is_one_filter(self, info: ValidationInfo) -> Self:
-        beside = self.model_fields_set & {"operator", "value"}
+        beside = "operator" in self.model_fields_set or self.value is not None
         if (self.field is None) is (self.conditions is None) or (self.conditions is not None and beside):
             raise ValueError("give either field, operator and value, or conditions")
         self._parsed(templates=templates_stand(info))
@@ -121,7 +123,8 @@ class AttributeFilter(Parameters):
 
     def _parsed(self, templates: bool) -> Expression:
         if self.conditions is None:
-            return parse_filter({"field": self.field, "operator": self.operator, "value": self.value}, templates)
+            given = {"value": self.value} if "value" in self.model_fields_set else {}
+            return parse_filter({"field": self.field, "operator": self.operator, **given}, templates)
         try:
             return parse_filter(self.conditions, templates)
         except FilterRefusedError as error:

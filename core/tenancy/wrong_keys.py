@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from core.invisible import JOINERS, QUOTES, TAGS, UNSEEN
+
 _SEND: Final = "send `Authorization: Bearer <api_key>`"
 _OTHER_HEADERS: Final = ("X-API-Key", "Api-Key", "ApiKey", "X-Auth-Token", "X-Access-Token", "X-Authorization", "Token")
 """Where other services read a key."""
@@ -16,8 +18,9 @@ _SCHEMES: Final = frozenset(
 _UNSET: Final = re.compile(r"null|none|undefined|nil|\$.*|%.*%|\{.*\}|<.*>|your[_-].*|\.+|…|.*…", re.IGNORECASE)
 """What stands there when a variable was not set, or an example was sent as it is printed."""
 _PROVIDERS: Final = re.compile(r"sk-|AIza|gsk_|xai-|hf_|sk_")
-_ROUND: Final = "\"'`<>()[]“”‘’"
+_ROUND: Final = re.compile(rf"[{QUOTES}<>()\[\]].*|.*[{QUOTES}<>()\[\]]", re.DOTALL)
 _OF_ONE_WORD: Final = re.compile(r"\s")
+_UNSEEN: Final = re.compile(f"[{JOINERS}{TAGS}{UNSEEN}]")
 
 
 def missing_key(authorization: str, headers: Iterable[str]) -> str | None:
@@ -39,6 +42,7 @@ def missing_key(authorization: str, headers: Iterable[str]) -> str | None:
 
 def what_is_wrong(text: str) -> str:
     """What keeps a text from being an API key. It has been seen that it is none."""
+    text = _as_written(text)
     if not text:
         return f"No API key stands behind `Bearer`: {_SEND}."
     if re.search(r",\s*bearer\b", text, re.IGNORECASE):
@@ -47,11 +51,21 @@ def what_is_wrong(text: str) -> str:
         return f"`Bearer` stands twice: {_SEND}."
     if _UNSET.fullmatch(text):
         return f"A placeholder stands where the API key belongs: is the variable set? Then {_SEND}."
-    if text[0] in _ROUND or text[-1] in _ROUND:
+    if _ROUND.fullmatch(text):
         return "Quotes or brackets stand round the API key: send it without them."
     if _OF_ONE_WORD.search(text):
         return "A blank or a line break stands in the API key: send it in one piece."
+    if _UNSEEN.search(text):
+        return "A character that nobody sees stands in the API key or beside it: type its ends yourself."
     return _another_kind(text)
+
+
+def _as_written(text: str) -> str:
+    """What was meant by bytes that a header's reader took for Latin letters."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _another_kind(text: str) -> str:

@@ -1,10 +1,14 @@
 """A delivery, its attempts, and how an attempt is judged. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+_BODY_KEPT = 4 * 1024
+_HEADER_KEPT = 512
+"""Characters of an answer that an attempt keeps."""
 
 
 class DeliveryStatus(StrEnum):
@@ -62,8 +66,14 @@ class Attempt:
     """what was wrong behind the status, which decides all the same: a class of error, too"""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: str = ""
-    """the first bytes of the answer"""
+    """what was read of the answer"""
     retry_after: str | None = None
+
+    def cut(self) -> "Attempt":
+        """The attempt with as much of its answer as is kept. To be cut after it was masked: of a value that was cut
+        before, nobody would recognise the part that is left."""
+        headers = {name: value[:_HEADER_KEPT] for name, value in self.response_headers.items()}
+        return replace(self, response_body=self.response_body[:_BODY_KEPT], response_headers=headers)
 
 
 @dataclass(frozen=True)

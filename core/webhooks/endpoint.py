@@ -95,6 +95,23 @@ def require_valid(settings: EndpointSettings, secret: str | None, kept_headers: 
         raise ValidationFailedError(problems)
 
 
+def require_kept_at_home(stored_url: str, settings: EndpointSettings) -> None:
+    """Raises ValidationFailedError where a stored header value would go to another host than it was given for: whoever
+    may change a webhook may not see what it sends."""
+    kept = [name for name, value in settings.headers.items() if value == REDACTED]
+    if kept and not _same_origin(stored_url, settings.url):
+        why = f"the URL leads to another host, scheme or port: give the value instead of {REDACTED!r}"
+        raise ValidationFailedError([FieldProblem((*_HEADERS, name), why) for name in kept])
+
+
+def _same_origin(one: str, other: str) -> bool:
+    try:
+        return target_of(one).origin == target_of(other).origin
+    except ValueError:
+        # stored by an earlier version: nobody knows where it leads
+        return False
+
+
 def listens_to(endpoint: Mapping[str, Any], event: Event) -> bool:
     """Whether a stored endpoint wants this event."""
     return why_not_told(endpoint, event) is None

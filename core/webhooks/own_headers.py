@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from core.egress.target import hidden_in
 from core.vault.cipher import Cipher, DataKey, SealedValue, SecretRecord
 from core.vault.secret import MIN_VALUE_CHARACTERS
 
@@ -50,10 +51,12 @@ def open_headers(cipher: Cipher, internal_id: str, endpoint: Mapping[str, Any]) 
     return opened
 
 
-def credentials_in(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What must not be shown of an answer that repeats the headers: each value, and what stands behind its first word.
+def credentials_in(headers: Mapping[str, str], url: str = "") -> tuple[str, ...]:
+    """What must not be shown of an answer that repeats its request: each header's value, what stands behind its first
+    word, and what is not shown of the URL.
 
     Shorter ones could not be taken out without taking innocent text along.
     """
     values = {part for value in headers.values() for part in (value.strip(), value.strip().partition(" ")[2])}
+    values |= set(hidden_in(url))
     return tuple(sorted(value for value in values if len(value) >= MIN_VALUE_CHARACTERS))

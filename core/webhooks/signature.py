@@ -7,6 +7,8 @@ import re
 import secrets
 from collections.abc import Sequence
 
+from core.invisible import JOINERS, QUOTES, TAGS, UNSEEN
+
 _PREFIX = "whsec_"
 _ENCODED_BYTES = range(24, 65)
 """Of a key behind `whsec_`, as Standard Webhooks has it."""
@@ -15,7 +17,8 @@ _FORM = (
     "a signing secret is whsec_ and the base64 of 24 to 64 bytes, or 8 to 500 bytes of other text "
     "without blanks, quotes or invisible characters at its ends"
 )
-_AROUND = re.compile(r"^[\s\"'`\u200b-\u200f\u2060\ufeff]|[\s\"'`\u200b-\u200f\u2060\ufeff]$")
+_COPIED = rf"[\s{QUOTES}{JOINERS}{TAGS}{UNSEEN}]"
+_AROUND = re.compile(f"^{_COPIED}|{_COPIED}$")
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _OF_ANOTHER_KIND = re.compile(r"(?P<version>v\d\w?),|(?P<pair>whsk_|whpk_)|(?P<prefix>whsec_)", re.IGNORECASE)
 

@@ -25,6 +25,7 @@ from core.webhooks.endpoint import (
     DeliveryHealth,
     Endpoint,
     EndpointSettings,
+    require_kept_at_home,
     require_valid,
     secret_record,
     why_not_told,
@@ -97,7 +98,7 @@ class WebhookStore:
         self, scope: OrganizationScope, webhook_id: str, settings: EndpointSettings, secret: str | None
     ) -> Endpoint:
         """Replace an endpoint's settings. `secret`: None or `redacted` keeps it, an empty string removes it; a header
-        whose value is `redacted` keeps its value.
+        whose value is `redacted` keeps its value, as long as the URL keeps its host.
 
         Switching the endpoint on forgets its failures. Raises NotFoundError, ValidationFailedError, and ConflictError
         where a value that should stay cannot be read.
@@ -114,6 +115,7 @@ class WebhookStore:
             found = data["webhooks"].find_one({"_id": webhook_id})
             if found is None:
                 raise _absent()
+            require_kept_at_home(found["url"], settings)
             sealed = self._sealed(key, webhook_id, self._with_kept(found, settings.headers), new_secret) if key else {}
             update = {"$set": {**changes, **sealed}, "$unset": {IN_CLEAR: ""}}
             data["webhooks"].update_one({"_id": webhook_id}, update)

@@ -70,6 +70,9 @@ def test_a_hanging_endpoint_is_left_at_the_deadline(answer: Answer) -> None:
         pytest.param(dripping(b"X-A: " + b"b" * 4000 + b"\r\n", 0, b"HTTP/1.1 200 X\r\n"), id="endless headers"),
         pytest.param(dripping(b"b" * 4000, 0, b"HTTP/1.1 200 X\r\nX-A: "), id="an endless header"),
         pytest.param(endless_continue, id="endless 100 Continue"),
+        pytest.param(
+            raw(b"HTTP/1.1 200 X\r\n" + b"X-A: %s\r\n" % (b"b" * 30_000) * 10 + b"\r\n"), id="a head beyond all bounds"
+        ),
         pytest.param(raw(b"220 mail.example.com ESMTP\r\n"), id="another protocol"),
         pytest.param(raw(b"HTTP/1.1 200 X\r\nContent-Length: nine\r\n\r\nshort"), id="a head that contradicts itself"),
         pytest.param(raw(b"HTTP/1.1 200 X\r\n"), id="half a head"),
@@ -174,7 +177,7 @@ def test_a_good_connection_is_used_again() -> None:
 
 def test_an_endless_answer_is_cut() -> None:
     attempt = answered(dripping(b"x" * 65536, 0))
-    assert (attempt.result, len(attempt.response_body)) == (AttemptResult.DELIVERED, 4096)
+    assert (attempt.result, len(attempt.response_body)) == (AttemptResult.DELIVERED, 16 * 1024)
 
 
 def test_a_compressed_answer_is_not_inflated() -> None:
@@ -182,6 +185,30 @@ def test_a_compressed_answer_is_not_inflated() -> None:
     attempt = answered(plain(200, "Content-Encoding: gzip\r\n", bomb))
     assert attempt.result is AttemptResult.DELIVERED
     assert not attempt.response_body.startswith("\x00")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"Content-Security-Policy: %s\r\n" % (b"a" * 30_000), id="a long header"),
+        pytest.param(b"".join(b"X-%d: a\r\n" % number for number in range(400)), id="many headers"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 410])
+def test_the_status_of_a_large_head_counts(head: bytes, status: int) -> None:
+    attempt = answered(raw(b"HTTP/1.1 %d X\r\n%sContent-Length: 0\r\n\r\n" % (status, head)))
+    assert attempt.status_code == status
+
+
+def test_a_url_is_called_as_it_was_written() -> None:
+    with receiver() as endpoint:
+        send(endpoint.url + "/../a?sp=%2Frun&sig=%41%2b")
+        assert endpoint.requests[0].target == "/hook/../a?sp=%2Frun&sig=%41%2b"
+
+
+def test_a_redirect_is_kept_without_the_credentials_of_its_url() -> None:
+    attempt = answered(plain(308, "Location: https://me:mine@example.com/hook/?token=abcdefgh&v=1\r\n"))
+    assert attempt.response_headers["location"] == "https://***@example.com/hook/?token=***&v=1"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

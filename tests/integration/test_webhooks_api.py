@@ -96,6 +96,19 @@ def test_header_values_are_shown_to_nobody_and_come_back_as_they_are_shown(tenan
     refused_with(tenant, hook(headers={"X-A": "a", "x-a": "b"}), "headers")
 
 
+def test_a_stored_header_value_does_not_follow_a_url_to_another_host(tenant: Tenant) -> None:
+    made = tenant.created(HOOKS, hook(url="https://example.com/hook", headers={"Authorization": "Bearer of-mine"}))
+    path, kept = f"{HOOKS}/{made['webhook_id']}", {"Authorization": "redacted"}
+    for url in ("https://other.example/hook", "http://example.com/hook", "https://example.com:8443/hook"):
+        answer = tenant.call("PUT", path, hook(url=url, headers=kept))
+        assert answer.status_code == 422
+        assert "another host" in answer.get_json()["error"]["message"]
+    for url in ("https://EXAMPLE.com:443/v2?x=1", "https://example.com"):
+        assert tenant.call("PUT", path, hook(url=url, headers=kept)).status_code == 200
+    given = hook(url="https://other.example/hook", headers={"Authorization": "Bearer new"})
+    assert tenant.call("PUT", path, given).status_code == 200
+
+
 def test_deliveries_of_a_removed_webhook_are_read_and_not_replayed(tenant: Tenant) -> None:
     services, path = tenant.services, f"{HOOKS}/{tenant.created(HOOKS, WEBHOOK)['webhook_id']}"
     event = Event(

@@ -52,8 +52,19 @@ def test_another_type_or_encoding_is_refused(content_type: str | None, encoding:
         decode_body(content_type, encoding, b"{}")
 
 
-def test_utf8_may_be_named() -> None:
-    assert decode_body('application/json; charset="UTF-8"', "identity", b"{}") == {}
+@pytest.mark.parametrize(
+    "parameters",
+    ['; charset="UTF-8"', ";charset=utf8", "; charset = utf-8", "; odata.metadata=minimal", ";",
+     "; v=1; charset=UTF-8; q=2", '; profile="a; charset=x"', "; charset=us-ascii"],
+)  # fmt: skip
+def test_utf8_may_be_named_and_what_else_a_type_says_makes_no_difference(parameters: str) -> None:
+    assert decode_body(JSON + parameters, "identity", b"{}") == {}
+
+
+@pytest.mark.parametrize("type", ["; v=1; charset=latin-1", '; profile="a"; charset=utf-16', ", application/json"])
+def test_another_charset_is_refused_wherever_it_stands(type: str) -> None:
+    with pytest.raises(UnsupportedMediaError):
+        decode_body(JSON + type, None, b"{}")
 
 
 def test_nesting_is_allowed_up_to_the_bound() -> None:
@@ -109,11 +120,24 @@ def test_what_a_store_would_misread_is_named_by_its_place(body: bytes, location:
 
 
 def test_a_query_is_read_as_it_is_but_for_what_no_store_may_see() -> None:
-    assert decode_query({"a": "1", "b": ""}) == {"a": "1", "b": ""}
-    for text in ("x\x00y", "\ud800", "x" * (256 * 1024 + 1)):
+    assert decode_query("a=1&b=&c&%64=%C3%BC+%2B&") == {"a": "1", "b": "", "c": "", "d": "ü +"}
+    for text in ("x%00y", "x" * (256 * 1024 + 1)):
         with pytest.raises(ValidationFailedError) as refused:
-            decode_query({"a": "1", "b": text})
+            decode_query(f"a=1&b={text}")
         assert [problem.location for problem in refused.value.problems] == [("b",)]
+
+
+@pytest.mark.parametrize("query", ["a=1&a=2", "a=1&b=2&a=1", "a=1&%61=1", "a&a="])
+def test_a_query_parameter_may_not_come_twice(query: str) -> None:
+    with pytest.raises(ValidationFailedError) as refused:
+        decode_query(query)
+    assert [problem.location for problem in refused.value.problems] == [("a",)]
+
+
+@pytest.mark.parametrize("query", ["a=%ff", "a=%C3", "%ff=1", "a=%ED%A0%80", "a=\xff"])
+def test_a_query_that_is_no_utf8_is_refused(query: str) -> None:
+    with pytest.raises(InvalidRequestError, match="UTF-8"):
+        decode_query(query)
 
 
 def test_a_key_may_not_come_twice_at_any_depth() -> None:

@@ -37,6 +37,25 @@ def test_a_list_that_was_read_whole_goes_on_behind_the_last_row_that_was_shown(r
     assert (page.offset, page.total) == (20, 23)
 
 
+@pytest.mark.parametrize(
+    ("offset", "limit", "following"),
+    [
+        (0, 10, "2"),
+        (9_990, 10, "1001"),
+        (10_000, 10, None),
+        (9_000, 1000, "11"),
+        (10_000, 1000, None),
+        (9_998, 1, "10000"),
+        (9_999, 1, None),
+    ],
+)
+def test_no_page_is_named_that_could_not_be_asked_for(offset: int, limit: int, following: str | None) -> None:
+    shown = PaginationView.of(Page([], limit, offset, "cursor", None))
+    assert (shown.next_page, shown.next_cursor) == (following, "cursor")
+    if following:
+        PagingQuery(limit=limit, page=following).request()
+
+
 @pytest.mark.parametrize("cursor", ["x", "10", "1-2-3", "WzEsMl0", "bnVsbA", "W10", "é", "[1]", "e30", "A" * 3000])
 def test_a_cursor_that_nobody_gave_is_refused(cursor: str) -> None:
     for read in (_newest_first, lambda numbers, request: in_order(map(str, numbers), request)):

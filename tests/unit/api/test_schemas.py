@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import re
 import zipfile
 from typing import Any
 
@@ -14,13 +15,15 @@ from api.decode import decode_body
 from api.schemas.api_keys import KeyBody
 from api.schemas.buckets import BucketBody, new_object, object_warnings
 from api.schemas.collections import ExtractorBody, extractor_config, ignored_settings
+from api.schemas.fields import name_pattern
 from api.schemas.retrievers import ExecuteBody, RetrieverBody
 from api.schemas.secrets import RollbackBody
+from api.schemas.usage import SummaryQuery
 from core.buckets.bucket import Bucket
 from core.clock import now
 from core.collections.document_fields import SYSTEM_FIELDS
 from core.errors import ValidationFailedError
-from core.ids import SeededIds
+from core.ids import Prefix, SeededIds
 from core.unknown_keys import warnings_of
 
 BUCKET = Bucket("bkt_1", "any", None, {}, {}, 0, 0, now(), now())
@@ -228,6 +231,34 @@ def problems_of(body: dict[str, Any]) -> dict[tuple[str | int, ...], str]:
 
 
 EXTRACTOR = {"feature_extractor_name": "text_extractor"}
+
+
+UNREADABLE_NAMES = ["\u200b", "a\u202eb", "a\u0085b", "a\u2028b", "\ufeffa", "a\u00adb", "\u3164", "\u200da", "a\u200c"]
+
+
+@pytest.mark.parametrize("name", UNREADABLE_NAMES)
+def test_a_name_has_no_character_that_nobody_sees(name: str) -> None:
+    for model, field in ((BucketBody, "bucket_name"), (KeyBody, "name")):
+        with pytest.raises(ValidationFailedError, match="characters"):
+            validated(model, {field: name, "schema": {"properties": {}}})
+    assert not re.search(name_pattern(Prefix.BUCKET)["pattern"], name)
+
+
+@pytest.mark.parametrize("name", ["café", "نامه\u200cها", "👩\u200d💻 team", "❤\ufe0f", "x", "a b"])
+def test_a_name_may_have_what_shapes_its_letters(name: str) -> None:
+    assert validated(BucketBody, {"bucket_name": name, "schema": {"properties": {}}}).bucket_name == name
+    assert re.search(name_pattern(Prefix.BUCKET)["pattern"], name)
+
+
+def test_a_refused_name_is_told_what_it_may_not_begin_with() -> None:
+    with pytest.raises(ValidationFailedError, match="do not start with 'bkt_'"):
+        validated(BucketBody, {"bucket_name": "bkt_x"})
+
+
+@pytest.mark.parametrize("offset", [" 02:00", " 0200", " 02"])
+def test_an_offset_whose_plus_became_a_blank_is_told_how_to_send_it(offset: str) -> None:
+    with pytest.raises(ValidationFailedError, match="%2B"):
+        validated(SummaryQuery, {"start_date": f"2026-01-01T00:00:00{offset}"})
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEM_FIELDS - {"text", "score", "metadata"}))

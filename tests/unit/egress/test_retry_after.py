@@ -23,7 +23,10 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
         ("soon", None),
         ("9" * 400, timedelta(hours=24)),
         ("²", None),  # a digit that is no number
-        ("Mon, 23 Nov 2026 12:00:30", None),  # without a zone
+        ("Mon, 23 Nov 2026 12:00:30", timedelta(seconds=30)),  # without a zone
+        ("Mon Nov 23 12:00:30 2026", timedelta(seconds=30)),
+        ("Monday, 23-Nov-26 12:00:30 GMT", timedelta(seconds=30)),
+        ("Mon, 23 Nov 2026 12:00:30 -0000", timedelta(seconds=30)),
         ("Mon, 23 Nov 2030 12:00:30 GMT", timedelta(hours=24)),
         ("Mon, 23 Nov 99999999999999999999 12:00:30 GMT", None),
         (None, None),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.egress.policy import EgressPolicy
-from core.egress.target import SETTING, foreseen, shown_url, target_of
+from core.egress.target import SETTING, foreseen, hidden_in, shown_url, target_of
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,38 @@ def test_a_url_is_read(url: str, host: str, port: int) -> None:
     assert (target.host, target.port) == (host, port)
     # what is sent is read as what was saved
     assert target_of(target.url) == target
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("", "/"),
+        ("?a=b", "/?a=b"),
+        ("/run?sp=%2Ftriggers%2Fmanual&sig=a%2Bb%3d%41", "/run?sp=%2Ftriggers%2Fmanual&sig=a%2Bb%3d%41"),
+        ("/%7Euser/a:b@c;v=1/%3a", "/%7Euser/a:b@c;v=1/%3a"),
+        ("/a/../b/./c//d?", "/a/../b/./c//d?"),
+        ("/ü?q=ü|{}", "/%C3%BC?q=%C3%BC%7C%7B%7D"),
+        ("/100%?q=%zz", "/100%25?q=%25zz"),
+        ("/x?q=\"<>^`'", "/x?q=%22%3C%3E%5E%60'"),
+    ],
+)
+def test_path_and_query_stay_as_they_were_written(written: str, sent: str) -> None:
+    target = target_of(f"https://example.com{written}")
+    assert target.url == f"https://example.com{sent}"
+    assert target_of(target.url) == target
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("https://example.com/hook?env=prod", []),
+        ("https://example.com/?token=abc&env=prod&sig=a%2Bb", ["abc", "a%2Bb", "a+b"]),
+        ("https://example.com/?abcdefghijklm", ["abcdefghijklm"]),
+        ("https://user:pass@example.com/", []),
+    ],
+)
+def test_what_is_not_shown_of_a_url_is_known(url: str, hidden: list[str]) -> None:
+    assert hidden_in(url) == hidden
 
 
 V4, V6, NAME, URL = "IPv4", "IPv6", "letters, digits and hyphens", "http or https URL"
@@ -93,7 +125,12 @@ CHARACTERS, USER, PORT, DOT, ASCII_FORM = "blanks", "user name", "a port from 1"
         ("ht\ntp://example.com/", CHARACTERS),
         ("http://example.com/\r\nHost: other", CHARACTERS),
         ("http://exam\u200bple.com/", CHARACTERS),
-        ("http://exam\u00adple.com:x/", NAME),
+        ("http://exam\u00adple.com/", CHARACTERS),
+        ("http://example.com/ho\u00adok", CHARACTERS),
+        ("http://example.com/\u2066hook\u2069", CHARACTERS),
+        ("http://example.com/hook\ufe0f", CHARACTERS),
+        ("http://example.com/\u3164", CHARACTERS),
+        ("http://example.com/\U000e0041", CHARACTERS),
         ("http://example.com/\ud800", CHARACTERS),
         ("http://example.com:0/", PORT),
         ("http://example.com:65536/", PORT),

@@ -235,14 +235,18 @@ def test_what_is_a_customers_own_data_is_not_looked_into() -> None:
     [
         ({"stage_id": "attribute_filter", "parameters": {"field": "a", "operater": "ne", "value": 1}},
          ("parameters", "operater"), "did you mean operator?"),
-        ({"stage_id": "attribute_filter", "parameters": {"field": "a", "colour": 1}},
+        ({"stage_id": "attribute_filter", "parameters": {"field": "a", "value": 1, "colour": 1}},
          ("parameters", "colour"), "use field, operator, value"),
         ({"stage_id": "attribute_filter", "parameters": {"conditions": {"AND": [{"field": "a", "valeu": 1}]}}},
          ("parameters", "conditions", "AND", 0, "valeu"), "did you mean value?"),
-        ({"config": {"stage_id": "attribute_filter", "parameters": {"conditions": [{"field": "a"}, {"feld": "b"}]}}},
+        ({"config": {"stage_id": "attribute_filter",
+                     "parameters": {"conditions": [{"field": "a", "value": 1}, {"feld": "b"}]}}},
          ("config", "parameters", "conditions", 1, "feld"), "did you mean field?"),
         ({"stage_id": "attribute_filter", "parameters": {"conditions": {"field": "a"}, "value": 3}},
          ("parameters",), "either field, operator and value, or conditions"),
+        ({"stage_id": "attribute_filter", "parameters": {"field": "a"}}, ("parameters",), "write null"),
+        ({"stage_id": "attribute_filter", "parameters": {"field": "a", "operator": "ne"}},
+         ("parameters",), "write null"),
         ({"stage_id": "attribute_filter", "parameters": {"field": "a", "operator": "gt"}},
          ("parameters",), "gt needs a number"),
         ({"stage_id": "llm_enrich", "parameters": {"prompt": "x", "when": {"field": "a", "operator": "eq", "val": 1}}},
@@ -250,7 +254,7 @@ def test_what_is_a_customers_own_data_is_not_looked_into() -> None:
         ({"stage_id": "llm_filter", "parameters": {"when": {"OR": [{"field": "a", "op": "ne"}]}}},
          ("parameters", "when", "OR", 0, "op"), "no such key"),
         ({"stage_id": "api_call", "parameters": {**CALL, "when": [{"field": "a", "not": True}]}},
-         ("parameters", "when", 0, "not"), "did you mean NOT?"),
+         ("parameters", "when", 0, "not"), "NOT takes a condition"),
         (feature_search(filters={"field": "a", "value": 1}), ("parameters", "filters"), "an attribute_filter stage"),
         (feature_search(searches=[{**SEARCH, "filter": {"field": "a"}}]),
          ("parameters", "searches", 0, "filter"), "an attribute_filter stage"),
@@ -272,7 +276,7 @@ def test_what_is_to_keep_documents_out_and_would_not_is_refused(
 
 
 def test_published_keys_of_a_filter_that_choose_nothing_are_named_only() -> None:
-    stage = {"stage_id": "attribute_filter", "parameters": {"field": "a", "batch_size": 100}}
+    stage = {"stage_id": "attribute_filter", "parameters": {"field": "a", "value": 1, "batch_size": 100}}
     assert ignored(stage) == ["Unknown key 'stages.0.parameters.batch_size' was ignored."]
 
 

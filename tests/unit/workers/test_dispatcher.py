@@ -98,8 +98,29 @@ def test_an_answer_that_repeats_the_headers_is_kept_without_their_values(
     headers: dict[str, str], answer: str, shown: str
 ) -> None:
     attempt = Attempt(AttemptResult.REFUSED, 400, response_headers={"location": answer}, response_body=answer)
-    masked = Opened(None, headers).masked(attempt)
-    assert (masked.response_body, masked.response_headers) == (shown, {"location": shown})
+    kept = Opened(None, headers).kept(attempt)
+    assert (kept.response_body, kept.response_headers) == (shown, {"location": shown})
+
+
+@pytest.mark.parametrize("before", [4096 - 9, 4096 - 20, 4096, 10_000])
+def test_no_part_of_a_value_is_kept_where_an_answer_is_cut(before: int) -> None:
+    value = "0123456789abcdefghij"
+    attempt = Attempt(
+        AttemptResult.REFUSED, 400, response_headers={"server": "x" * 500 + value}, response_body="x" * before + value
+    )
+    kept = Opened(None, {"X-A": value}).kept(attempt)
+    assert "0123" not in kept.response_body + kept.response_headers["server"]
+    assert len(kept.response_body) <= 4096
+    assert kept.response_headers == {"server": "x" * 500 + "[redacted]"}
+
+
+def test_an_answer_that_repeats_the_query_of_its_url_is_kept_without_its_credentials() -> None:
+    url = "https://example.com/hook?token=abc%2Bdefgh&env=prod"
+    answer = '<a href="https://example.com/hook/?token=abc%2Bdefgh&amp;env=prod">, abc+defgh, prod'
+    kept = Opened(None, {}, url).kept(Attempt(AttemptResult.REFUSED, 308, response_body=answer))
+    assert kept.response_body == (
+        '<a href="https://example.com/hook/?token=[redacted]&amp;env=prod">, [redacted], prod'
+    )
 
 
 class NothingNew:
