@@ -7,6 +7,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.redaction import _remembered, redact
+from core.unknown_keys import _nearest, nearest
+
 _ROOT = Path(__file__).parents[2]
 _ROOMS = ("api", "config", "core", "pipelines", "workers")
 _GROWING = {"dict", "list", "set", "deque", "OrderedDict", "defaultdict", "Counter"}
@@ -37,11 +40,32 @@ BOUNDED = {
     "workers/watch.py _by_id": "the jobs under way",
 }
 
-REMEMBERING_ALL = {
-    "api/routes/documentation.py _bundled": "files of the documentation's page, a closed list",
-    "core/storage/command_log.py log_commands": "the one directory that the settings name",
+CACHED = {
+    "api/routes/documentation.py _bundled": "the page's files, a closed list",
+    "api/routes/documentation.py written": "one document",
+    "config/language_models.py _published": "one file",
+    "config/redaction.py _remembered": "4,096 names of 256 characters at most",
+    "core/language_models/catalogue.py catalogue": "16 texts of an operator's",
+    "core/retrievers/instants.py _read": "10,000 texts of 64 characters at most",
+    "core/storage/command_log.py log_commands": "one directory",
+    "core/storage/vectors/bm25.py _first_model": "one model",
+    "core/storage/vectors/bm25.py _model": "one model",
+    "core/templating/template.py _sandbox": "one sandbox",
+    "core/templating/template.py template": "256 templates of 32 Ki characters at most",
+    "core/unknown_keys.py _nearest": "4,096 names of 100 characters at most",
+    "pipelines/tokens.py _tokenizer": "one tokenizer",
+    "workers/endpoint_vault.py _redactor": "the headers of 128 endpoints, which are bounded",
 }
-"""Functions that remember what they gave for every argument."""
+"""Functions that remember: how many answers, and how large what they are asked with can be."""
+
+
+def _remembering_functions() -> Iterator[str]:
+    for path, tree in _modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and any("cache" in ast.unparse(d) for d in node.decorator_list):
+                yield f"{path} {node.name}"
+            if isinstance(node, ast.Assign) and "lru_cache" in ast.unparse(node.value):
+                yield f"{path} {ast.unparse(node.targets[0])}"
 
 
 def _kept_by_objects() -> Iterator[str]:
@@ -52,19 +76,6 @@ def _kept_by_objects() -> Iterator[str]:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             if isinstance(target, ast.Attribute) and _is_self(target) and _is_empty_container(node.value):
                 yield f"{path} {target.attr}"
-
-
-def _remembered_by_functions() -> Iterator[str]:
-    for path, tree in _modules():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and node.args.args and any(map(_has_no_bound, node.decorator_list)):
-                yield f"{path} {node.name}"
-
-
-def _has_no_bound(decorator: ast.expr) -> bool:
-    if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("lru_cache"):
-        return not decorator.args + decorator.keywords or "None" in ast.unparse(decorator)
-    return ast.unparse(decorator).rpartition(".")[2] == "cache"
 
 
 def _modules() -> Iterator[tuple[Path, ast.Module]]:
@@ -90,5 +101,17 @@ def test_what_an_object_keeps_by_name_has_a_bound_that_is_written_down() -> None
     assert sorted(set(_kept_by_objects())) == sorted(BOUNDED)
 
 
-def test_a_function_remembers_a_bounded_number_of_answers_or_says_why_there_are_few() -> None:
-    assert sorted(_remembered_by_functions()) == sorted(REMEMBERING_ALL)
+def test_what_a_function_remembers_has_a_bound_that_is_written_down() -> None:
+    assert sorted(set(_remembering_functions())) == sorted(CACHED)
+
+
+def test_a_name_as_long_as_a_body_is_not_remembered() -> None:
+    known = ("retriever_name", "stages")
+    redact(None, "", {"facts": {"password": "hidden"}})
+    before = _nearest.cache_info().currsize, _remembered.cache_info().currsize
+    for number in range(3):
+        name = f"{number}" + "x" * 100_000 + "_password"
+        assert nearest(name, known) is None
+        assert "hidden" not in str(redact(None, "", {"facts": {name: "hidden"}}))
+    assert (_nearest.cache_info().currsize, _remembered.cache_info().currsize) == before
+    assert nearest("retriever_nam", known) == "retriever_name"
