@@ -5,7 +5,8 @@ import io
 import pypdf
 import pytest
 
-from pipelines.extractors.reading import Text, read_text
+from pipelines.extractors.reading import read_text
+from pipelines.extractors.reading_outcome import Text
 
 
 @pytest.mark.parametrize("kind", ["application/x-pdf", "application/acrobat", "application/vnd.pdf", "text/pdf"])

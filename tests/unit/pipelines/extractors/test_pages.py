@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipelines.extractors.reading import Text, read_text
+from pipelines.extractors.reading import read_text
+from pipelines.extractors.reading_outcome import Text
 
 _CHAPTER = (
     '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head>{head}</head>'
