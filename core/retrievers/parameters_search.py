@@ -99,8 +99,6 @@ class FeatureSearch(Parameters):
 class AttributeFilter(Parameters):
     """`attribute_filter`: keeps documents whose fields fit."""
 
-    own_nulls = frozenset({"value"})
-
     field: str | None = None
     operator: str = "eq"
     value: Any = None
@@ -123,8 +121,8 @@ class AttributeFilter(Parameters):
 
     def _parsed(self, templates: bool) -> Expression:
         if self.conditions is None:
-            given = {"value": self.value} if "value" in self.model_fields_set else {}
-            return parse_filter({"field": self.field, "operator": self.operator, **given}, templates)
+            # published clients write a stage's defaults without its value
+            return parse_filter({"field": self.field, "operator": self.operator, "value": self.value}, templates)
         try:
             return parse_filter(self.conditions, templates)
         except FilterRefusedError as error:

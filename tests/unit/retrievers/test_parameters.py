@@ -181,7 +181,7 @@ def test_wrong_values_are_named_with_their_place(
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "feature_search": SEARCH,
-    "attribute_filter": {"field": "a", "operator": "exists"},
+    "attribute_filter": {"field": "a"},
     "sort_attribute": {"field": "a"},
     "llm_enrich": {"prompt": "x"},
     "query_expand": {"feature_search_config": SEARCH},
