@@ -102,6 +102,8 @@ def language_models(overrides: Overrides) -> LanguageModels:
     """The published models with an operator's entries laid over them. Raises ValueError, naming the entry."""
     published = _published()
     given = {name.lower(): dict(_fields(name, fields)) for name, fields in overrides.items()}
+    if len(given) < len(overrides):
+        raise ValueError("two entries have the same name: names do not differ by their letters' case")
     raw = {name: dict(fields) for name, fields in published["models"].items()}
     _one_default(raw, given)
     for name, fields in given.items():
@@ -117,6 +119,7 @@ def language_models(overrides: Overrides) -> LanguageModels:
         {kind: frozenset(words) for kind, words in published["words"].items()},
     )
     _successors_lead_somewhere(models)
+    _each_provider_has_one_default(models)
     return models
 
 
@@ -176,6 +179,15 @@ def _aliases(named: Mapping[str, LanguageModel]) -> dict[str, str]:
             if found.setdefault(alias.lower(), name) != name or alias.lower() in named:
                 raise ValueError(f"{name}.aliases: {alias!r} is a name of another entry too")
     return found
+
+
+def _each_provider_has_one_default(models: LanguageModels) -> None:
+    for provider in models.unknown:
+        found = [name for name, entry in models.named.items() if entry.default and entry.provider == provider]
+        if not found:
+            raise ValueError(f"no model of {provider} is the default, which stages ask that name none")
+        if len(found) > 1:
+            raise ValueError(f"{', '.join(found)}: only one model of {provider} can be the default")
 
 
 def _successors_lead_somewhere(models: LanguageModels) -> None:

@@ -26,6 +26,7 @@ SUMMARY_NAMES: Final = frozenset({"DOCUMENTS", "DOC_COUNT", "GROUP_VALUE"})
 """What the prompt of a summary may name beside the usual."""
 PLACE_NAMES: Final = frozenset({"INDEX"})
 """What the template of one document among several may name beside the usual."""
+_LEAVES_A_PATH: Final = frozenset("?#%&:;\\")
 _MODEL = AliasChoices("model", "model_name")
 _SCHEMA = AliasChoices("schema", "output_schema")
 
@@ -34,6 +35,14 @@ def models_of(info: ValidationInfo) -> Catalogue:
     """The models that a validation knows: those of its context, or else the published ones."""
     known = (info.context or {}).get("models")
     return known if isinstance(known, Catalogue) else catalogue()
+
+
+def _require_name(model: str, in_a_path: bool) -> None:
+    """Raise ValueError for what names no model. One that stands in a URL's path must not end it, or leave it."""
+    if not model.isprintable() or model != model.strip():
+        raise ValueError("a model's name has no spaces around it, and no control characters")
+    if in_a_path and (_LEAVES_A_PATH & set(model) or ".." in model):
+        raise ValueError("a name of Google's models has letters, digits and . - _ / only")
 
 
 class Asking(Parameters):
@@ -63,6 +72,7 @@ class Asking(Parameters):
     @classmethod
     def _is_of_its_provider(cls, model: str, info: ValidationInfo) -> str:
         provider, family = info.data.get("provider"), models_of(info).family(model)
+        _require_name(model, in_a_path=provider is LlmProvider.GOOGLE)
         # any model may stand behind a base URL that speaks OpenAI's protocol
         if provider not in (None, LlmProvider.OPENAI) and family not in (None, provider):
             raise ValueError(f"this is a model of {family} and not of the provider {provider}")

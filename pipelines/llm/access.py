@@ -3,6 +3,7 @@
 With a key of the organization's own the work is free. The platform's key is used only when no secret was named.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ from pipelines.llm.structured import structured
 
 log = structlog.get_logger(__name__)
 
+_KEY = re.compile(r"[!-~]+")
+_NOT_IN_KEYS = "a space, a line feed or a letter beyond ASCII in it"
+"""Pasted along, most often; such a key cannot be sent at all."""
 _MOST_CHARACTERS = 1024 * 1024
 """Of one answer, as of one rendering: several times what the largest bound on tokens allows."""
 
@@ -119,6 +123,8 @@ class Llm:
         if settings is None:
             raise StageError(f"The provider {choice.provider!r} is not available.")
         key = self._key(choice, urlsplit(settings.base_url).hostname or "")
+        if not _KEY.fullmatch(key.value):
+            raise LlmError(LlmFailure.UNAUTHORIZED, f"No API key is empty, or has {_NOT_IN_KEYS}.").with_key(key.whose)
         provider, stopping = self._pool.get(choice.provider, settings.base_url), self.stopping
         model = self.models.asked(choice.model, choice.provider, self._today())
         self.asked = model

@@ -1,7 +1,9 @@
-"""When a provider's refusal means that an account has no credit or quota left, which no waiting mends. Pure."""
+"""What a provider's refusal is about besides its status: an account without credit or quota, which no waiting mends,
+the key, or what the prompt says. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pipelines.llm.loose import objects, text_of
@@ -22,6 +24,11 @@ _PHRASES = (
     "insufficient balance",
 )
 """For refusals that have no code for it: Anthropic's of low credit comes as `invalid_request_error`."""
+_BAD_KEY_CODES = frozenset({"api_key_invalid", "invalid_api_key", "authentication_error"})
+_BAD_KEY_PHRASES = ("api key not valid", "api key expired", "incorrect api key", "invalid api key")
+"""For providers that refuse a key with 400, as Google and xAI do."""
+_FLAGGED = frozenset({"flagged_input", "reasons"})
+"""Members of a gateway's `metadata` that say that a prompt was moderated, with 403."""
 _CODE_NAMES = ("error_code", "reason")
 """Where a detail of Anthropic's and of Google's says it."""
 _NO_QUOTA = re.compile(r"\blimit: 0\b(?!\.)")
@@ -33,6 +40,16 @@ def has_no_credit(status: int, body: object) -> bool:
     if status == _PAYMENT_REQUIRED:
         return True
     return any(_says_so(error) for error in _errors(body))
+
+
+def refuses_the_key(body: object) -> bool:
+    """Whether a refusal names the key as its reason, whatever its status."""
+    return any(_names(error, _BAD_KEY_CODES, _BAD_KEY_PHRASES) for error in _errors(body))
+
+
+def refuses_the_prompt(body: object) -> bool:
+    """Whether a refusal that may be about the key is about what the prompt says."""
+    return any(_FLAGGED & metadata.keys() for error in _errors(body) for metadata in objects(error.get("metadata")))
 
 
 def asked_wait(body: object) -> str | None:
@@ -49,14 +66,18 @@ def _errors(body: object) -> Iterator[Mapping[str, Any]]:
 
 
 def _says_so(error: Mapping[str, Any]) -> bool:
+    if _names(error, _CODES, _PHRASES) or _NO_QUOTA.search(text_of(error.get("message")).lower()):
+        return True
     details = objects(error.get("details"))
-    codes = [error.get("code"), error.get("type"), *(part.get(name) for part in details for name in _CODE_NAMES)]
-    if any(text_of(code).lower() in _CODES for code in codes):
-        return True
-    words = text_of(error.get("message")).lower()
-    if any(phrase in words for phrase in _PHRASES) or _NO_QUOTA.search(words):
-        return True
     return any(_is_used_up(violation) for part in details for violation in objects(part.get("violations")))
+
+
+def _names(error: Mapping[str, Any], codes: AbstractSet[str], phrases: Sequence[str]) -> bool:
+    """Whether an error has one of these codes, or one of these phrases in its message."""
+    details = objects(error.get("details"))
+    said = [error.get("code"), error.get("type"), *(part.get(name) for part in details for name in _CODE_NAMES)]
+    words = text_of(error.get("message")).lower()
+    return any(text_of(code).lower() in codes for code in said) or any(phrase in words for phrase in phrases)
 
 
 def _is_used_up(violation: Mapping[str, Any]) -> bool:

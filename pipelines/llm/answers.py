@@ -38,8 +38,13 @@ def opened(provider: str, model: str, body: str) -> Mapping[str, Any]:
     if not isinstance(answer, Mapping):
         raise strange(provider)
     if answer.get("error"):
-        raise refused(provider, model, _status_of(answer["error"]), None, answer)
+        raise named_error(provider, model, answer)
     return answer
+
+
+def named_error(provider: str, model: str, holder: Mapping[str, Any]) -> LlmError:
+    """The error that stands in the member `error` of an answer, or of a part of one."""
+    return refused(provider, model, _status_of(holder["error"]), None, holder)
 
 
 def strange(provider: str) -> LlmError:

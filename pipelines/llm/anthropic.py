@@ -78,7 +78,8 @@ def _completion(request: LlmRequest, answer: Mapping[str, Any]) -> Completion:
 
 def _text(content: object) -> str:
     """The text blocks; blocks of any other type are thoughts, tools and what comes one day."""
-    blocks = [block.get("text") for block in objects(content) if block.get("type") == "text"]
+    # some gateways leave out the type of a text
+    blocks = [block.get("text") for block in objects(content) if block.get("type", "text") == "text"]
     return text_of(content) or "".join(text_of(text) for text in blocks)
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from core.egress.retry_after import retry_after
 from core.errors import StageError
-from pipelines.llm.accounts import asked_wait, has_no_credit
+from pipelines.llm.accounts import asked_wait, has_no_credit, refuses_the_key, refuses_the_prompt
 
 
 class LlmFailure(StrEnum):
@@ -75,7 +75,7 @@ def refused(provider: str, model: str, status: int, wait: str | None = None, bod
     if status == 429:
         asked = wait or asked_wait(body)
         return LlmError(LlmFailure.RATE_LIMITED, f"{provider} allows no more requests now.", _seconds(asked))
-    if status in {401, 403}:
+    if status == 401 or (status == 403 and not refuses_the_prompt(body)) or (status == 400 and refuses_the_key(body)):
         return LlmError(LlmFailure.UNAUTHORIZED, f"{provider} refused the API key: HTTP {status}.")
     if status >= 500 or status in _BUSY:
         return LlmError(LlmFailure.UNAVAILABLE, f"{provider} does not answer: HTTP {status}.", _seconds(wait))

@@ -5,15 +5,15 @@ from typing import Any
 
 import openai
 
-from pipelines.llm.answers import ended, opened, strange
+from pipelines.llm.answers import ended, named_error, opened, strange
 from pipelines.llm.counting import usage_of
 from pipelines.llm.http import asking, provider_client
 from pipelines.llm.loose import member, objects, text_of
 from pipelines.llm.provider import Completion, End, LlmRequest
+from pipelines.llm.thoughts import without_thoughts
 
 _NAME = "openai"
 _TEXT_TYPES = ("text", "output_text")
-_THOUGHTS, _THOUGHTS_END = "<think>", "</think>"
 
 
 class OpenAi:
@@ -55,11 +55,15 @@ def _arguments(request: LlmRequest) -> dict[str, Any]:
 
 def _completion(request: LlmRequest, answer: Mapping[str, Any]) -> Completion:
     """The first choice counts: one is asked for."""
-    if not isinstance(answer.get("choices"), list):
+    choices = answer.get("choices")
+    if not isinstance(choices, list) and not (choices is None and _is_of_the_protocol(answer)):
         raise strange(_NAME)
-    choice = next(iter(objects(answer["choices"])), {})
+    choice = next(iter(objects(choices)), {})
     content, refusal = member(choice.get("message"), "content"), member(choice.get("message"), "refusal")
     text, used = _text(content), answer.get("usage")
+    if choice.get("error") and not text:
+        # a gateway's word that the provider behind it failed
+        raise named_error(_NAME, request.model, choice)
     refuses = bool(refusal) or any(part.get("type") == "refusal" for part in objects(content))
     return Completion(
         text,
@@ -69,10 +73,15 @@ def _completion(request: LlmRequest, answer: Mapping[str, Any]) -> Completion:
     )
 
 
+def _is_of_the_protocol(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer without choices is one: some leave the member out when there is nothing in it."""
+    return answer.get("object") == "chat.completion" or isinstance(answer.get("usage"), Mapping)
+
+
 def _text(content: object) -> str:
     """A text, or the text parts of a list; parts of any other type are thoughts, refusals and what comes one day."""
     parts = content if isinstance(content, list) else [content]
-    return _without_thoughts("".join(_part(part) for part in parts))
+    return without_thoughts("".join(_part(part) for part in parts))
 
 
 def _part(part: object) -> str:
@@ -81,10 +90,3 @@ def _part(part: object) -> str:
         # of the assistants' protocol
         return text_of(member(text, "value")) or text_of(text)
     return text_of(part)
-
-
-def _without_thoughts(text: str) -> str:
-    """What self-hosted models think stands before their answer, where the server does not take it out."""
-    if not text.lstrip().startswith(_THOUGHTS):
-        return text
-    return text.partition(_THOUGHTS_END)[2].lstrip()

@@ -72,6 +72,7 @@ NO_TEXT: list[tuple[str, bytes]] = [
     ("openai", scripted("openai", "<think>and on and on")),
     ("openai", scripted("openai", None, "tool_calls")),
     ("openai", scripted("openai", None, choices=[])),
+    ("openai", scripted("openai", None, choices=None)),
     ("openai", scripted("openai", None, choices=[{"index": 0, "message": None, "finish_reason": "stop"}])),
     (
         "openai",

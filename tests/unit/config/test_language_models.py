@@ -55,6 +55,12 @@ def test_entries_come_from_the_variable_and_there_are_none_without_it(monkeypatc
         ('{"gpt-6-luna": {"aliases": ["gpt-4o"]}}', "is a name of another entry too"),
         ('{"gpt-8*": {"default": true}}', "nobody's default"),
         ('{"gpt-4o": {"class": "cheap"}}', "gpt-4o.class"),
+        ('{"gpt-6-luna": {"default": false}}', "no model of openai is the default"),
+        (
+            '{"a": {"provider": "openai", "default": true}, "b": {"provider": "openai", "default": true}}',
+            "a, b: only one model of openai can be the default",
+        ),
+        ('{"gpt-4o": {"successor": null}, "GPT-4o": {}}', "two entries have the same name"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(given: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

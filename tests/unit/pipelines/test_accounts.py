@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.llm.accounts import asked_wait, has_no_credit
+from pipelines.llm.errors import refused
 
 
 def violation(**members: Any) -> dict[str, Any]:
@@ -74,3 +75,20 @@ def test_a_rate_limit_is_no_empty_account(body: Any) -> None:
 )
 def test_google_says_in_the_body_how_long_to_wait(body: Any, wait: str | None) -> None:
     assert asked_wait(body) == wait
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, {"error": {"message": "bad", "details": [{"reason": "API_KEY_INVALID"}]}}, "llm_unauthorized"),
+        (400, [{"error": {"message": "API key expired. Please renew the API key."}}], "llm_unauthorized"),
+        (400, {"code": "an invalid argument", "error": "Incorrect API key provided: xa***."}, "llm_unauthorized"),
+        (400, {"error": {"message": "max_tokens is too large"}}, "llm_refused"),
+        (403, {"error": {"message": "no access"}}, "llm_unauthorized"),
+        (403, {"error": {"metadata": {"reasons": ["violence"], "flagged_input": "…"}}}, "llm_refused"),
+        (403, {"error": {"metadata": {"provider_name": "x"}}}, "llm_unauthorized"),
+        (401, {"error": {"metadata": {"reasons": ["violence"]}}}, "llm_unauthorized"),
+    ],
+)
+def test_whether_the_key_or_the_prompt_was_refused(status: int, body: Any, code: str) -> None:
+    assert refused("x", "m", status, None, body).code == code

@@ -266,3 +266,23 @@ def test_templates_and_references_stay_when_placeholders_are_filled_in() -> None
         "api_key": "{{secrets.k}}",
         "when": {"field": "x", "value": "value"},
     }
+
+
+@pytest.mark.parametrize("provider", ["openai", "google"])
+@pytest.mark.parametrize("model", ["m\n", " m", "m\x00"])
+def test_what_is_no_name_of_a_model_is_refused(provider: str, model: str) -> None:
+    with pytest.raises(ValueError, match="no control characters"):
+        read("llm_enrich", prompt="x", provider=provider, model=model)
+
+
+@pytest.mark.parametrize("model", ["m:predictLongRunning#", "../../upload", "m?alt=sse", "m%2f"])
+def test_a_name_of_googles_stays_in_its_place_of_the_path(model: str) -> None:
+    with pytest.raises(ValueError, match="letters, digits"):
+        read("llm_enrich", prompt="x", provider="google", model=model)
+    # a server of one's own may name its models by their files
+    assert read("llm_enrich", prompt="x", provider="openai", model=model).model == model
+
+
+def test_names_that_are_used_are_taken() -> None:
+    for model in ("models/gemini-2.5-flash", "tunedModels/mine-1", "{{INPUT.model}}", "{{ INPUT.model }}"):
+        assert read("llm_enrich", prompt="x", provider="google", model=model).model == model
