@@ -3,6 +3,7 @@
 from granian.constants import Interfaces
 from granian.server import Server
 
+from api.door import Door
 from config.logging_setup import configure_logging
 from config.settings import settings_or_exit
 
@@ -13,7 +14,6 @@ def main() -> None:
     configure_logging(settings, "api")
     Server(
         "api.app:create_door",
-        factory=True,
         address=settings.api_host,
         port=settings.api_port,
         # requests as they came over the wire: api/door.py says why
@@ -27,7 +27,14 @@ def main() -> None:
         ssl_key=settings.api_tls_key_file,
         ssl_ca=settings.api_tls_client_ca_file,
         ssl_client_verify=settings.api_tls_client_ca_file is not None,
-    ).serve()
+        # granian's own loader looks in the directory of the start first, where people keep an api/ of their own
+    ).serve(target_loader=_application, wrap_loader=False)
+
+
+def _application() -> Door:
+    from api.app import create_door
+
+    return create_door()
 
 
 if __name__ == "__main__":

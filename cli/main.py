@@ -1,7 +1,10 @@
 """The `keystage` command. A subcommand's module is imported only when that subcommand runs."""
 
 import importlib
+import io
+import os
 import signal
+import sys
 from collections.abc import Mapping
 
 import click
@@ -72,7 +75,16 @@ def main() -> None:
     """The entry point of the `keystage` script."""
     # until the subcommand is there, Ctrl-C ends us without a traceback of whatever is being imported
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    LazyGroup(COMMANDS, "Keystage: a multi-tenant job pipeline.")(prog_name="keystage")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a terminal that cannot show a letter shows its number
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        LazyGroup(COMMANDS, "Keystage: a multi-tenant job pipeline.")(prog_name="keystage")
+    except OSError as error:
+        # what is left in the buffer is not tried again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"Error: the answer was not written: {error.strerror or error}")
 
 
 if __name__ == "__main__":

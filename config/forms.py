@@ -74,6 +74,15 @@ def hosts_of(url: str) -> list[str]:
     return authority.rpartition("@")[2].split(",")
 
 
+def require_base_url(url: str, added: Sequence[str]) -> None:
+    """Raise ValueError when `url` has a query, or ends with one of the paths that a client puts behind it."""
+    if "?" in url or "#" in url:
+        raise ValueError("is what paths are put behind: it has no query")
+    ending = next((path for path in added if url.rstrip("/").endswith(path)), None)
+    if ending:
+        raise ValueError(f"must end before {ending}, which is put behind it")
+
+
 def require_address(address: str) -> None:
     """Raise ValueError unless this is `host:port`."""
     require_host(address, "host:port")

@@ -45,6 +45,13 @@ _URL_SCHEMES: Mapping[str, tuple[str, ...]] = {
     "google_base_url": _WEB,
 }
 """What the URL of each setting begins with."""
+_CLIENT_ADDS: Mapping[str, tuple[str, ...]] = {
+    "openai_base_url": ("/chat/completions",),
+    "anthropic_base_url": ("/v1", "/v1/messages"),
+    "google_base_url": ("/v1beta", "/v1beta/models"),
+}
+"""What each client puts behind its base URL, so that it may not end with it."""
+_PLATFORM_KEYS = ("openai_api_key", "anthropic_api_key", "google_api_key")
 
 
 class Settings(TlsSettings, BaseSettings):
@@ -220,7 +227,7 @@ class Settings(TlsSettings, BaseSettings):
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("audit_signing_key", mode="before")
+    @field_validator("audit_signing_key", *_PLATFORM_KEYS, mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         # a variable cannot be unset for one process where a .env file sets it, but it can be emptied
@@ -274,6 +281,12 @@ class Settings(TlsSettings, BaseSettings):
     def _are_urls(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None:
             forms.require_url(value, _URL_SCHEMES[str(info.field_name)])
+        return value
+
+    @field_validator(*_CLIENT_ADDS)
+    @classmethod
+    def _are_base_urls(cls, value: str, info: ValidationInfo) -> str:
+        forms.require_base_url(value, _CLIENT_ADDS[str(info.field_name)])
         return value
 
     @field_validator("ray_address")
@@ -346,6 +359,18 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**given)
     except (ValidationError, SettingsError) as error:
         raise refused(error) from None
+    except UnicodeDecodeError:
+        dotenv = Path(str(Settings.model_config.get("env_file")))
+        which = "the .env file" if dotenv.is_file() and not _is_text(dotenv) else "a secret file"
+        raise UnusableSettingsError(f"{which} is no text in UTF-8: save it as such") from None
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.read_text("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def settings_or_exit() -> Settings:

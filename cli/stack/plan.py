@@ -12,7 +12,7 @@ from cli.stack.effective import Effective, effective
 from cli.stack.engine import Engine, choose_engine, engine_url
 from cli.stack.keys import KEY_SETTINGS, own_keys, signing_keys
 from cli.stack.layout import DataDirectory
-from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports
+from cli.stack.ports import LOCALHOST, choose_ports, remembered_ports, require_host
 from cli.stack.ray import PORT_NAMES as RAY_PORT_NAMES
 from cli.stack.ray import make_ray_directory
 from cli.stack.readiness import StackDatabase
@@ -80,6 +80,7 @@ def _chosen(
 
 
 def _ports(settings: Settings, layout: DataDirectory, embedded: Sequence[str], engine: Engine | None) -> dict[str, int]:
+    require_host(settings.api_host)
     names = ["api", *(name for name in embedded if name != "ray"), *(RAY_PORT_NAMES if "ray" in embedded else ())]
     api_port = settings.api_port
     asked = {"api": api_port} if api_port and "api_port" in settings.model_fields_set else {}
@@ -97,7 +98,7 @@ def _addresses(settings: Settings, ports: Mapping[str, int], engine: Engine | No
     ray_address = f"{LOCALHOST}:{ports['ray']}" if "ray" in ports else None
     scheme = "https" if settings.api_tls_cert_file else "http"
     return ReadyLine(
-        api_url=f"{scheme}://{host}:{ports['api']}",
+        api_url=f"{scheme}://{f'[{host}]' if ':' in host else host}:{ports['api']}",
         mongo_url=mongo_url or settings.mongo_url,
         redis_url=redis_url or settings.redis_url,
         ray_address=ray_address or settings.ray_address,

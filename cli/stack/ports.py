@@ -5,7 +5,8 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 
 from cli.stack.layout import DataDirectory, read_json, write_json
-from core.errors import ConflictError
+from config.refusals import variable
+from core.errors import ConflictError, UnavailableError
 
 _LOWEST, _HIGHEST = 20_000, 32_700
 """Below Linux's range for outgoing connections, so that none of them takes the port of a server that restarts."""
@@ -47,6 +48,19 @@ def choose_ports(
 def remembered_ports(layout: DataDirectory) -> dict[str, int]:
     """The ports of the last start, by name."""
     return read_json(layout.ports) or {}
+
+
+def require_host(host: str) -> None:
+    """Raise UnavailableError when a server of this machine cannot listen at `host`, whatever the port."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        raise UnavailableError(
+            f"{variable('api_host')} names {host}, which is no address of this machine: use 127.0.0.1, or 0.0.0.0 for "
+            "all of them"
+        ) from error
 
 
 def is_free(port: int, host: str) -> bool:

@@ -128,4 +128,5 @@ def queue_service(name: str, needs: frozenset[str], database: StackDatabase, env
 
 
 def _python(module: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", module)
+    # without the directory of the start before ours: people keep a config/ or an api/ of their own there
+    return (sys.executable, "-P", "-m", module)

@@ -1,5 +1,6 @@
 """The `keystage` command is quick to show its help, and each subcommand it lists is there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -122,3 +123,19 @@ cli.main.main()
 def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (-2, "")
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"]])
+def test_an_answer_that_cannot_be_written_is_one_sentence(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the answer was not written: No space left on device\n"
+
+
+def test_a_letter_that_the_terminal_cannot_show_is_shown_by_its_number() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "KEYSTAGE_DATA": "/srv/\u00e9"}
+    command = [sys.executable, "-m", "cli.main", "settings", "--changed"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "/srv/\\xe9" in done.stdout

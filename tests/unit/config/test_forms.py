@@ -41,6 +41,18 @@ REFUSED = [
     ("BROKER_URL", "kafka://h", "KEYSTAGE_BROKER_URL: must begin with redis:// or rediss:// or amqp:// or amqps://"),
     ("QDRANT_URL", "h:6333", "KEYSTAGE_QDRANT_URL: must begin with http:// or https://"),
     ("BLOB_URL", "/srv/blobs", "KEYSTAGE_BLOB_URL: must begin with file:// or s3:// or gs://"),
+    (
+        "OPENAI_BASE_URL",
+        "https://llm.example.com/v1/chat/completions",
+        "KEYSTAGE_OPENAI_BASE_URL: must end before /chat/completions, which is put behind it",
+    ),
+    (
+        "OPENAI_BASE_URL",
+        "https://x.example.com/d?api-version=1",
+        "KEYSTAGE_OPENAI_BASE_URL: is what paths are put behind: it has no query",
+    ),
+    ("ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1/", "KEYSTAGE_ANTHROPIC_BASE_URL: must end before /v1,"),
+    ("GOOGLE_BASE_URL", "https://g.example.com/v1beta", "KEYSTAGE_GOOGLE_BASE_URL: must end before /v1beta,"),
     ("OPENAI_BASE_URL", "api.openai.com", "KEYSTAGE_OPENAI_BASE_URL: must begin with http:// or https://"),
     ("KEK_TRANSIT_URL", "vault:8200", "KEYSTAGE_KEK_TRANSIT_URL: must begin with http:// or https://"),
     ("RAY_ADDRESS", "auto", "KEYSTAGE_RAY_ADDRESS: must read host:port"),
@@ -98,3 +110,18 @@ def test_every_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSTAGE_AUDIT_KEYS", "k")
     with pytest.raises(UnusableSettingsError, match=r"KEYSTAGE_MONGO_URL: .*; KEYSTAGE_AUDIT_KEYS: "):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "content", [b"# f\xfcr uns\nKEYSTAGE_LOG_LEVEL=DEBUG\n", "KEYSTAGE_LOG_LEVEL=DEBUG".encode("utf-16")]
+)
+def test_a_file_that_is_no_utf8_is_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(UnusableSettingsError, match=r"^the \.env file is no text in UTF-8"):
+        load_settings()
+
+
+@pytest.mark.parametrize("provider", ["OPENAI", "ANTHROPIC", "GOOGLE"])
+def test_an_empty_key_of_the_platforms_is_none(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    monkeypatch.setenv(f"KEYSTAGE_{provider}_API_KEY", "")
+    assert getattr(load_settings(), f"{provider.lower()}_api_key") is None

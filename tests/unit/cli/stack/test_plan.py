@@ -1,6 +1,8 @@
 """What each process of a stack is told."""
 
+import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,36 @@ def test_the_plan_says_what_its_processes_are_told(layout: DataDirectory, monkey
             "this stack",
         )
     assert plan.settings.row("vault_keys").value == MASKED
+
+
+def test_packages_of_the_directory_of_the_start_are_not_taken_for_ours(
+    layout: DataDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("api", "config", "core", "pipelines", "workers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEYSTAGE_EMBEDDED_ENGINE", "secantusd-py")
+    plan = plan_stack(Settings(), layout)
+    remove_ray_directory(layout)
+    plan.database.close()
+    own = [service for service in plan.services if service.name not in ("redis", "mongo", "ray")]
+    assert len(own) == 4
+    for service in own:
+        # it comes to its settings, which end it
+        environment = {**service.environment, "KEYSTAGE_API_PORT": "none"}
+        done = subprocess.run(
+            service.command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50
+        )
+        assert "the settings are not usable: KEYSTAGE_API_PORT" in done.stderr
+
+
+def test_an_ipv6_address_has_brackets_in_the_url(layout: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTAGE_EMBEDDED_ENGINE", "secantusd-py")
+    monkeypatch.setenv("KEYSTAGE_API_HOST", "::1")
+    monkeypatch.setattr("cli.stack.plan.require_host", lambda _: None)
+    monkeypatch.setattr("cli.stack.ports.is_free", lambda *_: True)
+    plan = plan_stack(Settings(), layout)
+    remove_ray_directory(layout)
+    plan.database.close()
+    assert plan.addresses.api_url == f"http://[::1]:{plan.settings.row('api_port').value}"

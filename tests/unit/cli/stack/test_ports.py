@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from cli.stack.layout import DataDirectory
-from cli.stack.ports import LOCALHOST, choose_ports, is_free, remembered_ports
-from core.errors import ConflictError
+from cli.stack.ports import LOCALHOST, choose_ports, is_free, remembered_ports, require_host
+from core.errors import ConflictError, UnavailableError
 
 
 def test_each_name_gets_a_port_of_its_own_that_is_free(layout: DataDirectory) -> None:
@@ -57,3 +57,14 @@ def test_an_asked_port_is_not_replaced_by_the_next(layout: DataDirectory) -> Non
         with pytest.raises(ConflictError, match="it was asked for"):
             choose_ports(layout, ["api"], asked={"api": port}, hosts={}, first={"api": port})
     assert remembered_ports(layout) == {}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])  # noqa: S104 - a setting of an operator's
+def test_a_host_of_this_machine_is_taken(host: str) -> None:
+    require_host(host)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "[::1]", "no such host", "a" * 80, ""])
+def test_a_host_where_nothing_can_listen_is_named(host: str) -> None:
+    with pytest.raises(UnavailableError, match=r"KEYSTAGE_API_HOST names .*, which is no address of this machine"):
+        require_host(host)
