@@ -15,6 +15,9 @@ LONGEST_TEXT = 4_000
 """Characters of one value; a traceback keeps its beginning and its end."""
 LONGEST_LINE = 32_000
 """Characters of a whole line."""
+_NAMES_REMEMBERED = 4096
+_LONGEST_NAME = 256
+"""Characters of a name that is remembered: one may come from outside."""
 _DEEPEST = 6
 _MOST_ITEMS = 100
 UNIT_OF_WORK = ("request_id", "organization_id", "namespace_id", "key_id", "job_id")
@@ -90,8 +93,12 @@ def _clean(name: str, value: Any, depth: int) -> Any:
     return _short(redacted(str(value)))
 
 
-@lru_cache(maxsize=4096)
 def _names_a_secret(name: str) -> bool:
+    return _remembered(name) if len(name) <= _LONGEST_NAME else _remembered.__wrapped__(name)
+
+
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def _remembered(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _ABOUT_A_SECRET.search(name)
 
 

@@ -21,6 +21,8 @@ _SHOWN: Final = 20
 _LONGEST_SHOWN: Final = 200
 _LOOKED_AT: Final = 50
 """Keys of one object of a customer's own data that are compared with those that have an effect."""
+_LONGEST_NAME: Final = 100
+"""Characters of a name that can be a slip: no known one has half as many."""
 _REMEMBERED: Final = 4096
 """Names whose nearest one is remembered, as the objects of a batch have the same ones: 2 MB at most."""
 
@@ -59,9 +61,14 @@ def warnings_of(found: list[UnknownKey], noun: str = "key") -> list[str]:
     return [*said, f"{len(found) - _SHOWN} more were ignored."] if len(found) > _SHOWN else said
 
 
-@lru_cache(_REMEMBERED)
 def nearest(name: str, known: tuple[str, ...]) -> str | None:
     """The one of the known names that this is a slip of."""
+    # what is far longer is none, and is not remembered: a name may be as long as a body
+    return _nearest(name, known) if len(name) <= _LONGEST_NAME else None
+
+
+@lru_cache(_REMEMBERED)
+def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     written = name.lower().replace("-", "_")
     # letter by letter only where it can be: a body may have half a million keys
     near = [one for one in known if abs(len(one) - len(written)) <= 3 and len(set(one) ^ set(written)) <= 4]

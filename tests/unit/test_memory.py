@@ -7,6 +7,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.redaction import _remembered, redact
+from core.unknown_keys import _nearest, nearest
+
 _ROOT = Path(__file__).parents[2]
 _ROOMS = ("api", "config", "core", "pipelines", "workers")
 _GROWING = {"dict", "list", "set", "deque", "OrderedDict", "defaultdict", "Counter"}
@@ -92,3 +95,15 @@ def test_what_an_object_keeps_by_name_has_a_bound_that_is_written_down() -> None
 
 def test_a_function_remembers_a_bounded_number_of_answers_or_says_why_there_are_few() -> None:
     assert sorted(_remembered_by_functions()) == sorted(REMEMBERING_ALL)
+
+
+def test_a_name_as_long_as_a_body_is_not_remembered() -> None:
+    known = ("retriever_name", "stages")
+    redact(None, "", {"facts": {"password": "hidden"}})
+    before = _nearest.cache_info().currsize, _remembered.cache_info().currsize
+    for number in range(3):
+        name = f"{number}" + "x" * 100_000 + "_password"
+        assert nearest(name, known) is None
+        assert "hidden" not in str(redact(None, "", {"facts": {name: "hidden"}}))
+    assert (_nearest.cache_info().currsize, _remembered.cache_info().currsize) == before
+    assert nearest("retriever_nam", known) == "retriever_name"
