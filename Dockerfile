@@ -18,7 +18,7 @@ COPY cli cli
 # The command of pyproject.toml: nothing is installed here that would bring it.
 RUN printf '#!/bin/sh\nexec python -m cli.main "$@"\n' > /opt/keystage/bin/keystage && chmod 755 /opt/keystage/bin/keystage
 # The checkout comes first on the path: PyPI has packages called `config` and `api`.
-ENV PATH=/opt/keystage/bin:$PATH PYTHONPATH=/srv/keystage PYTHONUNBUFFERED=1 OPENBLAS_NUM_THREADS=1
+ENV PATH=/opt/keystage/bin:$PATH PYTHONPATH=/srv/keystage PYTHONUNBUFFERED=1 OPENBLAS_NUM_THREADS=1 MALLOC_ARENA_MAX=2
 USER keystage
 EXPOSE 8080
 CMD ["python", "-m", "api.serve"]

@@ -14,6 +14,7 @@ from cli.stack.layout import data_directory, read_json
 STORES = frozenset({"mongo", "redis", "ray::Vectors"})
 """Processes whose memory follows the data that they keep."""
 _ACTOR = re.compile(r"ray::([A-Z][a-z]+)")
+_ANONYMOUS = re.compile(r"^RssAnon:\s+(\d+) kB$", re.MULTILINE)
 _MOST_POINTS = 200
 """Samples that a slope is taken from: it looks at every pair."""
 
@@ -25,7 +26,7 @@ class Sample:
     jobs: int
     """done so far by the whole stack"""
     memory_kb: float
-    """of its own: pages that it shares with nobody"""
+    """that it made itself: pages of files would move with what other stacks on the machine have open"""
     files: int
     threads: int
 
@@ -67,9 +68,8 @@ class Watch:
         for name, process in self._processes():
             try:
                 with process.oneshot():
-                    memory = process.memory_full_info().uss / 1024
-                    sample = Sample(jobs, memory, process.num_fds(), process.num_threads())
-            except psutil.NoSuchProcess:
+                    sample = Sample(jobs, _own_kb(process), process.num_fds(), process.num_threads())
+            except (psutil.NoSuchProcess, FileNotFoundError):
                 continue
             self._grown.setdefault((name, process.pid), Grown(name)).samples.append(sample)
 
@@ -89,6 +89,15 @@ class Watch:
             supervisor = process.parent()
         if services and supervisor:
             yield "supervisor", supervisor
+
+
+def _own_kb(process: psutil.Process) -> float:
+    if not psutil.LINUX:
+        return float(process.memory_full_info().uss / 1024)
+    found = _ANONYMOUS.search(Path(f"/proc/{process.pid}/status").read_text())
+    if found is None:
+        raise psutil.NoSuchProcess(process.pid)
+    return float(found[1])
 
 
 def _name_in_ray(process: psutil.Process) -> str:

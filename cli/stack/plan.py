@@ -110,6 +110,8 @@ def _environment(
 ) -> dict[str, str]:
     """What every process of the stack is told, over the operator's own environment."""
     return {
+        # glibc would keep a heap for every few threads, and each of them fills up slowly
+        "MALLOC_ARENA_MAX": "2",
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")])),
         variable("data"): str(layout.root),
