@@ -144,7 +144,9 @@ def _v6(text: str) -> str:
         address = None
     if address is None:
         raise ValueError("write an IPv6 address in brackets and without a zone, such as [2001:db8::1]")
-    return f"[{address.compressed}]"
+    mapped = address.ipv4_mapped
+    # Python 3.13 shows a mapped IPv4 address with dots, the versions before and the URL standard do not
+    return f"[::ffff:{int(mapped) >> 16:x}:{int(mapped) & 0xFFFF:x}]" if mapped else f"[{address.compressed}]"
 
 
 def _name(text: str) -> str:
