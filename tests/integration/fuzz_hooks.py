@@ -24,9 +24,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         case.headers["Idempotency-Key"] = f"{key[:200]}{uuid.uuid4().hex}"
     if case.meta and case.meta.generation.mode.is_positive and _has_more_than_64_bits(case.body):
         case.body = _written_as_doubles(case.body)
-    if case.meta and case.meta.generation.mode.is_positive and case.query and "page" in case.query:
-        # how far a page lies is said by two parameters together, which no schema can bound
-        case.query["page"] = min(int(case.query["page"]), _PAGES)
+    if case.meta and case.meta.generation.mode.is_positive and case.query:
+        _page_where_there_is_something(case.query)
     user = case.path_parameters.get("user_email") if case.path_parameters else None
     if isinstance(user, str) and _OWN_USERS.search(user):
         # it finds them in lists; without them it would go on without a key
@@ -39,6 +38,14 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         }
     if case.method.upper() == "DELETE" and case.path_parameters:
         _delete_what_is_doomed(case)
+
+
+def _page_where_there_is_something(query: Any) -> None:
+    """No schema can say how far a page lies, by two parameters, nor which cursors a list gave."""
+    if "page" in query:
+        query["page"] = min(int(query["page"]), _PAGES)
+    for cursor in ("cursor", "next_cursor", "after"):
+        query.pop(cursor, None)
 
 
 def _has_more_than_64_bits(value: Any) -> bool:
