@@ -87,7 +87,7 @@ class Settings(TlsSettings, BaseSettings):
     qdrant_url: str | None = None
     """A Qdrant server; unset means Qdrant's engine in process, owned by one Ray actor."""
     open_namespaces: int = Field(default=32, ge=1)
-    """Namespaces that the engine in process keeps open, at 20 to 50 MB each; opening another one takes some 100 ms."""
+    """Namespaces that the engine in process keeps open, each 20 to 50 MB of mapped files; opening one takes 100 ms."""
     qdrant_api_key: SecretStr | None = None
     ray_address: str = "127.0.0.1:6380"
     """host:port of a running Ray cluster. Keystage attaches and never starts one."""

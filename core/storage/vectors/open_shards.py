@@ -1,4 +1,4 @@
-"""The shards that one process has open: a bounded number, for each costs 20 to 50 MB, a file and a thread.
+"""The shards that one process has open: a few, as each costs a file, a thread and 20 to 50 MB of mapped files.
 
 Whoever asks for one more waits until the one that was used longest ago is closed; none is closed while it is in use.
 """
