@@ -72,7 +72,7 @@ def _of_models() -> list[Case]:
     ]
     unreadable = [Case((_asking(provider, "GARBAGE200"),), "FAILED", "llm_unavailable") for provider in PROVIDERS]
     unsendable = [
-        Case((_asking(provider, "FINE"),), "FAILED", "llm_unavailable", ending="\r\nX-Injected: 1")
+        Case((_asking(provider, "FINE"),), "FAILED", "llm_unauthorized", ending="\r\nX-Injected: 1")
         for provider in PROVIDERS
     ]
     return [
