@@ -9,9 +9,10 @@ import click
 from config.redaction import redacted
 from config.refusals import UnusableSettingsError, variable
 from config.settings import Settings
+from core.backends.backend import Backend
 from core.errors import KeystageError
 from core.storage.disk import in_words
-from core.storage.failures import Backend, failed_backend
+from core.storage.failures import failed_backend
 
 _SETTINGS_OF = {Backend.MONGO: "mongo_url", Backend.REDIS: "redis_url", Backend.BROKER: "broker_url"}
 

@@ -15,7 +15,8 @@ KeystageError
 ├── PayloadTooLargeError       over a stated cap
 ├── UnsupportedMediaError      a type nobody here can read
 ├── EgressDeniedError          an address that may not be called from here
-├── UnavailableError           a backend is away; try again
+├── UnavailableError           not now; try again
+│   └── BackendAwayError       … because a named backend does not answer
 ├── LeaseLostError             a newer claim owns the job or delivery
 ├── IntegrityError             stored data is not what was written
 └── StageError                 a stage failed for a reason the customer may read
@@ -28,6 +29,8 @@ A docstring is the default message. Data goes into attributes and is safe to sho
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from core.backends.backend import TITLES, Backend
 
 
 class KeystageError(Exception):
@@ -153,6 +156,25 @@ class UnavailableError(KeystageError):
     """A service that Keystage needs does not answer; try again shortly."""
 
     code = "unavailable"
+
+
+class BackendAwayError(UnavailableError):
+    """A backend that Keystage needs does not answer; try again shortly."""
+
+    def __init__(self, backend: Backend, did: str = "does not answer", *, silent: bool = False) -> None:
+        """`did` follows the backend's name in the message. `silent`: it took the call and said nothing, which a call
+        that is too much for it brings about too; otherwise it refused, broke off, or said itself that it is away."""
+        super().__init__(f"{TITLES[backend]} {did}.", backend=backend.value)
+        self.backend = backend
+        self.did = did
+        self.silent = silent
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_away, (self.backend, self.did, self.silent), vars(self))
+
+
+def _away(backend: Backend, did: str, silent: bool) -> BackendAwayError:
+    return BackendAwayError(backend, did, silent=silent)
 
 
 class LeaseLostError(KeystageError):

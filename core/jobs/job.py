@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from core.backends.backend import Backend
 from core.storage.scope import NamespaceScope
 from core.webhooks.event import Event
 
@@ -161,6 +162,10 @@ class Job:
     finished_at: datetime | None
     reports: tuple[Mapping[str, Any], ...] = ()
     """checkpoint: what there is to say of pieces that are done"""
+    waiting_for: Backend | None = None
+    """the backend that was away when the job was tried last; it goes on by itself"""
+    waits: int = 0
+    """tries in a row that found it away; none of them is an attempt"""
 
     @property
     def is_final(self) -> bool:
@@ -205,6 +210,8 @@ def job_from_document(found: Mapping[str, Any]) -> Job:
         started_at=found.get("started_at"),
         finished_at=found.get("finished_at"),
         reports=tuple(found.get("reports", ())),
+        waiting_for=Backend(waiting) if (waiting := found.get("waiting_for")) else None,
+        waits=found.get("waits", 0),
     )
 
 

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from core.backends.backend import Backend
 from core.errors import LeaseLostError
 from core.jobs.job import Decision, Job, JobState, Move, decision_document, states_before
 from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.webhooks.event import Event
+
+_ONE_LESS = {"$subtract": ["$attempts", 1]}
+"""The claim counted an attempt that was none."""
 
 
 class Lease:
@@ -63,21 +67,22 @@ class Lease:
 
     def hand_back(self, delay: timedelta, *, count_attempt: bool) -> None:
         """Give the job up, due again after `delay`. Raises LeaseLostError."""
-        due_at = {"$add": ["$$NOW", int(delay.total_seconds() * 1000)]}
-        attempts = "$attempts" if count_attempt else {"$subtract": ["$attempts", 1]}
-        self._write(
-            Move.HAND_BACK,
-            [
-                {
-                    "$set": {
-                        "state": JobState.QUEUED.value,
-                        "due_at": due_at,
-                        "owner": None,
-                        "attempts": attempts,
-                    }
-                }
-            ],
-        )
+        self._give_up(delay, "$attempts" if count_attempt else _ONE_LESS, waiting_for=None, waits=0)
+
+    def wait_for(self, backend: Backend, delay: timedelta) -> None:
+        """Give the job up because a backend is away: due again after `delay`, and no attempt. Raises LeaseLostError."""
+        self._give_up(delay, _ONE_LESS, waiting_for=backend.value, waits=self.job.waits + 1)
+
+    def _give_up(self, delay: timedelta, attempts: object, waiting_for: str | None, waits: int) -> None:
+        given_up = {
+            "state": JobState.QUEUED.value,
+            "due_at": {"$add": ["$$NOW", int(delay.total_seconds() * 1000)]},
+            "owner": None,
+            "attempts": attempts,
+            "waiting_for": waiting_for,
+            "waits": waits,
+        }
+        self._write(Move.HAND_BACK, [{"$set": given_up}])
 
     def finish(self, decision: Decision, events: Sequence[Event]) -> None:
         """Write the final state and its events in one document write. Raises LeaseLostError.

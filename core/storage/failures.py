@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from kombu.exceptions import KombuError
@@ -21,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
+from core.backends.backend import TITLES, Backend
 from core.storage.handles import ScopedCollection
 
 _DUPLICATE_KEY = 11000
@@ -43,14 +43,6 @@ def is_backend_failure(error: BaseException) -> bool:
     return isinstance(error, _BACKEND_FAILURES)
 
 
-class Backend(StrEnum):
-    """What our processes work with."""
-
-    MONGO = "MongoDB"
-    REDIS = "Redis"
-    BROKER = "the broker"
-
-
 @dataclass(frozen=True)
 class FailedBackend:
     """A backend that did not do what it was asked to."""
@@ -63,13 +55,17 @@ class FailedBackend:
 def failed_backend(error: BaseException) -> FailedBackend | None:
     """Which backend an exception of a driver tells of, and what it did; None for any other exception."""
     if isinstance(error, PyMongoError):
-        return FailedBackend(Backend.MONGO, f"{Backend.MONGO} {_mongo_did(error)}")
+        return _failed(Backend.MONGO, _mongo_did(error))
     if isinstance(error, RedisError):
         refused = isinstance(error, AuthenticationError | NoPermissionError)
-        return FailedBackend(Backend.REDIS, f"{Backend.REDIS} {_REFUSES if refused else _AWAY}")
+        return _failed(Backend.REDIS, _REFUSES if refused else _AWAY)
     if isinstance(error, KombuError):
-        return FailedBackend(Backend.BROKER, f"{Backend.BROKER} {_AWAY}")
+        return _failed(Backend.BROKER, _AWAY)
     return None
+
+
+def _failed(backend: Backend, did: str) -> FailedBackend:
+    return FailedBackend(backend, f"{TITLES[backend]} {did}")
 
 
 def _mongo_did(error: PyMongoError) -> str:

@@ -1,0 +1,131 @@
+"""Knows which backends are away: asks each every few seconds, side by side, and remembers its last word.
+
+One that stays silent costs a thread of its own and nobody's time. The watch tells; it never decides what follows.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, wait
+
+import structlog
+
+from core.backends.backend import Backend
+from core.errors import BackendAwayError
+
+INTERVAL_SECONDS = 5.0
+"""How often each backend is asked."""
+PATIENCE_SECONDS = 1.5
+"""How long one may stay silent before it counts as away."""
+
+Probe = Callable[[], object]
+"""Asks one backend. Raises when it does not answer; BackendAwayError of another backend says that nobody can tell."""
+
+log = structlog.get_logger(__name__)
+
+
+class BackendWatch:
+    """The last word of each backend. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        probes: Mapping[Backend, Probe],
+        changed: Callable[[], None] = lambda: None,
+        interval_seconds: float = INTERVAL_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        """`changed` is called after a backend went away or came back."""
+        self._watched = {backend: _Watched(backend, probe, changed) for backend, probe in probes.items()}
+        self._interval = interval_seconds
+        self._patience = patience_seconds
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._look_until_closed, name="backend-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop asking. A question that is under way is not waited for."""
+        self._closing.set()
+
+    def away(self, among: Collection[Backend] | None = None) -> frozenset[Backend]:
+        """The backends, all or those `among` these, whose last word was none."""
+        asked = self._watched if among is None else among
+        return frozenset(name for name in asked if name in self._watched and self._watched[name].is_away)
+
+    def note_away(self, backend: Backend) -> None:
+        """Say that a backend just refused; it counts as away until it answers its probe."""
+        if watched := self._watched.get(backend):
+            watched.note(away=True)
+
+    def look(self, among: Collection[Backend] | None = None) -> Mapping[Backend, bool]:
+        """Ask now, side by side; for each of them whether it answered in time."""
+        asked = {name: each for name, each in self._watched.items() if among is None or name in among}
+        questions = {name: each.ask() for name, each in asked.items()}
+        wait(questions.values(), timeout=self._patience)
+        for name, question in questions.items():
+            if not question.done():
+                asked[name].note(away=True)
+        return {name: not each.is_away for name, each in asked.items()}
+
+    def answers(self, backend: Backend) -> bool:
+        """Whether one answers now; one that is not watched does."""
+        return self.look({backend}).get(backend, True)
+
+    def _look_until_closed(self) -> None:
+        while not self._closing.is_set():
+            self.look()
+            self._closing.wait(self._interval)
+
+
+class _Watched:
+    """One backend: at most one question to it is under way."""
+
+    def __init__(self, backend: Backend, probe: Probe, changed: Callable[[], None]) -> None:
+        self._backend = backend
+        self._probe = probe
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._question: Future[None] | None = None
+        self._away_since: float | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether its last word was none."""
+        return self._away_since is not None
+
+    def ask(self) -> Future[None]:
+        """The question that is under way, or a new one."""
+        with self._lock:
+            if self._question is None or self._question.done():
+                self._question = Future()
+                name = f"probe-{self._backend}"
+                threading.Thread(target=self._put, args=(self._question,), name=name, daemon=True).start()
+            return self._question
+
+    def note(self, *, away: bool, why: str = "silent") -> None:
+        """Remember its word; a change is logged once."""
+        with self._lock:
+            since, now = self._away_since, time.monotonic()
+            if away is (since is not None):
+                return
+            self._away_since = now if away else None
+        if since is None:
+            log.warning("backend.away", backend=self._backend.value, why=why)
+        else:
+            log.warning("backend.back", backend=self._backend.value, seconds=round(now - since, 1))
+        self._changed()
+
+    def _put(self, question: Future[None]) -> None:
+        try:
+            self._probe()
+        except BackendAwayError as error:
+            # of another one: nobody can tell, and its last word stays
+            if error.backend is self._backend:
+                self.note(away=True, why=error.message)
+        except Exception as error:
+            self.note(away=True, why=type(error).__name__)
+        else:
+            self.note(away=False)
+        question.set_result(None)

@@ -1,0 +1,90 @@
+"""The watch: side by side, bounded, its last word remembered, each change told once."""
+
+import copy
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
+from core.backends.backend import TITLES, Backend
+from core.backends.watch import BackendWatch
+from core.errors import BackendAwayError
+
+
+def _refuses() -> None:
+    raise BackendAwayError(Backend.BLOBS)
+
+
+def test_one_that_raises_is_away_and_the_others_are_not() -> None:
+    watch = BackendWatch({Backend.BLOBS: _refuses, Backend.REDIS: lambda: None})
+    assert watch.look() == {Backend.BLOBS: False, Backend.REDIS: True}
+    assert watch.away() == {Backend.BLOBS}
+    assert watch.away({Backend.REDIS}) == frozenset()
+
+
+def test_silent_ones_cost_one_patience_together_and_one_thread_each() -> None:
+    released, asked = threading.Event(), []
+
+    def silent() -> None:
+        asked.append(threading.current_thread().name)
+        released.wait(10)
+
+    watch = BackendWatch({Backend.BLOBS: silent, Backend.RAY: silent}, patience_seconds=0.05)
+    assert watch.look() == {Backend.BLOBS: False, Backend.RAY: False}
+    assert watch.look() == {Backend.BLOBS: False, Backend.RAY: False}
+    assert sorted(asked) == ["probe-compute", "probe-object_storage"]
+    released.set()
+    assert watch.look() == {Backend.BLOBS: True, Backend.RAY: True}
+
+
+def test_a_change_is_told_once() -> None:
+    away, changes = [True], []
+
+    def probe() -> None:
+        if away:
+            _refuses()
+
+    watch = BackendWatch({Backend.BLOBS: probe}, changed=lambda: changes.append(watch.away()))
+    with capture_logs() as logs:
+        for _ in range(3):
+            watch.look()
+        away.clear()
+        for _ in range(3):
+            watch.look()
+    assert [line["event"] for line in logs] == ["backend.away", "backend.back"]
+    assert changes == [{Backend.BLOBS}, frozenset()]
+
+
+def test_a_refusal_that_a_caller_met_counts_until_the_probe_answers() -> None:
+    watch = BackendWatch({Backend.BLOBS: lambda: None})
+    watch.note_away(Backend.BLOBS)
+    watch.note_away(Backend.VECTORS)
+    assert watch.away() == {Backend.BLOBS}
+    assert watch.answers(Backend.BLOBS)
+    assert watch.away() == frozenset()
+
+
+def test_who_cannot_be_asked_keeps_its_last_word() -> None:
+    def through_another() -> None:
+        raise BackendAwayError(Backend.MONGO)
+
+    watch = BackendWatch({Backend.VECTORS: through_another})
+    assert watch.answers(Backend.VECTORS)
+    watch.note_away(Backend.VECTORS)
+    assert not watch.answers(Backend.VECTORS)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_error_survives_the_way_between_processes(silent: bool) -> None:
+    error = BackendAwayError(Backend.VECTORS, "refused the connection", silent=silent)
+    back = copy.copy(error)
+    assert (back.backend, back.silent, back.message, back.details) == (
+        Backend.VECTORS,
+        silent,
+        "The vector store refused the connection.",
+        {"backend": "vector_store"},
+    )
+
+
+def test_each_backend_has_a_title() -> None:
+    assert set(TITLES) == set(Backend)
