@@ -13,6 +13,7 @@ from types import FrameType
 import orjson
 from pymongo import monitoring
 
+from core.storage.abilities.examination import ABILITIES
 from core.storage.command_log import CommandLog, CommandShape
 from core.storage.handles import ORGANIZATION_COLLECTIONS
 
@@ -71,6 +72,12 @@ class OwnCommandLog(CommandLog):
 def violations(directory: Path) -> list[CommandShape]:
     """The logged commands that step outside their handle's list."""
     return [shape for shape in logged(directory) if not obeys(shape)]
+
+
+def unchecked_forms(directory: Path) -> set[str]:
+    """The logged forms that no database is checked for: what a store came to rely on and nobody said."""
+    sent = {form for log in directory.glob("*.forms") for form in log.read_text().split()}
+    return sent - {ability.form for ability in ABILITIES}
 
 
 def logged(directory: Path) -> list[CommandShape]:
