@@ -20,7 +20,7 @@ from core.storage.handles import ORGANIZATION_COLLECTIONS
 _CORE = str(Path(__file__).parents[1] / "core")
 _NO_STATEMENT = {
     "hello", "ping", "endSessions", "getMore", "killCursors", "listCollections", "create", "createIndexes", "collMod",
-    "replSetInitiate", "explain", "abortTransaction", "commitTransaction",
+    "replSetInitiate", "explain", "abortTransaction", "commitTransaction", "buildInfo",
 }  # fmt: skip
 """Commands that read or write no document, or go on with a cursor whose query was judged."""
 
@@ -56,8 +56,9 @@ SYSTEM_QUERIES = (
     _system("org_keys", "find aggregate", "kek_id", "an operator moves data keys to another key-encryption key"),
     _system("leases", "find update insert delete", "_id holder until", "which process leads"),
     _system("heartbeats", "find update delete", "_id at", "which processes live"),
+    _system("database_checks", "find update", "_id", "whether the database was checked"),
 )
-_TENANTLESS = {"leases", "heartbeats"}
+_TENANTLESS = {"leases", "heartbeats", "database_checks"}
 
 
 class OwnCommandLog(CommandLog):
