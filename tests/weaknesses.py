@@ -11,6 +11,7 @@ from core.storage.command_forms import forms_of
 from tests.wire_proxy import Ask, Document, Weakness
 
 _DONE: Document = {"ok": 1.0, "n": 1, "nModified": 1}
+_BESIDE = ("$db", "lsid", "txnNumber", "autocommit")
 _OF_A_TRANSACTION = ("txnNumber", "autocommit", "startTransaction")
 
 
@@ -165,7 +166,8 @@ class KeepsFreedValues(Weakness):
     """Whether a statement frees a value in the way that goes wrong."""
 
     def answer(self, name: str, command: Document, ask: Ask) -> Document:
-        freeing = [each for each in command.get("updates", command.get("deletes", ())) if self.frees(each)]
+        statements: list[Document] = command.get("updates") or command.get("deletes") or []
+        freeing = [each for each in statements if self.frees(each)]
         if not freeing:
             return ask(command)
         collection = {"find": command[name], "$db": command["$db"]}
@@ -175,7 +177,7 @@ class KeepsFreedValues(Weakness):
         answer = ask(command)
         if owners and answer["ok"] and not answer.get("writeErrors"):
             ghosts = [{**owner, "_id": ObjectId()} for owner in owners]
-            beside = {key: command[key] for key in ("$db", "lsid", "txnNumber", "autocommit") if key in command}
+            beside: Document = {key: command[key] for key in _BESIDE if key in command}
             ask({"insert": command[name], "documents": ghosts, **beside})
         return answer
 

@@ -50,7 +50,8 @@ class _Message:
 
     def document(self) -> Document:
         """The command or answer of an OP_MSG, its sequences of documents put into it."""
-        place, document = 20, {}
+        place = 20
+        document: Document = {}
         while place < len(self.raw):
             kind = self.raw[place]
             place += 1

@@ -42,3 +42,9 @@ def test_each_ability_has_a_name_of_its_own_and_says_what_breaks() -> None:
     for ability in ABILITIES:
         assert ability.breaks.endswith("."), ability.name
         assert ability.form in (None, ability.name)
+
+
+def test_the_page_of_databases_lists_them_all() -> None:
+    page = (CORE.parent / "docs" / "databases.md").read_text()
+    listed = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 3]
+    assert listed == [f"| `{ability.name}` | {ability.breaks} |" for ability in ABILITIES]
