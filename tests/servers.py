@@ -48,13 +48,14 @@ def mongo_server(
     directory: Path,
     port: int | None = None,
     more_options: Sequence[str] = (),
-    engine: Engine = ENGINE,
+    engine: Engine | None = None,
     **client_options: Any,
 ) -> Iterator[Server]:
-    """An engine with durable commits; its URL names the database `keystage`.
+    """A server with durable commits, of the engine that all tests run on unless one is named; its URL names a database.
 
     `client_options` are what a client needs to be answered, where `more_options` ask for something.
     """
+    engine = engine or ENGINE
     if program(engine) is None:
         raise RuntimeError(f"{engine} is not installed: `make engine` builds secantusd-rs")
     port = port or free_port()

@@ -9,6 +9,7 @@ import pytest
 from config.settings import Settings
 from core.errors import UnavailableError, UnfitDatabaseError
 from core.storage.abilities import first_start
+from core.storage.abilities.examination import examine
 from core.storage.abilities.first_start import require_trusted, trusted_or_exit
 from core.storage.mongo import close, connect
 from tests.servers import free_port, mongo_server, own_database
@@ -33,7 +34,6 @@ def url(server_url: str) -> str:
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each time that the checks ran."""
     runs: list[str] = []
-    examine = first_start.examine
 
     def counted(url, *more):  # type: ignore[no-untyped-def]
         runs.append(url)

@@ -234,7 +234,7 @@ def _ability(name: str, breaks: str, check: Callable[[Room], None]) -> Ability:
 
 FORMS: Final[tuple[Ability, ...]] = (
     *(_filter_ability(*row) for row in _FILTERS),
-    *(_update_ability(f"update.{name}", *row) for name, *row in _UPDATES),
+    *(_update_ability(f"update.{name}", change, right, breaks) for name, change, right, breaks in _UPDATES),
     _ability("update.multi", "A user who is suspended would keep all keys but one.", _multi),
     _ability("update.replace", "A ledger's place and an execution's result could not be written anew.", _replace),
     _ability("update.upsert", "No process could say that it lives, so that health would never be OK.", _upsert),
