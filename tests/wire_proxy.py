@@ -128,7 +128,11 @@ def _serve(client: socket.socket, server: socket.socket, weakness: Weakness) -> 
             _pass_on(message, client, server)
             continue
         command = message.document()
-        answer = weakness.answer(next(iter(command)), command, ask)
+        name = next(iter(command))
+        answer = weakness.answer(name, command, ask)
+        if name == "buildInfo":
+            # it is another server than the one behind it
+            answer["modules"] = ["weakened"]
         client.sendall(_message(answer, next(_requests), message.request))
 
 

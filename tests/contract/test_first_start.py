@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
+from config.tls import TlsFiles
 from core.errors import UnavailableError, UnfitDatabaseError
 from core.storage.abilities import first_start
 from core.storage.abilities.examination import examine
@@ -25,9 +26,10 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def url(server_url: str) -> str:
-    """A database that nobody has started on."""
-    return own_database(server_url)
+def url(server_url: str) -> Iterator[str]:
+    """A database that nobody has started on, on a server that is not the pinned one."""
+    with weakened(own_database(server_url), Weakness()) as url:
+        yield url
 
 
 @pytest.fixture
@@ -63,6 +65,16 @@ def test_a_good_database_is_checked_once_for_each_version(url: str, checked: lis
         for _ in range(2):
             require_trusted(_settings(newer_url))
     assert checked == [url, newer_url]
+
+
+def test_the_pinned_server_is_trusted_for_what_it_was_held_to(server_url: str, checked: list[str]) -> None:
+    """Where this fails after a change of the list or of the pinned server, TRUSTED is to read as is said here."""
+    database = connect(own_database(server_url))
+    assert examine(server_url, TlsFiles()).shortfalls == []
+    assert (first_start.server_of(database)["build"], first_start.list_mark()) == first_start.TRUSTED
+    require_trusted(_settings(server_url))
+    assert checked == []
+    close(database)
 
 
 def test_a_longer_list_is_checked_again(url: str, checked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
