@@ -21,7 +21,7 @@ FUZZ_PHASES := examples,coverage,fuzzing,stateful
 INPUT ?=
 ARGS ?=
 
-.PHONY: help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench soak mutate mutate-tenancy fuzz chaos clean
+.PHONY: engine test-engine help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench soak mutate mutate-tenancy fuzz chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -81,6 +81,18 @@ demo: $(READY) ## the main job on real files, end to end, on a private stack (IN
 
 up: $(READY) ## the whole stack in the foreground; Ctrl-C stops it
 	@$(BIN)/keystage up $(ARGS)
+
+ENGINE_HOME := $(HOME)/.cache/keystage/engine
+ENGINE_VERSION := 0.5.3-beta.196
+
+engine: $(ENGINE_HOME)/bin/secantusd-rs ## build the native database engine (minutes; needs cargo, CMake and a C compiler)
+
+# its manifest asks for a newer Rust than it needs
+$(ENGINE_HOME)/bin/secantusd-rs:
+	@cargo install secantus-mdb --version $(ENGINE_VERSION) --locked --ignore-rust-version --root $(ENGINE_HOME)
+
+test-engine: $(READY) ## the stores' tests on the native engine, where it is built
+	@KEYSTAGE_TEST_ENGINE=secantusd-rs $(BIN)/python -m tests.side_by_side tests/contract
 
 bench: $(READY) ## the benchmarks, into benchmarks/results/latest.json
 	@$(BIN)/python -m benchmarks

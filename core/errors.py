@@ -17,6 +17,7 @@ KeystageError
 ├── EgressDeniedError          an address that may not be called from here
 ├── UnavailableError           not now; try again
 │   └── BackendAwayError       … because a named backend does not answer
+├── UnfitDatabaseError         the database does not do what we rely on
 ├── LeaseLostError             a newer claim owns the job or delivery
 ├── IntegrityError             stored data is not what was written
 └── StageError                 a stage failed for a reason the customer may read
@@ -175,6 +176,12 @@ class BackendAwayError(UnavailableError):
 
 def _away(backend: Backend, did: str, silent: bool) -> BackendAwayError:
     return BackendAwayError(backend, did, silent=silent)
+
+
+class UnfitDatabaseError(KeystageError):
+    """The database does not do what Keystage relies on."""
+
+    code = "unfit_database"
 
 
 class LeaseLostError(KeystageError):

@@ -8,6 +8,7 @@ from typing import Any
 from core.clock import DatabaseClock
 from core.jobs.queue import JobQueue
 from core.storage.handles import Handles
+from core.storage.moments import NOW
 
 HEARTBEAT_SECONDS = 5.0
 """How often a process writes its heartbeat."""
@@ -42,7 +43,7 @@ class Heartbeats:
         """Say that the process `name` (unique, `<role>:<host>:<pid>`) lives."""
         self._heartbeats.update_one(
             {"_id": name},
-            [{"$set": {"role": role, "at": "$$NOW", "facts": {"$literal": dict(facts)}}}],
+            [{"$set": {"role": role, "at": NOW, "facts": {"$literal": dict(facts)}}}],
             upsert=True,
         )
 

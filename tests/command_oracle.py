@@ -13,13 +13,14 @@ from types import FrameType
 import orjson
 from pymongo import monitoring
 
+from core.storage.abilities.examination import ABILITIES
 from core.storage.command_log import CommandLog, CommandShape
 from core.storage.handles import ORGANIZATION_COLLECTIONS
 
 _CORE = str(Path(__file__).parents[1] / "core")
 _NO_STATEMENT = {
     "hello", "ping", "endSessions", "getMore", "killCursors", "listCollections", "create", "createIndexes", "collMod",
-    "replSetInitiate", "explain", "abortTransaction", "commitTransaction",
+    "replSetInitiate", "explain", "abortTransaction", "commitTransaction", "buildInfo",
 }  # fmt: skip
 """Commands that read or write no document, or go on with a cursor whose query was judged."""
 
@@ -55,8 +56,9 @@ SYSTEM_QUERIES = (
     _system("org_keys", "find aggregate", "kek_id", "an operator moves data keys to another key-encryption key"),
     _system("leases", "find update insert delete", "_id holder until", "which process leads"),
     _system("heartbeats", "find update delete", "_id at", "which processes live"),
+    _system("database_checks", "find update", "_id", "whether the database was checked"),
 )
-_TENANTLESS = {"leases", "heartbeats"}
+_TENANTLESS = {"leases", "heartbeats", "database_checks"}
 
 
 class OwnCommandLog(CommandLog):
@@ -71,6 +73,12 @@ class OwnCommandLog(CommandLog):
 def violations(directory: Path) -> list[CommandShape]:
     """The logged commands that step outside their handle's list."""
     return [shape for shape in logged(directory) if not obeys(shape)]
+
+
+def unchecked_forms(directory: Path) -> set[str]:
+    """The logged forms that no database is checked for: what a store came to rely on and nobody said."""
+    sent = {form for log in directory.glob("*.forms") for form in log.read_text().split()}
+    return sent - {ability.form for ability in ABILITIES}
 
 
 def logged(directory: Path) -> list[CommandShape]:

@@ -15,7 +15,7 @@ from core.storage.handles import Handles
 from core.storage.mongo import Document, connect
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
-from tests.command_oracle import OwnCommandLog, logged, violations
+from tests.command_oracle import OwnCommandLog, logged, unchecked_forms, violations
 from tests.servers import mongo_server, own_database, redis_server
 
 # A slow machine finds no fault in the code: what an example may take is nobody's promise.
@@ -25,7 +25,9 @@ settings.load_profile("keystage")
 
 @pytest.fixture(scope="session", autouse=True)
 def command_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where our code's MongoDB commands are noted. A command that steps outside its tenant fails the run at its end."""
+    """Where our code's MongoDB commands are noted. The run fails at its end when one stepped outside its tenant, or has
+    a form that `keystage doctor --database` does not check.
+    """
     directory = tmp_path_factory.mktemp("commands")
     os.environ["KEYSTAGE_MONGO_COMMAND_LOG"] = str(directory)
     with pytest.MonkeyPatch.context() as patch:
@@ -37,6 +39,8 @@ def command_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         return
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\nshapes of MongoDB commands: {judged}, outside their tenant: {len(outside)}")
+    unchecked = unchecked_forms(directory)
+    assert not unchecked, f"forms without an example in core/storage/abilities/forms.py: {sorted(unchecked)}"
     assert not outside, "commands outside their tenant:\n" + "\n".join(map(str, outside))
 
 

@@ -1,5 +1,6 @@
 """Real servers for tests: a MongoDB-wire server and a Redis, each on a free port of 127.0.0.1, gone afterwards."""
 
+import os
 import socket
 import subprocess
 import time
@@ -15,7 +16,8 @@ from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cli.stack.engine import Engine, engine_command, engine_url
+from cli.stack.engine import REPLICA_SET, Engine, engine_command, engine_url, program
+from cli.stack.readiness import mongo_is_primary
 from cli.stack.redis_server import RedisServer, installed
 from core.ids import Prefix, random_id
 
@@ -37,20 +39,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+ENGINE = Engine(os.environ.get("KEYSTAGE_TEST_ENGINE", Engine.SECANTUSD_PY))
+"""The MongoDB-wire server that tests run on: the pinned one, unless another is asked for."""
+
+
 @contextmanager
 def mongo_server(
-    directory: Path, port: int | None = None, more_options: Sequence[str] = (), **client_options: Any
+    directory: Path,
+    port: int | None = None,
+    more_options: Sequence[str] = (),
+    engine: Engine | None = None,
+    **client_options: Any,
 ) -> Iterator[Server]:
-    """SecantusDB with durable commits; its URL names the database `keystage`.
+    """A server with durable commits, of the engine that all tests run on unless one is named; its URL names a database.
 
     `client_options` are what a client needs to be answered, where `more_options` ask for something.
     """
+    engine = engine or ENGINE
+    if program(engine) is None:
+        raise RuntimeError(f"{engine} is not installed: `make engine` builds secantusd-rs")
     port = port or free_port()
-    command = engine_command(Engine.SECANTUSD_PY, port, directory, cache_mb=256)
+    command = engine_command(engine, port, directory, cache_mb=256)
     with _running([*command, *more_options]) as process:
-        url = engine_url(Engine.SECANTUSD_PY, port)
+        url = engine_url(engine, port)
 
         def answers() -> bool:
+            if engine is Engine.MONGOD and not mongo_is_primary(url, f"127.0.0.1:{port}", REPLICA_SET):
+                return False
             with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=200, **client_options) as client:
                 try:
                     client.admin.command("ping")

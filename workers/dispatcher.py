@@ -23,6 +23,7 @@ from core.audit.recorder import Recorder
 from core.bootstrap import build_cipher, build_recorder
 from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
+from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.command_log import log_commands
 from core.storage.failures import is_backend_failure
 from core.storage.mongo import close, connect, connect_async
@@ -270,6 +271,7 @@ def main() -> None:
     """Run until told to stop."""
     settings = settings_or_exit()
     configure_logging(settings, "dispatcher")
+    trusted_or_exit(settings)
     uvloop.run(dispatch(settings))
 
 

@@ -22,6 +22,7 @@ from config.settings import settings_or_exit
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
+from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.failures import is_backend_failure
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
@@ -150,6 +151,7 @@ def main() -> None:
     """Run until told to stop."""
     settings = settings_or_exit()
     configure_logging(settings, "sweeper")
+    trusted_or_exit(settings)
     services = build_services(settings)
     sweeper = Sweeper(services)
     stopping = threading.Event()

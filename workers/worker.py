@@ -21,6 +21,7 @@ from core.bootstrap import Services, build_services
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.doorbell import JOBS_QUEUE, QUEUE_NAME, TASK_NAME, TRANSPORT_OPTIONS
 from core.jobs.job import JobKind
+from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.failures import is_backend_failure
 from core.storage.redis import tls_options
 from pipelines.runner import Runner
@@ -38,6 +39,7 @@ def main() -> None:
     """Run until told to stop."""
     settings = settings_or_exit()
     configure_logging(settings, "worker")
+    trusted_or_exit(settings)
     services = build_services(settings)
     runner = Runner(settings)
     _attach_in_a_thread(runner)

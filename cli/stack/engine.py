@@ -1,4 +1,4 @@
-"""The MongoDB-wire server of an embedded stack: chosen once, recorded with its data, and never switched."""
+"""The MongoDB-wire server of an embedded stack: chosen by a setting, recorded with its data, and never switched."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ REPLICA_SET = "keystage"
 
 
 class Engine(StrEnum):
-    """Servers that speak MongoDB's wire protocol, best first."""
+    """Servers that speak MongoDB's wire protocol."""
 
     MONGOD = "mongod"
     SECANTUSD_RS = "secantusd-rs"
@@ -22,17 +22,14 @@ class Engine(StrEnum):
 
 
 def choose_engine(layout: DataDirectory, settings: Settings) -> Engine:
-    """The engine that the data belongs to; at the first start the best one that is installed, which is recorded.
+    """The engine that the data belongs to; at the first start the one that the setting names, which is recorded.
 
-    Raises UnavailableError when the data belongs to another engine than the settings ask for, or to none installed.
+    Raises UnavailableError when somebody asks for another engine than made the data, or it is not installed.
     """
     recorded = read_json(layout.engine)
-    asked = None if settings.embedded_engine == "auto" else Engine(settings.embedded_engine)
-    if recorded is None:
-        engine = asked or next(engine for engine in Engine if engine is Engine.SECANTUSD_PY or program(engine))
-    else:
-        engine = Engine(recorded["engine"])
-    if asked not in (None, engine):
+    asked = Engine(settings.embedded_engine)
+    engine = Engine(recorded["engine"]) if recorded else asked
+    if engine is not asked and "embedded_engine" in settings.model_fields_set:
         raise UnavailableError(f"{layout.mongo} was made by {engine}, and KEYSTAGE_EMBEDDED_ENGINE asks for {asked}")
     if program(engine) is None:
         owner = f"{layout.mongo} was made by {engine}" if recorded else f"the embedded database is {engine}"
@@ -44,8 +41,12 @@ def choose_engine(layout: DataDirectory, settings: Settings) -> Engine:
 
 def program(engine: Engine) -> str | None:
     """The path of the engine's program, or None when this machine does not have it."""
-    beside_python = Path(sys.executable).parent
-    return shutil.which(engine) or shutil.which(engine, path=str(beside_python))
+    # the wheel's own before one that happens to lie on the PATH
+    return shutil.which(engine, path=str(Path(sys.executable).parent)) or shutil.which(engine) or _built(engine)
+
+
+def _built(engine: Engine) -> str | None:
+    return shutil.which(engine, path=str(Path.home() / ".cache/keystage/engine/bin"))
 
 
 def engine_url(engine: Engine, port: int) -> str:
@@ -57,16 +58,14 @@ def engine_url(engine: Engine, port: int) -> str:
 
 
 def engine_command(engine: Engine, port: int, data: Path, cache_mb: int) -> tuple[str, ...]:
-    """How to run the engine on 127.0.0.1, with commits that survive SIGKILL (design 5.1).
+    """How to run the engine on 127.0.0.1, so that what it acknowledged survives SIGKILL.
 
-    `cache_mb` is the size of its cache in MiB.
+    `cache_mb` is the size of its cache in MiB. mongod journals unless it is told not to; the others must be told to.
     """
     command = (str(program(engine)), "--port", str(port))
     if engine is Engine.MONGOD:
         # mongod counts in GiB, a quarter at least
         cache = ("--wiredTigerCacheSizeGB", f"{max(cache_mb / 1024, 0.25):.2f}")
         return (*command, "--bind_ip", "127.0.0.1", "--dbpath", str(data), "--replSet", REPLICA_SET, *cache)
-    cache = ("--cache-size", f"{cache_mb}M")
-    if engine is Engine.SECANTUSD_RS:
-        return (*command, "--host", "127.0.0.1", "--storage-path", str(data), *cache)
-    return (*command, "--host", "127.0.0.1", "--storage-path", str(data), *cache, "--sync-on-commit")
+    place = ("--host", "127.0.0.1", "--storage-path", str(data))
+    return (*command, *place, "--cache-size", f"{cache_mb}M", "--sync-on-commit")

@@ -20,7 +20,7 @@ from cli.stack.redis_server import choose_redis
 from cli.stack.services import Service, api_service, mongo_service, queue_service, ray_service, redis_service
 from config.refusals import variable
 from config.settings import Settings
-from config.tls import TlsSettings
+from core.storage.abilities.first_start import require_trusted
 
 _REPOSITORY = Path(__file__).parents[2]
 _URL_SETTINGS = {"mongo_url": "mongo", "redis_url": "redis", "ray_address": "ray"}
@@ -148,10 +148,12 @@ def _own_processes(
     database: StackDatabase,
     environment: Mapping[str, str],
     of_sweeper: Mapping[str, str],
-    tls: TlsSettings,
+    settings: Settings,
 ) -> Iterator[Service]:
     backends = frozenset({"mongo", "redis"})
-    yield api_service(addresses.api_url.partition("://")[2], environment, tls)
+    checked = settings.model_copy(update={"mongo_url": addresses.mongo_url})
+    # before any process of ours keeps something there
+    yield api_service(addresses.api_url.partition("://")[2], environment, settings, lambda: require_trusted(checked))
     yield queue_service("worker", backends | {"ray"}, database, environment)
     yield queue_service("dispatcher", backends, database, environment)
     yield queue_service("sweeper", backends, database, {**environment, **of_sweeper})

@@ -34,6 +34,8 @@ class Service:
     """Services that must work before this one is started."""
     prepare: Callable[[], None] = field(default=lambda: None)
     """Called before each start, when no process of the service is left."""
+    before_first: Callable[[], None] = field(default=lambda: None)
+    """Called once, before the first start, when what the service needs works. What it raises ends the stack."""
 
 
 def redis_service(layout: DataDirectory, program: Path, port: int, environment: Mapping[str, str]) -> Service:
@@ -94,7 +96,9 @@ def ray_service(directory: Path, ports: Mapping[str, int], environment: Mapping[
     )
 
 
-def api_service(address: str, environment: Mapping[str, str], tls: TlsSettings) -> Service:
+def api_service(
+    address: str, environment: Mapping[str, str], tls: TlsSettings, before_first: Callable[[], None]
+) -> Service:
     """Intake, ready once its own readiness route says so; where clients must show a certificate, once it listens."""
     certificate = tls.api_tls_cert_file
     return Service(
@@ -110,6 +114,7 @@ def api_service(address: str, environment: Mapping[str, str], tls: TlsSettings) 
         start_seconds=120,
         stop_seconds=10,
         needs=frozenset({"mongo", "redis"}),
+        before_first=before_first,
     )
 
 

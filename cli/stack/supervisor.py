@@ -121,6 +121,7 @@ class Supervisor:
         self._write_processes()
 
     def _spawn_first(self, each: _Supervised) -> None:
+        each.service.before_first()
         try:
             self._spawn(each)
         except OSError as error:

@@ -6,6 +6,7 @@ from pymongo.errors import DuplicateKeyError
 
 from core.clock import DatabaseClock
 from core.storage.handles import Handles
+from core.storage.moments import from_now
 
 _LEASE = timedelta(seconds=5)
 
@@ -25,7 +26,7 @@ class Leadership:
             {
                 "$set": {
                     "holder": self._holder,
-                    "until": {"$add": ["$$NOW", int(_LEASE.total_seconds() * 1000)]},
+                    "until": from_now(_LEASE),
                 }
             }
         ]

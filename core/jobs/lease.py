@@ -9,6 +9,7 @@ from core.errors import LeaseLostError
 from core.jobs.job import Decision, Job, JobState, Move, decision_document, states_before
 from core.storage.failures import tried_twice
 from core.storage.handles import Handles
+from core.storage.moments import NOW, from_now
 from core.webhooks.event import Event
 
 _ONE_LESS = {"$subtract": ["$attempts", 1]}
@@ -21,13 +22,13 @@ class Lease:
     def __init__(self, handles: Handles, job: Job, duration: timedelta) -> None:
         self.job = job
         self._jobs = handles.namespace(job.scope)["jobs"]
-        self._milliseconds = int(duration.total_seconds() * 1000)
+        self._duration = duration
 
     def heartbeat(self) -> bool:
         """Prolong the lease. False: the job should stop, because it was cancelled or belongs to somebody else."""
         return self._jobs.update_one(
             {**self._mine(), "state": JobState.RUNNING.value, "cancel_requested": False},
-            [{"$set": {"due_at": self._lease_end()}}],
+            [{"$set": {"due_at": from_now(self._duration)}}],
         )
 
     def cancel_requested(self) -> bool:
@@ -59,7 +60,7 @@ class Lease:
                     "$set": {
                         "state": JobState.FINISHING.value,
                         "decision": {"$literal": decision_document(decision)},
-                        "due_at": self._lease_end(),
+                        "due_at": from_now(self._duration),
                     }
                 }
             ],
@@ -76,7 +77,7 @@ class Lease:
     def _give_up(self, delay: timedelta, attempts: object, waiting_for: str | None, waits: int) -> None:
         given_up = {
             "state": JobState.QUEUED.value,
-            "due_at": {"$add": ["$$NOW", int(delay.total_seconds() * 1000)]},
+            "due_at": from_now(delay),
             "owner": None,
             "attempts": attempts,
             "waiting_for": waiting_for,
@@ -92,10 +93,10 @@ class Lease:
         final: dict[str, Any] = {
             "state": decision.outcome.value,
             "events": {"$literal": [event.to_document() for event in events]},
-            "finished_at": "$$NOW",
+            "finished_at": NOW,
         }
         if events:
-            final["due_at"] = self._lease_end()
+            final["due_at"] = from_now(self._duration)
         drop_due = [] if events else [{"$unset": "due_at"}]
         self._write(Move.FINISH, [{"$set": final}, *drop_due])
 
@@ -112,6 +113,3 @@ class Lease:
 
     def _mine(self) -> dict[str, Any]:
         return {"_id": self.job.job_id, "fence": self.job.fence}
-
-    def _lease_end(self) -> dict[str, Any]:
-        return {"$add": ["$$NOW", self._milliseconds]}

@@ -11,6 +11,7 @@ from core.clock import DatabaseClock
 from core.jobs.job import Job, JobState, Move, job_from_document, states_before
 from core.jobs.lease import Lease
 from core.storage.handles import Handles
+from core.storage.moments import NOW, from_now
 
 _RUNNABLE = states_before(Move.HAND_BACK) + states_before(Move.CANCEL)
 """States in which a claim will run stages, so that it counts as an attempt."""
@@ -51,8 +52,8 @@ class JobQueue:
                         "attempts": {"$add": ["$attempts", {"$cond": [runnable, 1, 0]}]},
                         "fence": {"$add": ["$fence", 1]},
                         "owner": owner,
-                        "due_at": {"$add": ["$$NOW", int(self._lease.total_seconds() * 1000)]},
-                        "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
+                        "due_at": from_now(self._lease),
+                        "started_at": {"$ifNull": ["$started_at", NOW]},
                     }
                 }
             ],

@@ -22,6 +22,7 @@ from core.jobs.job import (
 )
 from core.storage.failures import tried_twice
 from core.storage.handles import Handles, ScopedCollection
+from core.storage.moments import NOW
 from core.storage.mongo import Document
 from core.storage.paging import BEGINNING, Page, PageRequest, read_page
 from core.storage.scope import NamespaceScope, OrganizationScope
@@ -108,7 +109,7 @@ class JobStore:
         decision = decision_document(Decision(JobState.CANCELLED))
         stopped = jobs.update_one(
             {"_id": job_id, "kind": _CANCELLABLE, "state": {"$in": states_before(Move.CANCEL)}},
-            [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": "$$NOW"}}],
+            [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": NOW}}],
         )
         return stopped or jobs.update_one(
             {"_id": job_id, "kind": _CANCELLABLE, "state": JobState.RUNNING.value},

@@ -1,6 +1,7 @@
-"""A log of the shapes of MongoDB commands that a process sends, for the test that none steps outside its tenant.
+"""A log of the shapes of MongoDB commands that a process sends, for the test that none steps outside its tenant, and of
+the forms that they use, for the test that each is among those which a database is checked for.
 
-It holds names only: collections, operations and fields. Never a value, and nothing unless a setting asks for it.
+It holds names only: collections, operations, fields and forms. Never a value, and nothing unless a setting asks for it.
 """
 
 import os
@@ -14,6 +15,10 @@ from typing import Any
 import orjson
 from pymongo import monitoring
 
+from core.storage.command_forms import forms_of
+
+CHECK_PREFIX = "keystage_check_"
+"""Collections and databases that a check of the database makes for itself begin so; nobody's data is there."""
 _FILTERS = {"update": ("updates", "q"), "delete": ("deletes", "q")}
 _STEPS_TO_OTHER_COLLECTIONS = {"$lookup", "$unionWith", "$graphLookup", "$out", "$merge"}
 
@@ -42,12 +47,17 @@ class CommandLog(monitoring.CommandListener):
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._seen: set[CommandShape] = set()
+        self._seen: set[CommandShape | str] = set()
         self._lock = threading.Lock()
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Note what is sent."""
-        for shape in shapes(event.command_name, event.command):
+        name, command = event.command_name, event.command
+        if _is_of_a_check(event.database_name) or _is_of_a_check(command.get("collection", command.get(name))):
+            return
+        for form in forms_of(name, command):
+            self.note(form)
+        for shape in shapes(name, command):
             self.note(shape)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
@@ -56,14 +66,15 @@ class CommandLog(monitoring.CommandListener):
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """Noted when it started."""
 
-    def note(self, shape: CommandShape) -> None:
-        """Write a shape down unless it is there already."""
+    def note(self, seen: CommandShape | str) -> None:
+        """Write a shape, or a form, down unless it is there already."""
         with self._lock:
-            if shape not in self._seen:
-                self._seen.add(shape)
+            if seen not in self._seen:
+                self._seen.add(seen)
+                name, line = ("forms", f"{seen}\n".encode()) if isinstance(seen, str) else ("ndjson", seen.to_line())
                 # opened each time: the process may be killed at any moment, and forks write to files of their own
-                with (self._directory / f"{os.getpid()}.ndjson").open("ab") as log:
-                    log.write(shape.to_line())
+                with (self._directory / f"{os.getpid()}.{name}").open("ab") as log:
+                    log.write(line)
 
 
 @cache
@@ -74,6 +85,10 @@ def log_commands(directory: Path | None) -> None:
     """
     if directory:
         monitoring.register(CommandLog(directory))
+
+
+def _is_of_a_check(place: object) -> bool:
+    return str(place).startswith(CHECK_PREFIX)
 
 
 def shapes(operation: str, command: Mapping[str, Any]) -> Iterator[CommandShape]:

@@ -32,7 +32,7 @@ ORGANIZATION_COLLECTIONS: Final = frozenset(
 SYSTEM_COLLECTIONS: Final = frozenset(
     {
         "organizations", "namespaces", "api_keys", "ledger", "jobs", "events", "deliveries", "audit_heads", "leases",
-        "heartbeats", "org_keys",
+        "heartbeats", "org_keys", "database_checks",
     }
 )  # fmt: skip
 """Collections that are reached by primary key, or by due time, before the tenant is known."""

@@ -1,5 +1,6 @@
 """The MongoDB client, its durability, and the clock it offers. Never used to read or write tenant data directly."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ import pymongo
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
+from pymongo.monitoring import CommandListener
 
 from config.tls import TlsFiles
 from core.clock import DatabaseClock
@@ -28,9 +30,9 @@ _NO_TLS = TlsFiles()
 _LAST_WORD_SECONDS = 0.5
 
 
-def connect(url: str, tls: TlsFiles = _NO_TLS) -> Database[Document]:
-    """The database that the URL names. Connects on first use."""
-    client: MongoClient[Document] = MongoClient(url, **_OPTIONS, **_tls_options(tls))
+def connect(url: str, tls: TlsFiles = _NO_TLS, listeners: Sequence[CommandListener] = ()) -> Database[Document]:
+    """The database that the URL names. Connects on first use. `listeners` are told of every command."""
+    client: MongoClient[Document] = MongoClient(url, event_listeners=listeners, **_OPTIONS, **_tls_options(tls))
     return client.get_default_database("keystage")
 
 

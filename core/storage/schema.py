@@ -175,6 +175,7 @@ SCHEMA: dict[str, CollectionSchema] = {
         ],
     ),
     "leases": CollectionSchema(()),
+    "database_checks": CollectionSchema(()),
     "heartbeats": CollectionSchema((), [_index("at", expireAfterSeconds=86_400)]),
 }
 

@@ -16,6 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from core.egress.target import shown_url
 from core.ids import Prefix, derived_id
+from core.storage.moments import NOW, from_now
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
@@ -53,7 +54,7 @@ class DeliveryQueue:
         """`owner` names this process and no other."""
         self._database = database
         self._owner = owner
-        self._lease_milliseconds = int(lease_seconds * 1000)
+        self._lease = timedelta(seconds=lease_seconds)
         self._offset = timedelta()
         self._measured_at = float("-inf")
 
@@ -83,7 +84,7 @@ class DeliveryQueue:
                         "tries_in_schedule": {"$add": ["$tries_in_schedule", 1]},
                         # the value from before this update
                         "was_due_at": "$due_at",
-                        "due_at": {"$add": ["$$NOW", self._lease_milliseconds]},
+                        "due_at": from_now(self._lease),
                     }
                 }
             ],
@@ -136,7 +137,7 @@ class DeliveryQueue:
         if retry_in is None:
             steps.append({"$unset": "due_at"})
         else:
-            fields["due_at"] = {"$add": ["$$NOW", int(retry_in.total_seconds() * 1000)]}
+            fields["due_at"] = from_now(retry_in)
         return await self._update_ours(claimed, steps)
 
     async def end_untried(self, claimed: ClaimedDelivery, status: DeliveryStatus, error: str) -> bool:
@@ -162,7 +163,7 @@ class DeliveryQueue:
                 {
                     "$set": {
                         "role": "dispatcher",
-                        "at": "$$NOW",
+                        "at": NOW,
                         "facts": {"under_way": under_way, "attempts": dict(attempts)},
                     }
                 }
@@ -235,7 +236,7 @@ def _failed_once_more(cause: str) -> dict[str, Any]:
     is_first = {"$eq": ["$health.consecutive_failures", 0]}
     return {
         "health.consecutive_failures": {"$add": ["$health.consecutive_failures", 1]},
-        "health.first_failure_at": {"$cond": [is_first, "$$NOW", "$health.first_failure_at"]},
-        "health.last_failure_at": "$$NOW",
+        "health.first_failure_at": {"$cond": [is_first, NOW, "$health.first_failure_at"]},
+        "health.last_failure_at": NOW,
         "health.last_failure_cause": {"$literal": cause},
     }

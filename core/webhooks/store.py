@@ -12,6 +12,7 @@ from redis import Redis
 from core.clock import now
 from core.errors import ConflictError, IntegrityError, NotFoundError
 from core.storage.handles import Handles, OrganizationData, ScopedCollection
+from core.storage.moments import NOW
 from core.storage.mongo import Document
 from core.storage.paging import Page, PageRequest, read_page
 from core.storage.redis import wake_dispatcher
@@ -213,7 +214,7 @@ class WebhookStore:
                 {
                     "$set": {
                         "status": DeliveryStatus.PENDING.value,
-                        "due_at": "$$NOW",
+                        "due_at": NOW,
                         "tries_in_schedule": 0,
                         "replays": {"$add": ["$replays", 1]},
                     }

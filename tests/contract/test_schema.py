@@ -13,7 +13,7 @@ OF_A_NAMESPACE = {
     "jobs", "executions", "buckets", "objects", "collections", "documents", "batches", "retrievers", "events",
     "deliveries", "attempts",
 }  # fmt: skip
-OF_NOBODY = {"leases", "heartbeats"}
+OF_NOBODY = {"leases", "heartbeats", "database_checks"}
 KNOWN_EVERYWHERE = {("organizations", "organization_id")}
 """What is found before its tenant is known."""
 

@@ -50,7 +50,8 @@ def _api(service: Service, root: Path) -> Service:
     (folder / "readiness").write_text("{}")
     port = service.environment["KEYSTAGE_API_PORT"]
     command = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(root / "web"), port)
-    return dataclasses.replace(service, command=command)
+    # it has no database to look at
+    return dataclasses.replace(service, command=command, before_first=lambda: None)
 
 
 def _worker(service: Service, script: str) -> Service:

@@ -91,17 +91,22 @@ class Slot:
 
     def _lend_servers(self) -> None:
         import tests.servers as servers
+        from cli.stack.engine import Engine
 
         own_mongo, own_redis = servers.mongo_server, servers.redis_server
 
         @contextmanager
         def lent_mongo(
-            directory: Path, port: int | None = None, more_options: Sequence[str] = (), **client_options: Any
+            directory: Path,
+            port: int | None = None,
+            more_options: Sequence[str] = (),
+            engine: Engine | None = None,
+            **client_options: Any,
         ) -> Iterator[servers.Server]:
-            if port is None and not more_options:
+            if port is None and not more_options and engine is None:
                 yield self._mongo
                 return
-            with own_mongo(directory, port, more_options, **client_options) as server:
+            with own_mongo(directory, port, more_options, engine, **client_options) as server:
                 yield server
 
         @contextmanager

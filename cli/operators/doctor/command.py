@@ -5,6 +5,7 @@ import sys
 import click
 
 from cli.operators.doctor import network, operations, secrets
+from cli.operators.doctor.database import examine_database
 from cli.operators.doctor.finding import Check, Result, Seen, fail
 from cli.operators.doctor.installation import Installation, installation
 from cli.operators.options import json_option, problems_option
@@ -30,10 +31,16 @@ def _is_url(_ctx: click.Context, _option: click.Parameter, url: str | None) -> s
 @click.option(
     "--api-url", callback=_is_url, help="Where the API is; that of the stack or of the settings when left out."
 )
+@click.option("--database", is_flag=True, help="Check the database alone, for all that Keystage relies on.")
+@click.option("--in", "within", metavar="NAME", help="With --database: work in this database, and create none.")
 @problems_option
 @json_option
-def doctor(api_url: str | None, only_problems: bool, as_json: bool) -> None:
+def doctor(api_url: str | None, database: bool, within: str | None, only_problems: bool, as_json: bool) -> None:
     """Hold the running installation against docs/hardening.md. Exit code 1 when a protection is missing."""
+    if within and not database:
+        raise click.UsageError("--in says where --database works: give both")
+    if database:
+        examine_database(within, only_problems=only_problems, as_json=as_json)
     with plain_words():
         located = installation_settings()
     click.echo(located.whose, err=True)

@@ -1,12 +1,13 @@
-"""The database engine of a stack: the best one installed at first, and never another one later."""
+"""The database engine of a stack: the one that a setting names at first, and never another one later."""
 
+import sys
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from cli.stack.engine import Engine, choose_engine, engine_command, engine_url
+from cli.stack.engine import Engine, choose_engine, engine_command, engine_url, program
 from cli.stack.layout import DataDirectory
 from config.settings import Settings
 from core.errors import UnavailableError
@@ -19,6 +20,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", str(directory))
+    monkeypatch.setenv("HOME", str(tmp_path))
     return directory
 
 
@@ -28,51 +30,50 @@ def _install(path: Path, name: str) -> None:
     program.chmod(0o755)
 
 
-@pytest.mark.parametrize(
-    ("installed", "chosen"),
-    [
-        ([], Engine.SECANTUSD_PY),  # it is in the virtual environment
-        (["secantusd-rs"], Engine.SECANTUSD_RS),
-        (["secantusd-rs", "mongod"], Engine.MONGOD),
-    ],
-)
-def test_the_best_installed_engine_is_chosen(
-    layout: DataDirectory, path: Path, installed: list[str], chosen: Engine
-) -> None:
-    for name in installed:
+def test_what_lies_on_the_path_is_not_chosen(layout: DataDirectory, path: Path) -> None:
+    for name in Engine:
         _install(path, name)
-    assert choose_engine(layout, Settings()) is chosen
+    assert choose_engine(layout, Settings(_env_file=None)) is Engine.SECANTUSD_PY
+    assert Path(str(program(Engine.SECANTUSD_PY))).parent == Path(sys.executable).parent
 
 
-def test_an_engine_that_is_installed_later_does_not_take_over(layout: DataDirectory, path: Path) -> None:
-    choose_engine(layout, Settings())
-    _install(path, "mongod")
-    assert choose_engine(layout, Settings()) is Engine.SECANTUSD_PY
+@pytest.mark.parametrize("engine", list(Engine))
+def test_a_setting_chooses_and_the_data_stays_with_it(layout: DataDirectory, path: Path, engine: Engine) -> None:
+    _install(path, engine)
+    assert choose_engine(layout, Settings(_env_file=None, embedded_engine=engine)) is engine
+    assert choose_engine(layout, Settings(_env_file=None)) is engine
 
 
 def test_an_engine_that_is_gone_is_a_clear_error(layout: DataDirectory, path: Path) -> None:
     _install(path, "mongod")
-    choose_engine(layout, Settings())
+    choose_engine(layout, Settings(_env_file=None, embedded_engine="mongod"))
     (path / "mongod").unlink()
     with pytest.raises(UnavailableError, match="was made by mongod, which is not installed"):
-        choose_engine(layout, Settings())
+        choose_engine(layout, Settings(_env_file=None))
 
 
 def test_settings_that_ask_for_another_engine_are_refused(layout: DataDirectory, path: Path) -> None:
-    choose_engine(layout, Settings())
+    choose_engine(layout, Settings(_env_file=None))
     _install(path, "mongod")
     with pytest.raises(UnavailableError, match="was made by secantusd-py"):
-        choose_engine(layout, Settings(embedded_engine="mongod"))
+        choose_engine(layout, Settings(_env_file=None, embedded_engine="mongod"))
 
 
 def test_an_engine_that_is_not_installed_is_not_recorded(layout: DataDirectory, path: Path) -> None:
     with pytest.raises(UnavailableError, match="the embedded database is mongod, which is not installed"):
-        choose_engine(layout, Settings(embedded_engine="mongod"))
+        choose_engine(layout, Settings(_env_file=None, embedded_engine="mongod"))
     assert not layout.engine.exists()
 
 
-def test_secantusdb_is_told_to_keep_what_it_acknowledged(layout: DataDirectory) -> None:
-    assert "--sync-on-commit" in engine_command(Engine.SECANTUSD_PY, 27017, layout.mongo, 256)
+@pytest.mark.parametrize("engine", [Engine.SECANTUSD_PY, Engine.SECANTUSD_RS])
+def test_secantusdb_is_told_to_keep_what_it_acknowledged(layout: DataDirectory, engine: Engine) -> None:
+    assert "--sync-on-commit" in engine_command(engine, 27017, layout.mongo, 256)
+
+
+def test_mongod_keeps_its_journal(layout: DataDirectory) -> None:
+    command = " ".join(engine_command(Engine.MONGOD, 27017, layout.mongo, 256))
+    assert "--replSet" in command
+    assert "nojournal" not in command
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""A database that does not do what Keystage relies on: the doctor names what, and no process starts on it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.operators.doctor.command import doctor
+from core.storage.abilities.examination import ABILITIES
+from core.storage.mongo import close, connect
+from tests.servers import own_database
+from tests.stack import start_up, stderr_file
+from tests.weaknesses import KeepsFreedValues, leaves
+from tests.wire_proxy import weakened
+
+ROOT = Path(__file__).parents[2]
+MISSING = "unique.freed_by_leaving_a_partial_index"
+
+
+@pytest.fixture
+def weak_url(mongo_url: str) -> Iterator[str]:
+    """A database on which a key that was rotated could not be rotated again."""
+    with weakened(own_database(mongo_url), KeepsFreedValues(leaves)) as url:
+        yield url
+
+
+def _doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, *options: str) -> Result:
+    for name in [name for name in os.environ if name.startswith("KEYSTAGE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEYSTAGE_MONGO_URL", url)
+    return CliRunner().invoke(doctor, ["--database", *options])
+
+
+def test_the_doctor_names_what_is_missing_and_what_would_break(
+    weak_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done = _doctor(monkeypatch, tmp_path, weak_url, "--json")
+    assert done.exit_code == 1, done.output
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    assert [row["ability"] for row in rows] == [ability.name for ability in ABILITIES]
+    (missing,) = [row for row in rows if row["result"] != "holds"]
+    assert (missing["ability"], missing["result"]) == (MISSING, "missing")
+    assert "the freed value stays taken for: insert, upsert, update" in missing["seen"]
+    assert missing["without it"] == "A key that was rotated could not be rotated again, nor a data key follow another."
+
+    monkeypatch.setenv("KEYSTAGE_DATABASE_SHORTFALLS", MISSING)
+    known = CliRunner().invoke(doctor, ["--database", "--problems", "--json"])
+    assert [(row["ability"], row["result"]) for row in json.loads(known.stdout)] == [(MISSING, "known")]
+    assert known.exit_code == 0
+
+
+def test_a_good_database_is_said_to_be_good(mongo_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    url = own_database(mongo_url)
+    done = _doctor(monkeypatch, tmp_path, url, "--problems")
+    assert (done.exit_code, done.stdout) == (0, f"{len(ABILITIES)} abilities, all of them hold\n")
+    assert "checked in keystage_check_" in done.stderr
+    named = CliRunner().invoke(doctor, ["--database", "--in", "named_by_hand"])
+    assert named.exit_code == 0
+    assert "checked in named_by_hand, and removed again" in named.stderr
+    assert "unique.freed_by_set" in named.stdout
+    database = connect(url)
+    assert database.client["named_by_hand"].list_collection_names() == []
+    assert database.list_collection_names() == []
+    close(database)
+
+
+def test_where_it_works_is_said_of_the_database_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = CliRunner().invoke(doctor, ["--in", "somewhere"])
+    assert done.exit_code == 2
+    assert "--in says where --database works: give both" in done.stderr
+
+
+def test_a_stack_does_not_start_on_it(weak_url: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    process = start_up(data, {"KEYSTAGE_MONGO_URL": weak_url, "KEYSTAGE_DATA": str(data)})
+    assert process.wait(timeout=120) == 1
+    said = stderr_file(data).read_text()
+    assert "Error: the stack did not start: the database" in said
+    assert f"  {MISSING}: the freed value stays taken" in said
+    assert f"KEYSTAGE_DATABASE_SHORTFALLS={MISSING};" in said
+    database = connect(weak_url)
+    assert database.list_collection_names() == []
+    close(database)
+
+
+@pytest.mark.parametrize("process", ["api.serve", "workers.worker", "workers.dispatcher", "workers.sweeper"])
+def test_no_process_of_production_starts_on_it(weak_url: str, tmp_path: Path, process: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTAGE_")}
+    told = {"PYTHONPATH": str(ROOT), "KEYSTAGE_MONGO_URL": weak_url}
+    done = subprocess.run(
+        [sys.executable, "-m", process], env=clean | told, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert f"  {MISSING}: the freed value stays taken" in done.stderr
+    assert "Traceback" not in done.stderr
