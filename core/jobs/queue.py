@@ -57,9 +57,11 @@ class JobQueue:
                 }
             ],
         )
-        if claimed.matched_count == 0:
-            return None
-        found = jobs.find_one({"_id": job_id})
+        return self.claimed(job_id, owner) if claimed.matched_count else None
+
+    def claimed(self, job_id: str, owner: str) -> Lease | None:
+        """The lease that `owner` has, as far as a claim whose answer was lost was made."""
+        found = self._handles.system["jobs"].find_one({"_id": job_id})
         if found is None or found.get("owner") != owner:
             return None
         return Lease(self._handles, job_from_document(found), self._lease)
