@@ -51,6 +51,7 @@ class Sweeper:
         self._leadership = Leadership(services.handles, services.clock, "sweeper", self._name)
         self._heartbeats = services.heartbeats
         self._beat_at = 0.0
+        self._waiting: dict[str, int] = {}
         self._orphans_at = 0.0
         self._holds_checked_until: datetime | None = None
         self._checkpointer = build_checkpointer(services)
@@ -138,7 +139,13 @@ class Sweeper:
     def _beat(self, leads: bool) -> None:
         if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
             self._beat_at = time.monotonic()
-            self._heartbeats.beat(self._name, "sweeper", {"leads": leads})
+            self._waiting = self._count_waiting() if leads else {}
+            self._heartbeats.beat(self._name, "sweeper", {"leads": leads, "waiting": self._waiting})
+
+    def _count_waiting(self) -> dict[str, int]:
+        """Jobs that wait, by the backend that is away: counted while there can be any, for it looks at all due ones."""
+        away = any(worker.facts.get("away", ()) for worker in self._heartbeats.fresh("worker"))
+        return dict(self._services.queue.waiting()) if away or self._waiting else {}
 
     def leave(self) -> None:
         """Give the lead up at once, so that another sweeper need not wait for the lease to end."""

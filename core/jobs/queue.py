@@ -4,10 +4,12 @@
 announcement. It never decides how a job ends.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.clock import DatabaseClock
+from core.jobs.away import LONGEST_SECONDS
 from core.jobs.job import Job, JobState, Move, job_from_document, states_before
 from core.jobs.lease import Lease
 from core.storage.handles import Handles
@@ -76,6 +78,13 @@ class JobQueue:
         )
         due = [DueJob(item["_id"], item["namespace_id"], item["due_at"]) for item in found]
         return sorted(due, key=lambda job: job.due_at)
+
+    def waiting(self) -> Counter[str]:
+        """Jobs that wait for a backend which is away, by its name. It looks at all that is due within a wait."""
+        now = self._clock.now()
+        window = {"$gte": now - _WINDOW, "$lte": now + timedelta(seconds=LONGEST_SECONDS)}
+        found = self._handles.system["jobs"].find({"due_at": window, "waiting_for": {"$gt": ""}}, {"waiting_for": 1})
+        return Counter(item["waiting_for"] for item in found)
 
     def holds_of(self, job_ids: list[str]) -> set[str]:
         """The holds that these jobs, as far as they were recorded, stand on."""

@@ -132,12 +132,10 @@ class SecretResolver:
         try:
             self._trail.append(scope.organization, record)
         except Exception as error:
-            if absent := away(error):
-                raise absent from error
-            if not isinstance(error, KeystageError):
+            absent = away(error)
+            if absent is None and not isinstance(error, KeystageError):
                 raise
-            log.error("vault.use_refused_unrecorded", error=type(error).__name__)
-            raise UnavailableError("The audit log cannot be written, so no secret was given.") from error
+            raise absent or UnavailableError("The audit log cannot be written, so no secret was given.") from error
 
     def _count(self, scope: NamespaceScope, secret: Secret, used_by: UsedBy, outcome: str) -> None:
         hosts = used_by.hosts.get(secret.name, ())
