@@ -18,10 +18,11 @@ from typing import Protocol
 import structlog
 
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
+from core.backends.backend import Backend
 from core.backends.watch import BackendWatch
 from core.bootstrap import Services
 from core.credits.entry import Entry, EntryKind
-from core.errors import BackendAwayError, ConflictError, LeaseLostError, StageError, UnavailableError
+from core.errors import ConflictError, LeaseLostError, StageError, UnavailableError
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, Job, JobError, JobKind, JobState
 from core.jobs.lease import Lease
@@ -35,6 +36,8 @@ from workers.outcome import Abandon, HandBack, Outcome, Wait
 from workers.watch import LeaseWatch, StopReason, Watched
 
 _LONGEST_BACKOFF_SECONDS = 30.0
+_FIRST_WORD_SECONDS = 5.0
+"""How long after MongoDB's return a job whose lease has ended stays with whoever ran it: two heartbeats and a try."""
 _WAITS = "waits"
 
 log = structlog.get_logger(__name__)
@@ -65,7 +68,8 @@ class JobDriver:
         self._watch = watch
         self._executors = executors
         self._until_done = watch.patience.until_done
-        self._absence = Absence(services.settings, backends or BackendWatch({}), services.clock, watch.patience)
+        self._backends = backends or BackendWatch({})
+        self._absence = Absence(services.settings, self._backends, services.clock, watch.patience)
         self._max_attempts = services.settings.job_max_attempts
         self._execution_seconds = services.settings.execution_seconds
         self.ended: Counter[str] = Counter()
@@ -105,13 +109,15 @@ class JobDriver:
 
     def _claim(self, job_id: str) -> Lease | None:
         owner, queue = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}", self._services.queue
+        # while MongoDB was away no lease could be prolonged: those who run a job, here or elsewhere, go on first
+        take_over = self._backends.is_settled(Backend.MONGO, _FIRST_WORD_SECONDS)
         try:
-            return queue.claim(job_id, owner)
+            return queue.claim(job_id, owner, take_over=take_over)
         except Exception as error:
             if away(error) is None:
                 raise
         # it may have been made: only its answer was lost
-        return self._until_done(lambda: queue.claimed(job_id, owner) or queue.claim(job_id, owner))
+        return self._until_done(lambda: queue.claimed(job_id, owner) or queue.claim(job_id, owner, take_over=False))
 
     def _advance(self, lease: Lease) -> str:
         """Go on from the state in which the job was claimed; says how far it came."""
@@ -176,7 +182,7 @@ class JobDriver:
         except LeaseLostError:
             raise
         except Exception as error:
-            absent = error if isinstance(error, BackendAwayError) else away(error)
+            absent = away(error)
             stopped = self._stopped(watched, absent.spent if absent else 0)
             return stopped or (absent and self._absence.met(lease, absent)) or _try_again(job, error)
         lease.goes_on()

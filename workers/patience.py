@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from core.backends.backend import Backend
 from core.storage.failures import away
 from core.storage.mongo import within
 
@@ -33,6 +34,7 @@ class Patience:
                 with within(TRY_SECONDS):
                     return act()
             except Exception as error:
-                if away(error) is None or self._stopping.wait(pause):
+                absent = away(error)
+                if absent is None or absent.backend is not Backend.MONGO or self._stopping.wait(pause):
                     raise
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -22,7 +22,7 @@ from config.settings import settings_or_exit
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
 
@@ -57,10 +57,27 @@ class Sweeper:
         self._checkpointer = build_checkpointer(services)
         self._checkpoints_at = 0.0
         self._deletions_at = 0.0
+        self._is_blind = False
+        """whether the last round ended because a backend was away"""
         self._to_seal: Iterator[Organization] | None = None
         self._all_sealed = False
         if self._checkpointer is None:
             log.warning("sweeper.no_audit_signing_key", hint="set KEYSTAGE_AUDIT_SIGNING_KEY: nothing vouches for logs")
+
+    def round(self) -> None:
+        """One round, whatever comes of it: the next one looks at everything again."""
+        try:
+            self.sweep()
+        except Exception as error:
+            absent = away(error)
+            if absent is None:
+                log.exception("sweeper.round_broken")
+            elif not self._is_blind:
+                # once, not once a round
+                log.warning("sweeper.backend_away", backend=absent.backend.value, error=absent.message)
+            self._is_blind = absent is not None
+        else:
+            self._is_blind = False
 
     def sweep(self) -> None:
         """One round: heartbeat, and, when leading, rings and orphans."""
@@ -167,11 +184,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     while not stopping.wait(_INTERVAL_SECONDS):
-        try:
-            sweeper.sweep()
-        except Exception as error:
-            # the next round looks at everything again
-            log.exception("sweeper.round_broken", backend=is_backend_failure(error))
+        sweeper.round()
     sweeper.leave()
     services.close()
 

@@ -120,7 +120,8 @@ class LeaseWatch:
     def _beat(self, watched: Watched) -> bool:
         """Prolong one lease; False when MongoDB is away."""
         try:
-            with within(_LONGEST_BEAT_SECONDS):
+            # a database that is slow is not away: half a lease is as long as there is time
+            with within(max(_LONGEST_BEAT_SECONDS, self._lease_seconds / 2)):
                 self._prolong(watched)
         except Exception as error:
             if away(error):

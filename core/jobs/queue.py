@@ -37,15 +37,18 @@ class JobQueue:
         self._clock = clock
         self._lease = timedelta(seconds=lease_seconds)
 
-    def claim(self, job_id: str, owner: str) -> Lease | None:
+    def claim(self, job_id: str, owner: str, *, take_over: bool = True) -> Lease | None:
         """The lease on a due job, or None when there is nothing to claim: unknown, not due, or somebody else's.
+
+        Without `take_over` a job stays with the worker that runs it, although its lease has ended.
 
         `owner` must differ between any two claims; the read-back recognises its own claim by it.
         """
         jobs = self._handles.system["jobs"]
         runnable = {"$in": ["$state", _RUNNABLE]}
+        others = {} if take_over else {"state": {"$ne": JobState.RUNNING.value}}
         claimed = jobs.update_one(
-            {"_id": job_id, "due_at": {"$lte": self._clock.now()}},
+            {"_id": job_id, "due_at": {"$lte": self._clock.now()}, **others},
             [
                 {
                     "$set": {

@@ -68,10 +68,12 @@ def failed_backend(error: BaseException) -> FailedBackend | None:
 
 
 def away(error: BaseException) -> BackendAwayError | None:
-    """What a driver says of a backend that does not answer, as an error of ours; None for any other exception.
+    """What an exception says of a backend that does not answer, as an error of ours; None for any other exception.
 
     Silent is one that took the call and let it time out: a call that is too much for it does so too.
     """
+    if isinstance(error, BackendAwayError):
+        return error
     failed = failed_backend(error) if is_backend_failure(error) else None
     return BackendAwayError(failed.backend, silent=isinstance(error, _SILENT)) if failed else None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 from structlog.testing import capture_logs
 
 from api.schemas.tasks import show_task
@@ -320,6 +320,21 @@ def test_metrics_say_what_is_away_and_how_many_wait_for_it(services: Services, s
     assert waiting.endswith(" 1.0")
 
 
+def test_the_sweeper_says_once_that_mongodb_is_away(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Exception | None] = [AutoReconnect("away"), AutoReconnect("away"), None, AutoReconnect("away")]
+    sweeper = Sweeper(services)
+
+    def sweep() -> None:
+        if error := found.pop(0):
+            raise error
+
+    monkeypatch.setattr(sweeper, "sweep", sweep)
+    with capture_logs() as logs:
+        for _ in range(len(found)):
+            sweeper.round()
+    assert events_of(logs) == ["sweeper.backend_away", "sweeper.backend_away"]
+
+
 class PlayedRunner:
     """Ray and what is behind it, as far as a worker's probes go."""
 
@@ -505,6 +520,23 @@ def test_a_worker_claims_no_job_that_it_runs(services: Services, submitted: Job)
     assert drives.drive(submitted.job_id)
     assert stored(services, submitted).attempts == 1
     assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_when_mongodb_is_back_another_worker_lets_those_who_run_jobs_go_on_first(
+    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mongo = Fault(BackendAwayError(Backend.MONGO))
+    backends, work = BackendWatch({Backend.MONGO: mongo}), Work(succeed)
+    backends.look()
+    mongo.error = None
+    assert services.queue.claim(submitted.job_id, "the one that runs it")
+    drive_often(services, submitted, work, backends=backends)
+    backends.look()
+    drive_often(services, submitted, work, backends=backends)
+    assert (work.runs, stored(services, submitted).attempts) == (0, 1)
+    monkeypatch.setattr("workers.drive_job._FIRST_WORD_SECONDS", 0.0)
+    drive_often(services, submitted, work, times=1, backends=backends)
+    assert (work.runs, stored(services, submitted).attempts) == (1, 2), "later it is taken for dead"
 
 
 @pytest.mark.parametrize("landed", [False, True])
