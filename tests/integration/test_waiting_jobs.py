@@ -73,8 +73,12 @@ def services(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Serv
 
 
 @pytest.fixture
-def far(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[tuple[Line, Services]]:
+def far(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Line, Services]]:
     """The same installation as a worker sees it whose line to MongoDB can be cut."""
+    # within one try the driver itself would wait for the end of a short absence
+    monkeypatch.setattr("workers.patience.TRY_SECONDS", 0.3)
     with line_to(database_url) as (line, url):
         services = services_on(url, redis_url, tmp_path)
         yield line, services
@@ -403,7 +407,7 @@ def test_a_job_that_outlives_the_absence_of_mongodb_goes_on_where_it_was(
     def work_on(watched: Watched) -> Decision:
         getattr(line, manner)()
         told_to_stop = watched.stop.wait(4 * LEASE_SECONDS)
-        mend_soon(line, 0.5)
+        mend_soon(line, 1)
         watched.patience.until_done(lambda: watched.lease.checkpoint(["a"], {"n": 1}))
         assert not told_to_stop, "time that goes by in silence is no lost lease"
         return succeed(watched)
@@ -442,7 +446,7 @@ def test_a_claim_that_was_made_meanwhile_wins(services: Services, submitted: Job
     def be_overtaken(watched: Watched) -> Decision:
         line.cut()
         drive_often(services, submitted, Work(succeed), times=1)
-        mend_soon(line, 0.5)
+        mend_soon(line, 1)
         return Decision(JobState.FAILED)
 
     drive_watched(cut_off, submitted, Work(be_overtaken))
@@ -471,7 +475,7 @@ def test_mongodb_may_go_away_at_any_step(
         if first:
             cuts.append(True)
             line.cut()
-            mend_soon(line, 0.5)
+            mend_soon(line, 1)
         return made if landed else original(*arguments, **options)
 
     monkeypatch.setattr(f"{target}.{step}", cut_off)
