@@ -25,14 +25,19 @@ from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
 from core.storage.mongo import within
 from core.storage.redis import job_done_key
 from core.storage.scope import NamespaceScope
+from core.vault.kek_environment import EnvironmentKeys
+from core.vault.resolved import ResolvedSecrets
+from core.vault.secret import SecretLimits
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
+from pipelines.runner import ChainResult
 from tests.cut_line import Line, line_to
 from tests.integration.test_drive_job import CHARGE, HOLD, PLACES, Work, assert_ended_once, end_lease, succeed
 from tests.integration.test_drive_job import resolve as resolved
 from tests.lost_answers import lost_answer
 from tests.servers import own_database
 from workers.drive_job import JobDriver
+from workers.execution import RetrieverExecutor
 from workers.sweeper import Sweeper
 from workers.watch import LeaseWatch, Watched
 from workers.worker import Worker
@@ -58,6 +63,8 @@ def services_on(mongo_url: str, redis_url: str, data: Path, **changed: Any) -> S
         vault_keys=(KEY,),
         key_peppers=(KEY,),
         audit_keys=(KEY,),
+        # each secret is opened by the key service anew
+        data_key_cache_seconds=0,
         job_lease_seconds=LEASE_SECONDS,
         job_max_attempts=MAX_ATTEMPTS,
         **changed,
@@ -86,13 +93,15 @@ def far(
         services.close()
 
 
-def submit(services: Services, scope: NamespaceScope, kind: JobKind = JobKind.RETRIEVER, **more: Any) -> Job:
+def submit(
+    services: Services, scope: NamespaceScope, kind: JobKind = JobKind.RETRIEVER, awaited: bool = False, **spec_of: Any
+) -> Job:
     services.ledger.grant(scope, "grant", 10 * HOLD)
     settings = EndpointSettings("hook", "http://127.0.0.1:9/", tuple(EventType))
     services.webhooks.create(scope, webhook_id(), settings, None)
     ids = {"retriever_id": "ret_1", "execution_id": "exec_1", "batch_id": "btch_1"}
-    spec = {**ids, "collection_ids": ["col_1"], "object_ids": ["obj_1"]}
-    return services.submission.submit(scope, NewJob(random_id(Prefix.TASK), kind, spec, HOLD, "req_1", **more))
+    spec = {**ids, "collection_ids": ["col_1"], "object_ids": ["obj_1"], **spec_of}
+    return services.submission.submit(scope, NewJob(random_id(Prefix.TASK), kind, spec, HOLD, "req_1", awaited))
 
 
 @pytest.fixture
@@ -245,6 +254,50 @@ def test_a_poison_job_still_ends_after_its_attempts(services: Services, submitte
     assert ended.decision.error is not None
     assert ended.decision.error.code == "attempts_exhausted"
     assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+
+
+# The key service --------------------------------------------------------------------------------------
+
+
+class PlayedChain:
+    """Stages that find nothing, and see the secret that they are given."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def run_chain(self, *_: object, secrets: ResolvedSecrets, **__: object) -> ChainResult:
+        self.seen.append(secrets.values)
+        return ChainResult([], {})
+
+
+def with_a_secret(services: Services, scope: NamespaceScope) -> Job:
+    parameters = {"provider": "openai", "api_key": "{{secrets.k}}"}
+    stages = [{"stage_name": "s", "config": {"stage_id": "llm_enrich", "parameters": parameters}}]
+    return submit(services, scope, stages=stages, inputs={}, limit=1)
+
+
+def test_a_job_whose_secret_cannot_be_opened_now_waits_for_the_key_service(
+    services: Services, scope: NamespaceScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.secrets.create(scope, random_id(Prefix.SECRET), "k", "sk-proj-of-the-customer", SecretLimits())
+    job, chain = with_a_secret(services, scope), PlayedChain()
+    work: Any = RetrieverExecutor(services, chain)  # type: ignore[arg-type]  # of Ray it needs a chain alone
+    with monkeypatch.context() as patch:
+        # what the providers raise is a promise of tests/contract/test_key_encryption.py
+        patch.setattr(EnvironmentKeys, "unwrap", Fault(BackendAwayError(Backend.KEY_SERVICE)))
+        waiting = drive_often(services, job, work)
+    assert (waiting.waiting_for, waiting.attempts, chain.seen) == (Backend.KEY_SERVICE, 0, [])
+    ended = drive_often(services, job, work, times=1)
+    assert (ended.state, ended.attempts, chain.seen) == (JobState.SUCCEEDED, 1, [["sk-proj-of-the-customer"]])
+
+
+def test_a_secret_that_is_missing_is_waited_for_by_nobody(services: Services, scope: NamespaceScope) -> None:
+    job = with_a_secret(services, scope)
+    work: Any = RetrieverExecutor(services, PlayedChain())  # type: ignore[arg-type]  # of Ray it needs a chain alone
+    ended = drive_often(services, job, work, times=1)
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert ended.decision.error.code == "secret_missing"
 
 
 # Giving up --------------------------------------------------------------------------------------------
