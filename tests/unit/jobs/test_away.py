@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ DAY, QUARTER = 86_400.0, 900.0
 
 
 def job(kind: JobKind) -> Job:
-    document = {
+    document: dict[str, Any] = {
         "_id": "task_1", "internal_id": "int_1", "namespace_id": "ns_1", "kind": kind.value, "state": "running",
         "spec": {}, "hold": 0, "hold_id": "task_1", "fence": 1, "attempts": 1, "request_id": "req_1", "awaited": False,
         "cancel_requested": False, "done": [], "progress": {}, "events": [], "created_at": MADE_AT,
