@@ -15,6 +15,7 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
     WaitQueueTimeoutError,
+    WTimeoutError,
 )
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -35,6 +36,7 @@ _BACKEND_FAILURES = (
     ConnectionFailure,
     ExecutionTimeout,
     WaitQueueTimeoutError,
+    WTimeoutError,
     RedisConnectionError,
     RedisTimeoutError,
 )

@@ -214,7 +214,9 @@ def test_a_backend_that_is_known_to_be_away_is_not_tried(services: Services, sub
 def test_one_that_it_does_not_need_keeps_no_job(services: Services, submitted: Job) -> None:
     backends = BackendWatch({Backend.BLOBS: Fault(BackendAwayError(Backend.BLOBS))})
     backends.look()
-    drive_often(services, submitted, Work(succeed), times=1, backends=backends)
+    with capture_logs() as logs:
+        drive_often(services, submitted, Work(succeed), times=1, backends=backends)
+    assert events_of(logs) == ["job.driven"], "it did not wait, so it need not go on"
     assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
 
 
