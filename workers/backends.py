@@ -7,11 +7,12 @@ from core.backends.backend import Backend
 from core.backends.watch import BackendWatch, Probe
 from core.bootstrap import Services
 from core.errors import BackendAwayError
-from core.storage.probe import blobs_answer, mongo_answers, redis_answers
+from core.storage.probe import mongo_answers
 from core.vault.kek import KEY_BYTES, KeyEncryption
 from core.vault.kek_choice import choose_key_encryption
 from pipelines.runner import Runner
 
+_BLOB = "health/probe"
 _NOBODY = "probe"
 """Whose key is wrapped to see whether the key service does."""
 
@@ -24,10 +25,10 @@ def worker_backends(services: Services, runner: Runner, changed: Callable[[], No
             Backend.RAY: runner.probe_ray,
             Backend.VECTORS: runner.probe_vectors,
             Backend.EMBEDDER: runner.probe_inference,
-            Backend.BLOBS: _asked(Backend.BLOBS, lambda: blobs_answer(services.blobs)),
+            Backend.BLOBS: lambda: services.blobs.put(_BLOB, b""),
             Backend.KEY_SERVICE: lambda: _wrap_a_key(key_encryption),
             Backend.MONGO: _asked(Backend.MONGO, lambda: mongo_answers(services.database)),
-            Backend.REDIS: _asked(Backend.REDIS, lambda: redis_answers(services.redis)),
+            Backend.REDIS: services.redis.ping,
             Backend.BROKER: _asked(Backend.BROKER, lambda: services.doorbell.waiting() is not None),
         },
         changed,

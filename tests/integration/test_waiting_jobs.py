@@ -22,6 +22,7 @@ from core.bootstrap import Services, build_services
 from core.errors import BackendAwayError, UnavailableError
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
+from core.storage.blobs import BlobStore
 from core.storage.mongo import within
 from core.storage.redis import job_done_key
 from core.storage.scope import NamespaceScope
@@ -36,6 +37,7 @@ from tests.integration.test_drive_job import CHARGE, HOLD, PLACES, Work, assert_
 from tests.integration.test_drive_job import resolve as resolved
 from tests.lost_answers import lost_answer
 from tests.servers import own_database
+from workers.backends import worker_backends
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
 from workers.sweeper import Sweeper
@@ -400,6 +402,28 @@ class PlayedRunner:
     def __init__(self) -> None:
         self.probe_ray, self.probe_inference = Fault(None), Fault(None)
         self.probe_vectors = Fault(None)
+
+
+def test_a_worker_watches_every_backend_by_its_own_probe(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = PlayedRunner()
+    with line_to(database_url) as (to_mongo, mongo), line_to(redis_url) as (to_redis, redis):
+        services = services_on(mongo, redis, tmp_path)
+        watch = worker_backends(services, runner, lambda: None)  # type: ignore[arg-type]  # its probes alone are asked
+        assert watch.look() == dict.fromkeys(Backend, True)
+        to_mongo.cut()
+        to_redis.cut()
+        monkeypatch.setattr(EnvironmentKeys, "wrap", Fault(BackendAwayError(Backend.KEY_SERVICE)))
+        monkeypatch.setattr(BlobStore, "put", Fault(BackendAwayError(Backend.BLOBS)))
+        for backend in (Backend.RAY, Backend.VECTORS, Backend.EMBEDDER):
+            getattr(runner, PROBES[backend]).error = BackendAwayError(backend)
+        assert watch.look() == dict.fromkeys(Backend, False)
+        to_mongo.mend()
+        services.close()
+
+
+PROBES = {Backend.RAY: "probe_ray", Backend.VECTORS: "probe_vectors", Backend.EMBEDDER: "probe_inference"}
 
 
 def test_a_heartbeat_is_written_at_once_when_a_backend_goes_or_comes(
