@@ -182,6 +182,9 @@ class Settings(TlsSettings, BaseSettings):
     """Claims after which a job is failed instead of run again."""
     execution_seconds: float = Field(default=900.0, ge=1)
     """How long one try of an execution may take before it fails as `timed_out`: a slow one holds a slot."""
+    backend_wait_seconds: float = Field(default=86_400.0, ge=0)
+    """Age at which a job that still waits for a backend which is away fails as `backend_away`; an execution does when
+    it is `execution_seconds` old."""
     namespace_settle_seconds: float = Field(default=45.0, gt=0)
     """How long a deleted namespace is watched for late writes before its name is free again. Longer than a job's lease,
     than any request, and than the 30 s for which a process may trust what it remembers."""

@@ -162,6 +162,9 @@ class UnavailableError(KeystageError):
 class BackendAwayError(UnavailableError):
     """A backend that Keystage needs does not answer; try again shortly."""
 
+    spent = 0
+    """milli-credits, as of a StageError"""
+
     def __init__(self, backend: Backend, did: str = "does not answer", *, silent: bool = False) -> None:
         """`did` follows the backend's name in the message. `silent`: it took the call and said nothing, which a call
         that is too much for it brings about too; otherwise it refused, broke off, or said itself that it is away."""

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from core.backends.backend import Backend
 from core.health import ROLES, Heartbeat, Heartbeats
 from core.limits.policy import Refused, Verdict
 from core.storage.failures import is_backend_failure
@@ -52,6 +53,9 @@ class _Processes(Collector):
         alive = GaugeMetricFamily("keystage_processes", "Living processes.", labels=["role"])
         ended = CounterMetricFamily("keystage_jobs_ended", "Jobs by how they ended.", labels=["process", "state"])
         tried = CounterMetricFamily("keystage_attempts", "Webhook attempts by result.", labels=["process", "result"])
+        waited = CounterMetricFamily("keystage_jobs_waited", "Jobs that began to wait.", labels=["process", "backend"])
+        waiting = GaugeMetricFamily("keystage_jobs_waiting", "Jobs that wait now.", labels=["process", "backend"])
+        away = GaugeMetricFamily("keystage_backend_away", "1 while it is away.", labels=["process", "backend"])
         beats = self._beats()
         for role in ROLES:
             alive.add_metric([role], sum(beat.role == role for beat in beats))
@@ -60,7 +64,14 @@ class _Processes(Collector):
                 ended.add_metric([beat.name, state], count)
             for result, count in beat.facts.get("attempts", {}).items():
                 tried.add_metric([beat.name, result], count)
-        yield from (alive, ended, tried)
+            for backend, count in beat.facts.get("waited", {}).items():
+                waited.add_metric([beat.name, backend], count)
+            for backend, count in beat.facts.get("waiting", {}).items():
+                waiting.add_metric([beat.name, backend], count)
+            if (absent := beat.facts.get("away")) is not None:
+                for backend in Backend:
+                    away.add_metric([beat.name, backend], backend in absent)
+        yield from (alive, ended, tried, waited, waiting, away)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering asks no database."""

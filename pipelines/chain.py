@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel
 
-from core.errors import KeystageError, SecretUnusableError, StageError, StageUnavailableError
+from core.errors import BackendAwayError, KeystageError, SecretUnusableError, StageError, StageUnavailableError
 from core.language_models.catalogue import AskedModel
 from core.retrievers.document_counts import Step, most_wanted
 from core.retrievers.parameters import filled_parameters
@@ -64,7 +64,7 @@ def run_stages(
     try:
         with _masked_errors(redactor):
             return _run_all(stages, inputs, replace(context, check_cancelled=check_cancelled), limit, redactor)
-    except StageError as error:
+    except (StageError, BackendAwayError) as error:
         error.spent = context.llm.charge
         raise
 

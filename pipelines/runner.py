@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings
+from core.backends.backend import Backend
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
-from core.errors import KeystageError, StageError, UnavailableError
+from core.errors import BackendAwayError, KeystageError, StageError, UnavailableError
 from core.language_models.catalogue import overrides_text
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.vault.resolved import ResolvedSecrets
@@ -80,6 +81,25 @@ class Runner:
     def health(self) -> Health:
         """Whether vectors and inference answer now. A cluster that does not answer is a value here, not an error."""
         return Health(vectors=self._answers("vectors_answer"), inference=self._answers("inference_answers"))
+
+    def probe_ray(self) -> None:
+        """Raise BackendAwayError when Ray does not answer."""
+        try:
+            self._cluster.probe()
+        except UnavailableError as error:
+            raise BackendAwayError(Backend.RAY) from error
+
+    def probe_vectors(self) -> None:
+        """Raise BackendAwayError when the vectors, or Ray, do not answer."""
+        self.probe_ray()
+        if not self._answers("vectors_answer"):
+            raise BackendAwayError(Backend.VECTORS)
+
+    def probe_inference(self) -> None:
+        """Raise BackendAwayError when the embedder, or Ray, does not answer."""
+        self.probe_ray()
+        if not self._answers("inference_answers"):
+            raise BackendAwayError(Backend.EMBEDDER)
 
     def run_chain(
         self,

@@ -47,19 +47,17 @@ class RetrieverExecutor:
             )
         charge = price + chain.llm_charge
         result_id = f"{spec['execution_id']}.{job.fence}"
-        self._services.executions.save(
-            job.scope,
-            result_id,
-            {
-                "execution_id": spec["execution_id"],
-                "documents": chain.documents,
-                "stage_statistics": {
-                    "stages": chain.stage_statistics,
-                    "total_time_ms": round(sum(facts["duration_ms"] for facts in chain.stage_statistics.values()), 2),
-                },
-                "credits_used": charge / MILLI,
+        result = {
+            "execution_id": spec["execution_id"],
+            "documents": chain.documents,
+            "stage_statistics": {
+                "stages": chain.stage_statistics,
+                "total_time_ms": round(sum(facts["duration_ms"] for facts in chain.stage_statistics.values()), 2),
             },
-        )
+            "credits_used": charge / MILLI,
+        }
+        # what the models said was paid for: it waits for MongoDB
+        watched.patience.until_done(lambda: self._services.executions.save(job.scope, result_id, result))
         return Decision(
             JobState.PARTIAL if chain.exhausted else JobState.SUCCEEDED,
             charge=charge,

@@ -86,14 +86,16 @@ class IngestionExecutor:
     def _keep(self, watched: Watched, tally: _Tally, collection_id: str, chunk: ChunkResult) -> None:
         """Store a chunk's documents, then checkpoint it: in this order, so that nothing is checkpointed unwritten."""
         scope = watched.lease.job.scope
-        self._services.collections.replace_documents(scope, collection_id, chunk.document_counts, chunk.documents)
+        until_done, store = watched.patience.until_done, self._services.collections.replace_documents
+        until_done(lambda: store(scope, collection_id, chunk.document_counts, chunk.documents))
         for failed in chunk.failures:
             tally.failures.append(_failure(collection_id, failed.object_id, failed.code, failed.message))
         pieces = [_piece(collection_id, object_id) for object_id in chunk.document_counts]
         tally.done.update(pieces)
         tally.documents += len(chunk.documents)
         tally.report(collection_id, chunk.reports)
-        watched.lease.checkpoint(pieces, tally.progress, tally.reports if chunk.reports else None)
+        reports = tally.reports if chunk.reports else None
+        until_done(lambda: watched.lease.checkpoint(pieces, tally.progress, reports))
 
 
 def _piece(collection_id: str, object_id: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
+from core.backends.backend import Backend
 from core.jobs.job import Decision
 
 
@@ -17,10 +18,20 @@ class HandBack:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """A backend that the job needs is away; it is due again after `delay`, and no attempt is counted."""
+
+    backend: Backend
+    delay: timedelta
+    spent: int | None = None
+    """milli-credits that the try spent on models; None when there was no try"""
+
+
+@dataclass(frozen=True)
 class Abandon:
     """A newer claim owns the job: write nothing more."""
 
     reason: str
 
 
-Outcome: TypeAlias = Decision | HandBack | Abandon
+Outcome: TypeAlias = Decision | HandBack | Wait | Abandon

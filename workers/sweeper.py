@@ -23,7 +23,7 @@ from core.bootstrap import Services, build_checkpointer, build_services
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
 from core.storage.abilities.first_start import trusted_or_exit
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.scope import OrganizationScope
 from core.tenancy.tenant import Organization
 
@@ -52,15 +52,33 @@ class Sweeper:
         self._leadership = Leadership(services.handles, services.clock, "sweeper", self._name)
         self._heartbeats = services.heartbeats
         self._beat_at = 0.0
+        self._waiting: dict[str, int] = {}
         self._orphans_at = 0.0
         self._holds_checked_until: datetime | None = None
         self._checkpointer = build_checkpointer(services)
         self._checkpoints_at = 0.0
         self._deletions_at = 0.0
+        self._is_blind = False
+        """whether the last round ended because a backend was away"""
         self._to_seal: Iterator[Organization] | None = None
         self._all_sealed = False
         if self._checkpointer is None:
             log.warning("sweeper.no_audit_signing_key", hint="set KEYSTAGE_AUDIT_SIGNING_KEY: nothing vouches for logs")
+
+    def round(self) -> None:
+        """One round, whatever comes of it: the next one looks at everything again."""
+        try:
+            self.sweep()
+        except Exception as error:
+            absent = away(error)
+            if absent is None:
+                log.exception("sweeper.round_broken")
+            elif not self._is_blind:
+                # once, not once a round
+                log.warning("sweeper.backend_away", backend=absent.backend.value, error=absent.message)
+            self._is_blind = absent is not None
+        else:
+            self._is_blind = False
 
     def sweep(self) -> None:
         """One round: heartbeat, and, when leading, rings and orphans."""
@@ -139,7 +157,13 @@ class Sweeper:
     def _beat(self, leads: bool) -> None:
         if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
             self._beat_at = time.monotonic()
-            self._heartbeats.beat(self._name, "sweeper", {"leads": leads})
+            self._waiting = self._count_waiting() if leads else {}
+            self._heartbeats.beat(self._name, "sweeper", {"leads": leads, "waiting": self._waiting})
+
+    def _count_waiting(self) -> dict[str, int]:
+        """Jobs that wait, by the backend that is away: counted while there can be any, for it looks at all due ones."""
+        away = any(worker.facts.get("away", ()) for worker in self._heartbeats.fresh("worker"))
+        return dict(self._services.queue.waiting()) if away or self._waiting else {}
 
     def leave(self) -> None:
         """Give the lead up at once, so that another sweeper need not wait for the lease to end."""
@@ -162,11 +186,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     while not stopping.wait(_INTERVAL_SECONDS):
-        try:
-            sweeper.sweep()
-        except Exception as error:
-            # the next round looks at everything again
-            log.exception("sweeper.round_broken", backend=is_backend_failure(error))
+        sweeper.round()
     sweeper.leave()
     services.close()
 

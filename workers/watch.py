@@ -11,7 +11,9 @@ from enum import StrEnum
 import structlog
 
 from core.jobs.lease import Lease
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
+from core.storage.mongo import within
+from workers.patience import Patience
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +37,12 @@ class Watched:
     lease: Lease
     until: float
     """when it has run for too long, by this process's monotonic clock"""
+    patience: Patience
+    """repeats this job's writes while MongoDB is away"""
     stop: threading.Event = field(default_factory=threading.Event)
     reason: StopReason | None = None
     kept_at: float = field(default_factory=time.monotonic)
+    """when its lease was prolonged last, or could not be because MongoDB was away"""
 
     def tell_stop(self, reason: StopReason) -> None:
         """Ask the job to stop; the first reason stays."""
@@ -54,6 +59,7 @@ class LeaseWatch:
         self._by_id: dict[int, Watched] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self.patience = Patience(self._closing)
         self._thread = threading.Thread(target=self._beat_until_closed, name="lease-watch", daemon=True)
 
     def start(self) -> None:
@@ -65,10 +71,15 @@ class LeaseWatch:
         """Jobs running now."""
         return len(self._by_id)
 
+    def drives(self, job_id: str) -> bool:
+        """Whether the job runs here, so that it need not be claimed however long MongoDB was away."""
+        mine = [watched for watched in self._snapshot() if watched.lease.job.job_id == job_id]
+        return any(watched.reason is not StopReason.LEASE_LOST for watched in mine)
+
     @contextmanager
     def over(self, lease: Lease, seconds: float = math.inf) -> Iterator[Watched]:
         """Keep this lease alive while the block runs, which has so many seconds before it is told to stop."""
-        watched = Watched(lease, time.monotonic() + seconds)
+        watched = Watched(lease, time.monotonic() + seconds, self.patience)
         with self._lock:
             self._by_id[id(watched)] = watched
         if self._closing.is_set():
@@ -92,22 +103,39 @@ class LeaseWatch:
     def _beat_until_closed(self) -> None:
         while not (self._closing.is_set() and not self._by_id):
             time.sleep(self._interval)
-            for watched in self._snapshot():
-                self._beat(watched)
+            self._beat_all()
 
-    def _beat(self, watched: Watched) -> None:
-        if time.monotonic() > watched.until:
-            watched.tell_stop(StopReason.TIMED_OUT)
-        try:
-            if watched.lease.heartbeat():
+    def _beat_all(self) -> None:
+        all_watched, mongo_answers = self._snapshot(), True
+        for watched in all_watched:
+            if time.monotonic() > watched.until:
+                watched.tell_stop(StopReason.TIMED_OUT)
+        for watched in all_watched:
+            # one silence is enough to know of
+            mongo_answers = mongo_answers and self._beat(watched)
+            if not mongo_answers:
+                # the fence says later who has the job; the time that went by does not
                 watched.kept_at = time.monotonic()
-            elif watched.lease.cancel_requested():
-                watched.tell_stop(StopReason.CANCELLED)
-            else:
-                watched.tell_stop(StopReason.LEASE_LOST)
+
+    def _beat(self, watched: Watched) -> bool:
+        """Prolong one lease; False when MongoDB is away."""
+        try:
+            # a database that is slow is not away: half a lease is as long as there is time
+            with within(max(_LONGEST_BEAT_SECONDS, self._lease_seconds / 2)):
+                self._prolong(watched)
         except Exception as error:
-            if not is_backend_failure(error):
-                log.exception("heartbeat.broken", job_id=watched.lease.job.job_id)
+            if away(error):
+                return False
+            log.exception("heartbeat.broken", job_id=watched.lease.job.job_id)
             if time.monotonic() - watched.kept_at > self._lease_seconds:
                 # the lease has run out unseen: somebody else may have the job by now
                 watched.tell_stop(StopReason.LEASE_LOST)
+        return True
+
+    def _prolong(self, watched: Watched) -> None:
+        if watched.lease.heartbeat():
+            watched.kept_at = time.monotonic()
+        elif watched.lease.cancel_requested():
+            watched.tell_stop(StopReason.CANCELLED)
+        else:
+            watched.tell_stop(StopReason.LEASE_LOST)

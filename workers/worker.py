@@ -25,6 +25,7 @@ from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.failures import is_backend_failure
 from core.storage.redis import tls_options
 from pipelines.runner import Runner
+from workers.backends import worker_backends
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
 from workers.index_rebuild import IndexRebuildExecutor
@@ -109,8 +110,9 @@ class Worker:
 
     def __init__(self, services: Services, runner: Runner) -> None:
         self._services = services
-        self._runner = runner
         self._watch = LeaseWatch(services.settings.job_lease_seconds)
+        self._beat_now = threading.Event()
+        self._backends = worker_backends(services, runner, changed=self._beat_now.set)
         self._driver = JobDriver(
             services,
             self._watch,
@@ -120,6 +122,7 @@ class Worker:
                 JobKind.NAMESPACE_DELETION: NamespaceDeletionExecutor(services, runner),
                 JobKind.INDEX_REBUILD: IndexRebuildExecutor(services, runner),
             },
+            self._backends,
         )
         self._heartbeats = services.heartbeats
         self._name = f"worker:{socket.gethostname()}:{os.getpid()}"
@@ -134,6 +137,7 @@ class Worker:
         worker_shutting_down.connect(self._shut_down, weak=False)
         setup_logging.connect(_keep_our_logging, weak=False)
         self._watch.start()
+        self._backends.start()
         heartbeat = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
         heartbeat.start()
         app.Worker(
@@ -145,6 +149,8 @@ class Worker:
             without_heartbeat=True,
         ).start()
         self._stopping.set()
+        self._backends.close()
+        self._beat_now.set()
         heartbeat.join()
         self._heartbeats.leave(self._name)
         self._services.close()
@@ -164,21 +170,21 @@ class Worker:
         self._watch.shut_down()
 
     def _beat_until_stopped(self) -> None:
-        while True:
+        while not self._stopping.is_set():
+            self._beat_now.clear()
             self._beat()
-            if self._stopping.wait(HEARTBEAT_SECONDS):
-                return
+            # at once when a backend went away or came back: intake believes what stands there
+            self._beat_now.wait(HEARTBEAT_SECONDS)
 
     def _beat(self) -> None:
         try:
-            health = self._runner.health()
             self._heartbeats.beat(
                 self._name,
                 "worker",
                 {
-                    "vectors": health.vectors,
-                    "inference": health.inference,
+                    "away": sorted(self._backends.away()),
                     "ended": dict(self._driver.ended),
+                    "waited": dict(self._driver.waited),
                     "busy": self._watch.busy,
                     "slots": self._services.settings.worker_slots,
                     "started_at": self._started_at,

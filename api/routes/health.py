@@ -17,6 +17,7 @@ from api.schemas.health import (
     ProcessView,
     TimedAnswerView,
 )
+from core.backends.backend import Backend
 from core.errors import PermissionDeniedError
 from core.health import MAX_AGE, ROLES
 from core.storage.disk import is_full
@@ -106,17 +107,17 @@ def _checks(call: Call) -> dict[str, Callable[[], bool]]:
     return {
         "cache": lambda: redis_answers(services.redis),
         "metadata": lambda: mongo_answers(services.database),
-        "vector_store": lambda: _some_worker_says(call, "vectors"),
+        "vector_store": lambda: _answers_some_worker(call, Backend.VECTORS),
         "object_storage": lambda: blobs_answer(services.blobs),
         "task_queue": lambda: services.doorbell.waiting() is not None,
-        "inference": lambda: _some_worker_says(call, "inference"),
+        "inference": lambda: _answers_some_worker(call, Backend.EMBEDDER),
     }
 
 
-def _some_worker_says(call: Call, fact: str) -> bool:
+def _answers_some_worker(call: Call, backend: Backend) -> bool:
     """Whether it answered some living worker (design decision 13)."""
     try:
-        return any(worker.facts[fact] for worker in call.services.heartbeats.fresh("worker"))
+        return any(backend not in worker.facts.get("away", ()) for worker in call.services.heartbeats.fresh("worker"))
     except Exception as error:
         if not is_backend_failure(error):
             raise

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from api.schemas.fields import Answer, Body, FreeForm, Identifier, Number, View
 from api.schemas.paging import TotalCountListView, TotalListView
+from core.backends.backend import Backend
 from core.batches.batch import Batch
 from core.credits.prices import MILLI, usd, whole_credits
 from core.errors import FieldProblem, ValidationFailedError
@@ -131,7 +132,9 @@ class TaskDataView(View):
     request_id: str
     """The request that started it."""
     attempts: int
-    """How often a worker took it."""
+    """How often its work was begun; that a backend was away is none of these."""
+    waiting_for: Backend | None
+    """The part of the service that is away and that it waits for, to go on by itself; null when it waits for none."""
     cancel_requested: bool
     """Whether somebody asked it to stop."""
     progress: IngestionProgressView | dict[str, int]
@@ -239,6 +242,8 @@ class BatchView(Answer):
     """Documents that it made."""
     progress: IngestionProgressView | dict[str, int] | None
     """How far its task is."""
+    waiting_for: Backend | None
+    """The part of the service that its task waits for, because it is away; null when it waits for none."""
     cost: CostView | None
     """What it cost; null before its end."""
     metadata: dict[str, Any]
@@ -286,6 +291,7 @@ def show_task(job: Job) -> TaskView:
             job_id=job.job_id,
             request_id=job.request_id,
             attempts=job.attempts,
+            waiting_for=job.waiting_for,
             cancel_requested=job.cancel_requested,
             progress=_progress(job),
             result=_result(job),
@@ -320,6 +326,7 @@ def show_batch(batch: Batch, job: Job | None, namespace_id: str) -> BatchView:
         object_reports=_show_reports(result),
         documents_written=result.get("documents_written", 0),
         progress=_progress(job) if job else None,
+        waiting_for=job.waiting_for if job else None,
         cost=_cost(job) if job and job.is_final else None,
         metadata=dict(batch.metadata),
         current_tier=0,

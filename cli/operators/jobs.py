@@ -48,6 +48,7 @@ def show_job(job_id: str) -> None:
                 "result": dict(job.decision.result) if job.decision else None,
                 "owed_events": [event.event_type for event in job.events],
                 "due_at": job.due_at,
+                "waits": job.waits,
                 "ledger": [{"seq": entry.seq, "kind": entry.kind, "amount": entry.amount} for entry in entries],
             }
         )
@@ -81,6 +82,7 @@ def _row(job: Job) -> dict[str, object]:
         "state": job.state.value,
         "namespace_id": job.scope.namespace_id,
         "attempts": job.attempts,
+        "waiting_for": job.waiting_for.value if job.waiting_for else None,
         "created_at": job.created_at,
         "finished_at": job.finished_at,
         "error": f"{error.code}: {error.message}" if error else None,

@@ -54,6 +54,11 @@ class BackendWatch:
         asked = self._watched if among is None else among
         return frozenset(name for name in asked if name in self._watched and self._watched[name].is_away)
 
+    def is_settled(self, backend: Backend, seconds: float) -> bool:
+        """Whether one answers, and has not come back within the last so many seconds."""
+        watched = self._watched.get(backend)
+        return watched is None or not watched.was_away_within(seconds)
+
     def note_away(self, backend: Backend) -> None:
         """Say that a backend just refused; it counts as away until it answers its probe."""
         if watched := self._watched.get(backend):
@@ -89,11 +94,16 @@ class _Watched:
         self._lock = threading.Lock()
         self._question: Future[None] | None = None
         self._away_since: float | None = None
+        self._back_at = float("-inf")
 
     @property
     def is_away(self) -> bool:
         """Whether its last word was none."""
         return self._away_since is not None
+
+    def was_away_within(self, seconds: float) -> bool:
+        """Whether it is away, or was within the last so many seconds."""
+        return self.is_away or time.monotonic() - self._back_at < seconds
 
     def ask(self) -> Future[None]:
         """The question that is under way, or a new one."""
@@ -111,6 +121,7 @@ class _Watched:
             if away is (since is not None):
                 return
             self._away_since = now if away else None
+            self._back_at = self._back_at if away else now
         if since is None:
             log.warning("backend.away", backend=self._backend.value, why=why)
         else:

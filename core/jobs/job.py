@@ -84,10 +84,18 @@ MOVES: Final[Mapping[Move, Mapping[JobState, frozenset[JobState]]]] = {
 FINAL_STATES: Final = MOVES[Move.FINISH][JobState.FINISHING]
 """States that never change again."""
 
+WAITS_NO_MORE: Final[Mapping[str, Any]] = {"$unset": ["waiting_for", "waits"]}
+"""A step of the update that decides a job: an ended one waits for nothing."""
+
 
 def states_before(move: Move) -> list[str]:
     """The states from which `move` may be made, as a query lists them."""
     return sorted(state.value for state in MOVES[move])
+
+
+def states_after(move: Move) -> list[str]:
+    """The states to which `move` leads, as a query lists them."""
+    return sorted({state.value for states in MOVES[move].values() for state in states})
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,8 @@ class Job:
     """the backend that was away when the job was tried last; it goes on by itself"""
     waits: int = 0
     """tries in a row that found it away; none of them is an attempt"""
+    spent: int = 0
+    """milli-credits for models, asked with the platform's key by the last try that a backend broke off"""
 
     @property
     def is_final(self) -> bool:
@@ -212,6 +222,7 @@ def job_from_document(found: Mapping[str, Any]) -> Job:
         reports=tuple(found.get("reports", ())),
         waiting_for=Backend(waiting) if (waiting := found.get("waiting_for")) else None,
         waits=found.get("waits", 0),
+        spent=found.get("spent", 0),
     )
 
 

@@ -4,9 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import structlog
+
 from core.backends.backend import Backend
 from core.errors import LeaseLostError
-from core.jobs.job import Decision, Job, JobState, Move, decision_document, states_before
+from core.jobs.job import (
+    WAITS_NO_MORE,
+    Decision,
+    Job,
+    JobState,
+    Move,
+    decision_document,
+    states_after,
+    states_before,
+)
 from core.storage.failures import tried_twice
 from core.storage.handles import Handles
 from core.storage.moments import NOW, from_now
@@ -15,12 +26,18 @@ from core.webhooks.event import Event
 _ONE_LESS = {"$subtract": ["$attempts", 1]}
 """The claim counted an attempt that was none."""
 
+log = structlog.get_logger(__name__)
+
 
 class Lease:
     """The right to drive one job until the lease ends or a newer claim is made."""
 
     def __init__(self, handles: Handles, job: Job, duration: timedelta) -> None:
         self.job = job
+        self.waits = job.waits
+        """tries in a row that found a backend away, until this one goes on"""
+        self._in_doubt = False
+        """whether a write has lost its answer, and may have been made"""
         self._jobs = handles.namespace(job.scope)["jobs"]
         self._duration = duration
 
@@ -49,7 +66,20 @@ class Lease:
         noted: dict[str, Any] = {f"progress.{name}": value for name, value in progress.items()}
         if reports is not None:
             noted["reports"] = list(reports)
-        self._write(Move.DECIDE, {"$addToSet": {"done": {"$each": list(done)}}, "$set": noted})
+        waited = {"$unset": {"waiting_for": "", "waits": ""}} if self.waits else {}
+        self._write(Move.DECIDE, {"$addToSet": {"done": {"$each": list(done)}}, "$set": noted, **waited})
+        self.goes_on()
+
+    def begin(self) -> None:
+        """Say that the job waits for nothing while its stages run. Raises LeaseLostError."""
+        if self.job.waiting_for:
+            self._write(Move.DECIDE, {"$set": {"waiting_for": None}})
+
+    def goes_on(self) -> None:
+        """Note that the job came further than to a backend that is away."""
+        if self.waits:
+            log.info("job.goes_on", waits=self.waits)
+        self.waits = 0
 
     def decide(self, decision: Decision) -> None:
         """Fix how the job ends and what it costs; it stays due, because a settlement is owed. Raises LeaseLostError."""
@@ -62,7 +92,8 @@ class Lease:
                         "decision": {"$literal": decision_document(decision)},
                         "due_at": from_now(self._duration),
                     }
-                }
+                },
+                WAITS_NO_MORE,
             ],
         )
 
@@ -70,18 +101,24 @@ class Lease:
         """Give the job up, due again after `delay`. Raises LeaseLostError."""
         self._give_up(delay, "$attempts" if count_attempt else _ONE_LESS, waiting_for=None, waits=0)
 
-    def wait_for(self, backend: Backend, delay: timedelta) -> None:
-        """Give the job up because a backend is away: due again after `delay`, and no attempt. Raises LeaseLostError."""
-        self._give_up(delay, _ONE_LESS, waiting_for=backend.value, waits=self.job.waits + 1)
+    def wait_for(self, backend: Backend, delay: timedelta, spent: int | None = None) -> None:
+        """Give the job up because a backend is away: due again after `delay`, and no attempt. Raises LeaseLostError.
 
-    def _give_up(self, delay: timedelta, attempts: object, waiting_for: str | None, waits: int) -> None:
+        `spent` is what this try spent on models; None when there was no try.
+        """
+        more = {} if spent is None else {"spent": spent}
+        self._give_up(delay, _ONE_LESS, waiting_for=backend.value, waits=self.waits + 1, **more)
+        if not self.waits:
+            log.warning("job.waits", backend=backend.value)
+        self.waits += 1
+
+    def _give_up(self, delay: timedelta, attempts: object, **facts: object) -> None:
         given_up = {
             "state": JobState.QUEUED.value,
             "due_at": from_now(delay),
             "owner": None,
             "attempts": attempts,
-            "waiting_for": waiting_for,
-            "waits": waits,
+            **facts,
         }
         self._write(Move.HAND_BACK, [{"$set": given_up}])
 
@@ -108,8 +145,15 @@ class Lease:
 
     @tried_twice
     def _write(self, move: Move, update: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
-        if not self._jobs.update_one({**self._mine(), "state": {"$in": states_before(move)}}, update):
+        """Safe to repeat: a write that was made although its answer was lost is known by the state that it left."""
+        doubted, self._in_doubt = self._in_doubt, True
+        written = self._jobs.update_one({**self._mine(), "state": {"$in": states_before(move)}}, update)
+        if not written and not (doubted and self._stands(move)):
             raise LeaseLostError
+        self._in_doubt = False
+
+    def _stands(self, move: Move) -> bool:
+        return self._jobs.find_one({**self._mine(), "state": {"$in": states_after(move)}}, {"_id": 1}) is not None
 
     def _mine(self) -> dict[str, Any]:
         return {"_id": self.job.job_id, "fence": self.job.fence}

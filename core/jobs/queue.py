@@ -4,10 +4,12 @@
 announcement. It never decides how a job ends.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.clock import DatabaseClock
+from core.jobs.away import LONGEST_SECONDS
 from core.jobs.job import Job, JobState, Move, job_from_document, states_before
 from core.jobs.lease import Lease
 from core.storage.handles import Handles
@@ -36,15 +38,18 @@ class JobQueue:
         self._clock = clock
         self._lease = timedelta(seconds=lease_seconds)
 
-    def claim(self, job_id: str, owner: str) -> Lease | None:
+    def claim(self, job_id: str, owner: str, *, take_over: bool = True) -> Lease | None:
         """The lease on a due job, or None when there is nothing to claim: unknown, not due, or somebody else's.
+
+        Without `take_over` a job stays with the worker that runs it, although its lease has ended.
 
         `owner` must differ between any two claims; the read-back recognises its own claim by it.
         """
         jobs = self._handles.system["jobs"]
         runnable = {"$in": ["$state", _RUNNABLE]}
+        others = {} if take_over else {"state": {"$ne": JobState.RUNNING.value}}
         claimed = jobs.update_one(
-            {"_id": job_id, "due_at": {"$lte": self._clock.now()}},
+            {"_id": job_id, "due_at": {"$lte": self._clock.now()}, **others},
             [
                 {
                     "$set": {
@@ -58,9 +63,11 @@ class JobQueue:
                 }
             ],
         )
-        if claimed.matched_count == 0:
-            return None
-        found = jobs.find_one({"_id": job_id})
+        return self.claimed(job_id, owner) if claimed.matched_count else None
+
+    def claimed(self, job_id: str, owner: str) -> Lease | None:
+        """The lease that `owner` has, as far as a claim whose answer was lost was made."""
+        found = self._handles.system["jobs"].find_one({"_id": job_id})
         if found is None or found.get("owner") != owner:
             return None
         return Lease(self._handles, job_from_document(found), self._lease)
@@ -75,6 +82,13 @@ class JobQueue:
         )
         due = [DueJob(item["_id"], item["namespace_id"], item["due_at"]) for item in found]
         return sorted(due, key=lambda job: job.due_at)
+
+    def waiting(self) -> Counter[str]:
+        """Jobs that wait for a backend which is away, by its name. It looks at all that is due within a wait."""
+        now = self._clock.now()
+        window = {"$gte": now - _WINDOW, "$lte": now + timedelta(seconds=LONGEST_SECONDS)}
+        found = self._handles.system["jobs"].find({"due_at": window, "waiting_for": {"$gt": ""}}, {"waiting_for": 1})
+        return Counter(item["waiting_for"] for item in found)
 
     def holds_of(self, job_ids: list[str]) -> set[str]:
         """The holds that these jobs, as far as they were recorded, stand on."""

@@ -10,6 +10,7 @@ from core.clock import DatabaseClock
 from core.errors import NotFoundError
 from core.jobs.job import (
     FINAL_STATES,
+    WAITS_NO_MORE,
     Decision,
     Job,
     JobKind,
@@ -109,7 +110,7 @@ class JobStore:
         decision = decision_document(Decision(JobState.CANCELLED))
         stopped = jobs.update_one(
             {"_id": job_id, "kind": _CANCELLABLE, "state": {"$in": states_before(Move.CANCEL)}},
-            [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": NOW}}],
+            [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": NOW}}, WAITS_NO_MORE],
         )
         return stopped or jobs.update_one(
             {"_id": job_id, "kind": _CANCELLABLE, "state": JobState.RUNNING.value},

@@ -11,9 +11,11 @@ from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     WaitQueueTimeoutError,
+    WTimeoutError,
 )
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -21,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from core.backends.backend import TITLES, Backend
+from core.errors import BackendAwayError
 from core.storage.handles import ScopedCollection
 
 _DUPLICATE_KEY = 11000
@@ -33,9 +36,11 @@ _BACKEND_FAILURES = (
     ConnectionFailure,
     ExecutionTimeout,
     WaitQueueTimeoutError,
+    WTimeoutError,
     RedisConnectionError,
     RedisTimeoutError,
 )
+_SILENT = (ExecutionTimeout, NetworkTimeout, RedisTimeoutError)
 
 
 def is_backend_failure(error: BaseException) -> bool:
@@ -62,6 +67,17 @@ def failed_backend(error: BaseException) -> FailedBackend | None:
     if isinstance(error, KombuError):
         return _failed(Backend.BROKER, _AWAY)
     return None
+
+
+def away(error: BaseException) -> BackendAwayError | None:
+    """What an exception says of a backend that does not answer, as an error of ours; None for any other exception.
+
+    Silent is one that took the call and let it time out: a call that is too much for it does so too.
+    """
+    if isinstance(error, BackendAwayError):
+        return error
+    failed = failed_backend(error) if is_backend_failure(error) else None
+    return BackendAwayError(failed.backend, silent=isinstance(error, _SILENT)) if failed else None
 
 
 def _failed(backend: Backend, did: str) -> FailedBackend:

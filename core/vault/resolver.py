@@ -13,7 +13,7 @@ from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.audit.trail import AuditTrail
 from core.clock import DatabaseClock
 from core.errors import IntegrityError, KeystageError, SecretUnusableError, UnavailableError
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.scope import NamespaceScope
 from core.vault.access import USED, Access
 from core.vault.cipher import Cipher, SealedValue
@@ -55,7 +55,8 @@ class SecretResolver:
     def resolve(self, scope: NamespaceScope, names: Iterable[str], used_by: UsedBy) -> ResolvedSecrets:
         """The values of these secrets for one job. One that cannot be used fails them all.
 
-        Raises SecretUnusableError, and UnavailableError when a use cannot be recorded or a key not be reached.
+        Raises SecretUnusableError, and UnavailableError when a use cannot be recorded or a key not be reached: a
+        BackendAwayError where MongoDB or the key service is away.
         """
         wanted = sorted(set(names))
         if not wanted:
@@ -131,10 +132,10 @@ class SecretResolver:
         try:
             self._trail.append(scope.organization, record)
         except Exception as error:
-            if not is_backend_failure(error) and not isinstance(error, KeystageError):
+            absent = away(error)
+            if absent is None and not isinstance(error, KeystageError):
                 raise
-            log.error("vault.use_refused_unrecorded", error=type(error).__name__)
-            raise UnavailableError("The audit log cannot be written, so no secret was given.") from error
+            raise absent or UnavailableError("The audit log cannot be written, so no secret was given.") from error
 
     def _count(self, scope: NamespaceScope, secret: Secret, used_by: UsedBy, outcome: str) -> None:
         hosts = used_by.hosts.get(secret.name, ())

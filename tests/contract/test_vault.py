@@ -19,6 +19,7 @@ from core.audit.pages import LogFilter
 from core.audit.trail import AuditTrail
 from core.errors import (
     AlreadyExistsError,
+    BackendAwayError,
     ConflictError,
     NotFoundError,
     SecretUnusableError,
@@ -161,16 +162,21 @@ def test_every_use_is_recorded_before_the_value_is_given(vault: Vault) -> None:
 
 def test_without_its_record_a_use_does_not_happen(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     vault.create()
-    failures: list[Exception] = [AutoReconnect("away"), UnavailableError("others are always first")]
-    for failure in failures:
+    failures: list[tuple[Exception, str]] = [
+        # whose job waits, and does not count as tried
+        (AutoReconnect("away"), "MongoDB does not answer"),
+        (UnavailableError("others are always first"), "audit log cannot be written"),
+    ]
+    for failure, said in failures:
 
         def fail(*_: object, failure: Exception = failure) -> None:
             raise failure
 
         with monkeypatch.context() as patch:
             patch.setattr(AuditTrail, "append", fail)
-            with pytest.raises(UnavailableError, match="audit"):
+            with pytest.raises(UnavailableError, match=said) as refused:
                 vault.value()
+        assert isinstance(refused.value, BackendAwayError) is isinstance(failure, AutoReconnect)
 
 
 def expired(vault: Vault) -> None:

@@ -146,7 +146,7 @@ def test_killed_at_a_step_the_job_ends_once(
     module, _, name = owner.rpartition(".")
     target = owner if name.islower() else f"{module}.{name}"
     with monkeypatch.context() as patch:
-        original = _resolve(target, step)
+        original = resolve(target, step)
 
         def killed(*arguments: Any, **options: Any) -> None:
             if after:
@@ -342,7 +342,7 @@ def test_the_sweeper_releases_a_hold_whose_job_was_never_recorded(
     assert services.ledger.balance(submitted.scope).held == HOLD, "the recorded job keeps its hold"
 
 
-def _resolve(target: str, step: str) -> Callable[..., Any]:
+def resolve(target: str, step: str) -> Callable[..., Any]:
     owners = {"core.jobs.lease.Lease": Lease, "core.credits.ledger.Ledger": Ledger, "workers.drive_job": relay}
     function: Callable[..., Any] = getattr(owners[target], step)
     return function

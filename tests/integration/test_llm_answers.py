@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from core.backends.backend import Backend
 from core.credits.prices import ModelClass, llm_price
+from core.errors import BackendAwayError
 from pipelines.llm.access import Llm, ModelChoice
 from pipelines.llm.errors import LlmError
 from pipelines.llm.provider import LlmRequest
@@ -17,6 +19,11 @@ from tests.llm_provider import INPUT_TOKENS, OUTPUT_TOKENS, Reply, content_of, c
 
 PAID = INPUT_TOKENS + OUTPUT_TOKENS
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+_SEARCH = {
+    "stage_id": "feature_search",
+    "parameters": {"searches": [{"feature_uri": "mixpeek://text_extractor@v1/text_embedding", "query": "keys"}]},
+}
 
 TEXTS: list[tuple[str, Any, str]] = [
     ("openai", [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}], "one two"),
@@ -134,6 +141,19 @@ def test_a_refusal_is_a_refusal_and_what_the_provider_counted_is_paid(
     assert refused.value.code == "llm_refused"
     assert len(world.server.asked) == 1
     assert refused.value.spent == llm_price(ModelClass.SMALL, PAID)
+
+
+def test_a_backend_that_goes_away_after_a_model_was_asked_says_what_that_cost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise BackendAwayError(Backend.VECTORS, "broke off")
+
+    monkeypatch.setattr(world.library.vectors, "search", away)
+    with pytest.raises(BackendAwayError) as broken:
+        world.run(limit_one(), enrich(), _SEARCH)
+    assert len(world.server.asked) == 1
+    assert broken.value.spent == llm_price(ModelClass.SMALL, PAID)
 
 
 def test_an_answer_without_text_or_count_costs_nothing(world: World) -> None:

@@ -242,6 +242,7 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.jobs.list(scope.organization)
     services.jobs.get(scope.organization, new.job_id)
     services.queue.due(10)
+    services.queue.waiting()
     services.queue.holds_of([new.job_id])
     lease = services.queue.claim(new.job_id, "owner")
     assert lease is not None

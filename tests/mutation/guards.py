@@ -420,7 +420,7 @@ GUARDS = (
     Guard(
         "vault: a use that cannot be recorded does not happen",
         "core/vault/resolver.py",
-        'raise UnavailableError("The audit log cannot be written, so no secret was given.") from error',
+        'raise absent or UnavailableError("The audit log cannot be written, so no secret was given.") from error',
         "return",
         _VAULT,
     ),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core.backends.backend import Backend
 from core.jobs.job import FINAL_STATES, MOVES, Decision, JobState, Move, states_before
 
 PAGE = Path(__file__).parents[3] / "docs" / "job-states.md"
@@ -19,6 +20,12 @@ def test_the_drawn_diagram_is_the_table() -> None:
         for after in afters
     }
     assert drawn == table
+
+
+def test_the_page_names_each_backend_that_a_job_can_wait_for() -> None:
+    text = PAGE.read_text()
+    # a job needs neither the cache nor a doorbell
+    assert all(f"`{backend.value}`" in text for backend in set(Backend) - {Backend.REDIS, Backend.BROKER})
 
 
 def test_no_move_leaves_a_final_state() -> None:

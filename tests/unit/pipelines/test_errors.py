@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from core.errors import SecretUnusableError, StageError
+from core.backends.backend import Backend
+from core.errors import BackendAwayError, SecretUnusableError, StageError
 from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
 
 
@@ -15,9 +16,12 @@ from pipelines.llm.errors import BudgetExhaustedError, LlmError, LlmFailure
         SecretUnusableError("k", "secret_missing", "does not exist"),
         LlmError(LlmFailure.RATE_LIMITED, "no more", 3.0),
         BudgetExhaustedError(),
+        BackendAwayError(Backend.VECTORS, silent=True),
     ],
 )
-def test_an_error_keeps_its_words_its_code_and_what_was_spent(error: StageError) -> None:
+def test_an_error_keeps_its_words_its_code_and_what_was_spent(
+    error: StageError | BackendAwayError,
+) -> None:
     error.spent = 7
     arrived = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(arrived) is type(error)

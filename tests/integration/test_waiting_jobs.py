@@ -1,0 +1,653 @@
+"""A backend that is away is nobody's attempt: its jobs wait, say so, go on by themselves, and end at an age."""
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pymongo.errors import AutoReconnect, PyMongoError
+from structlog.testing import capture_logs
+
+from api.schemas.tasks import show_task
+from config.settings import Settings
+from core.backends.backend import TITLES, Backend
+from core.backends.watch import BackendWatch
+from core.bootstrap import Services, build_services
+from core.errors import BackendAwayError, UnavailableError
+from core.ids import Prefix, random_id, webhook_id
+from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
+from core.storage.blobs import BlobStore
+from core.storage.mongo import within
+from core.storage.redis import job_done_key
+from core.storage.scope import NamespaceScope
+from core.vault.kek_environment import EnvironmentKeys
+from core.vault.resolved import ResolvedSecrets
+from core.vault.secret import SecretLimits
+from core.webhooks.endpoint import EndpointSettings
+from core.webhooks.event import EventType
+from pipelines.runner import ChainResult
+from tests.cut_line import Line, line_to
+from tests.integration.test_drive_job import CHARGE, HOLD, PLACES, Work, assert_ended_once, end_lease, succeed
+from tests.integration.test_drive_job import resolve as resolved
+from tests.lost_answers import lost_answer
+from tests.servers import own_database
+from workers.backends import worker_backends
+from workers.drive_job import JobDriver
+from workers.execution import RetrieverExecutor
+from workers.sweeper import Sweeper
+from workers.watch import LeaseWatch, Watched
+from workers.worker import Worker
+
+KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
+LEASE_SECONDS = 1
+MAX_ATTEMPTS = 3
+TRIES = 2 * MAX_ATTEMPTS
+
+
+@pytest.fixture
+def database_url(mongo_url: str) -> str:
+    """A database of the test's own."""
+    return own_database(mongo_url)
+
+
+def services_on(mongo_url: str, redis_url: str, data: Path, **changed: Any) -> Services:
+    settings = Settings(
+        _env_file=None,
+        data=data,
+        mongo_url=mongo_url,
+        redis_url=redis_url,
+        vault_keys=(KEY,),
+        key_peppers=(KEY,),
+        audit_keys=(KEY,),
+        # each secret is opened by the key service anew
+        data_key_cache_seconds=0,
+        job_lease_seconds=LEASE_SECONDS,
+        job_max_attempts=MAX_ATTEMPTS,
+        **changed,
+    )
+    return build_services(settings)
+
+
+@pytest.fixture
+def services(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
+    services = services_on(database_url, redis_url, tmp_path)
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def far(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Line, Services]]:
+    """The same installation as a worker sees it whose line to MongoDB can be cut."""
+    # within one try the driver itself would wait for the end of a short absence
+    monkeypatch.setattr("workers.patience.TRY_SECONDS", 0.3)
+    with line_to(database_url) as (line, url):
+        services = services_on(url, redis_url, tmp_path)
+        yield line, services
+        line.mend()
+        services.close()
+
+
+def submit(
+    services: Services, scope: NamespaceScope, kind: JobKind = JobKind.RETRIEVER, awaited: bool = False, **spec_of: Any
+) -> Job:
+    services.ledger.grant(scope, "grant", 10 * HOLD)
+    settings = EndpointSettings("hook", "http://127.0.0.1:9/", tuple(EventType))
+    services.webhooks.create(scope, webhook_id(), settings, None)
+    ids = {"retriever_id": "ret_1", "execution_id": "exec_1", "batch_id": "btch_1"}
+    spec = {**ids, "collection_ids": ["col_1"], "object_ids": ["obj_1"], **spec_of}
+    return services.submission.submit(scope, NewJob(random_id(Prefix.TASK), kind, spec, HOLD, "req_1", awaited))
+
+
+@pytest.fixture
+def submitted(services: Services, scope: NamespaceScope) -> Job:
+    return submit(services, scope)
+
+
+def driver(services: Services, work: Work, backends: BackendWatch | None = None) -> JobDriver:
+    return JobDriver(services, LeaseWatch(LEASE_SECONDS), dict.fromkeys(JobKind, work), backends)
+
+
+def drive_often(services: Services, job: Job, work: Work, times: int = TRIES, **options: Any) -> Job:
+    drives = driver(services, work, **options)
+    for _ in range(times):
+        end_lease(services, job)
+        drives.drive(job.job_id)
+    return services.jobs.get(job.scope, job.job_id)
+
+
+def stored(services: Services, job: Job) -> Job:
+    return services.jobs.get(job.scope, job.job_id)
+
+
+class Fault:
+    """What a probe or an executor finds: nothing, or an error until it is mended."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def __call__(self, *_: object) -> Decision:
+        if self.error:
+            raise self.error
+        return Decision(JobState.SUCCEEDED, charge=CHARGE)
+
+
+def in_haste(services: Services, **changed: Any) -> Services:
+    return replace(services, settings=services.settings.model_copy(update=changed))
+
+
+def events_of(logs: list[Any]) -> list[str]:
+    return [line["event"] for line in logs if line["log_level"] not in ("debug",)]
+
+
+# Waiting ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", sorted(set(Backend) - {Backend.MONGO}))
+def test_a_job_whose_backend_is_away_waits_and_goes_on_by_itself(
+    services: Services, submitted: Job, backend: Backend
+) -> None:
+    away = Fault(BackendAwayError(backend, "refused the connection"))
+    with capture_logs() as logs:
+        waiting = drive_often(services, submitted, Work(away))
+        away.error = None
+        ended = drive_often(services, submitted, Work(away), times=1)
+    assert (waiting.state, waiting.waiting_for, waiting.waits, waiting.attempts) == (JobState.QUEUED, backend, TRIES, 0)
+    assert waiting.due_at is not None
+    assert waiting.due_at > services.clock.now()
+    assert (ended.waiting_for, ended.waits, ended.attempts) == (None, 0, 1)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+    # once, not once a try; the line of a drive is written for the first wait and for the end
+    assert events_of(logs) == ["job.waits", "job.driven", "job.goes_on", "job.driven"]
+
+
+def test_what_was_done_before_the_wait_stays_done_and_held(services: Services, submitted: Job) -> None:
+    def half(watched: Watched) -> Decision:
+        watched.lease.checkpoint(["a"], {"objects_succeeded": 1})
+        raise BackendAwayError(Backend.VECTORS)
+
+    waiting = drive_often(services, submitted, Work(half))
+    assert (sorted(waiting.done), dict(waiting.progress)) == (["a"], {"objects_succeeded": 1})
+    assert services.ledger.balance(submitted.scope).held == HOLD
+    assert waiting.waits == 1, "each try came further, so each wait is the first of its row"
+
+
+def test_while_its_stages_run_a_job_waits_for_nothing(services: Services, submitted: Job) -> None:
+    drive_often(services, submitted, Work(Fault(BackendAwayError(Backend.BLOBS))), times=1)
+    assert stored(services, submitted).waiting_for is Backend.BLOBS
+    seen = []
+
+    def look(watched: Watched) -> Decision:
+        seen.append(show_task(stored(services, submitted)).additional_data.waiting_for)
+        return succeed(watched)
+
+    drive_often(services, submitted, Work(look), times=1)
+    assert seen == [None]
+
+
+def test_a_job_that_is_cancelled_while_it_waits_ends_and_waits_no_more(services: Services, submitted: Job) -> None:
+    waiting = drive_often(services, submitted, Work(Fault(BackendAwayError(Backend.RAY))), times=1)
+    assert show_task(waiting).additional_data.waiting_for is Backend.RAY
+    services.submission.cancel(submitted.scope, submitted.job_id)
+    ended = drive_often(services, submitted, Work(succeed), times=1)
+    assert show_task(ended).additional_data.waiting_for is None
+    assert_ended_once(services, submitted, JobState.CANCELLED, charge=0)
+
+
+def test_a_backend_that_is_known_to_be_away_is_not_tried(services: Services, submitted: Job) -> None:
+    ray = Fault(BackendAwayError(Backend.RAY))
+    backends, work = BackendWatch({Backend.RAY: ray}), Work(succeed)
+    backends.look()
+    waiting = drive_often(services, submitted, work, backends=backends)
+    assert (work.runs, waiting.waiting_for, waiting.attempts) == (0, Backend.RAY, 0)
+    ray.error = None
+    backends.look()
+    drive_often(services, submitted, work, times=1, backends=backends)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_one_that_it_does_not_need_keeps_no_job(services: Services, submitted: Job) -> None:
+    backends = BackendWatch({Backend.BLOBS: Fault(BackendAwayError(Backend.BLOBS))})
+    backends.look()
+    with capture_logs() as logs:
+        drive_often(services, submitted, Work(succeed), times=1, backends=backends)
+    assert events_of(logs) == ["job.driven"], "it did not wait, so it need not go on"
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+@pytest.mark.parametrize(
+    ("silent", "probe_answers", "attempts", "code"),
+    [
+        pytest.param(True, True, 1, None, id="silent to this job alone"),
+        pytest.param(True, False, 0, Backend.VECTORS, id="silent to all"),
+        pytest.param(False, True, 0, Backend.VECTORS, id="refused, and back already"),
+        pytest.param(False, False, 0, Backend.VECTORS, id="refused"),
+    ],
+)
+def test_silence_counts_when_the_probe_is_answered(
+    services: Services, submitted: Job, silent: bool, probe_answers: bool, attempts: int, code: Backend | None
+) -> None:
+    error = BackendAwayError(Backend.VECTORS, silent=silent)
+    backends = BackendWatch({Backend.VECTORS: Fault(None if probe_answers else error)})
+    tried = drive_often(services, submitted, Work(Fault(error)), times=1, backends=backends)
+    assert (tried.state, tried.attempts, tried.waiting_for) == (JobState.QUEUED, attempts, code)
+    assert backends.away() == (frozenset() if probe_answers else {Backend.VECTORS}), "all others hear of it at once"
+
+
+def test_one_that_was_away_a_moment_ago_is_not_the_jobs_fault(services: Services, submitted: Job) -> None:
+    probe = Fault(BackendAwayError(Backend.BLOBS))
+    backends = BackendWatch({Backend.BLOBS: probe})
+    backends.look()
+    probe.error = None
+    silent = Work(Fault(BackendAwayError(Backend.BLOBS, silent=True)))
+    assert drive_often(services, submitted, silent, times=1, backends=backends).attempts == 0
+
+
+def test_a_poison_job_still_ends_after_its_attempts(services: Services, submitted: Job) -> None:
+    backends = BackendWatch({Backend.VECTORS: Fault(None)})
+    poison = Work(Fault(BackendAwayError(Backend.VECTORS, silent=True)))
+    ended = drive_often(services, submitted, poison, times=MAX_ATTEMPTS + 1, backends=backends)
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert ended.decision.error.code == "attempts_exhausted"
+    assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+
+
+# The key service --------------------------------------------------------------------------------------
+
+
+class PlayedChain:
+    """Stages that find nothing, and see the secret that they are given."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def run_chain(self, *_: object, secrets: ResolvedSecrets, **__: object) -> ChainResult:
+        self.seen.append(list(secrets.values))
+        return ChainResult([], {})
+
+
+def with_a_secret(services: Services, scope: NamespaceScope) -> Job:
+    parameters = {"provider": "openai", "api_key": "{{secrets.k}}"}
+    stages = [{"stage_name": "s", "config": {"stage_id": "llm_enrich", "parameters": parameters}}]
+    return submit(services, scope, stages=stages, inputs={}, limit=1)
+
+
+def test_a_job_whose_secret_cannot_be_opened_now_waits_for_the_key_service(
+    services: Services, scope: NamespaceScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.secrets.create(scope, random_id(Prefix.SECRET), "k", "sk-proj-of-the-customer", SecretLimits())
+    job, chain = with_a_secret(services, scope), PlayedChain()
+    work: Any = RetrieverExecutor(services, chain)  # type: ignore[arg-type]  # of Ray it needs a chain alone
+    with monkeypatch.context() as patch:
+        # what the providers raise is a promise of tests/contract/test_key_encryption.py
+        patch.setattr(EnvironmentKeys, "unwrap", Fault(BackendAwayError(Backend.KEY_SERVICE)))
+        waiting = drive_often(services, job, work)
+    assert (waiting.waiting_for, waiting.attempts, chain.seen) == (Backend.KEY_SERVICE, 0, [])
+    ended = drive_often(services, job, work, times=1)
+    assert (ended.state, ended.attempts, chain.seen) == (JobState.SUCCEEDED, 1, [["sk-proj-of-the-customer"]])
+
+
+def test_a_secret_that_is_missing_is_waited_for_by_nobody(services: Services, scope: NamespaceScope) -> None:
+    job = with_a_secret(services, scope)
+    work: Any = RetrieverExecutor(services, PlayedChain())  # type: ignore[arg-type]  # of Ray it needs a chain alone
+    ended = drive_often(services, job, work, times=1)
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert ended.decision.error.code == "secret_missing"
+
+
+# Giving up --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spent", [0, CHARGE])
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [(JobKind.INGESTION, "backend_wait_seconds"), (JobKind.RETRIEVER, "execution_seconds")],
+)
+def test_at_its_age_a_job_that_still_waits_fails_and_names_what_was_away(
+    services: Services, scope: NamespaceScope, kind: JobKind, setting: str, spent: int
+) -> None:
+    job = submit(services, scope, kind)
+    error = BackendAwayError(Backend.KEY_SERVICE)
+    error.spent = spent
+    ended = drive_often(in_haste(services, **{setting: 0.0}), job, Work(Fault(error)), times=1)
+    assert ended.decision is not None
+    assert ended.decision.error is not None
+    assert ended.decision.error.code == "backend_away"
+    assert ended.decision.error.message.startswith(TITLES[Backend.KEY_SERVICE])
+    assert show_task(ended).additional_data.waiting_for is None
+    assert_ended_once(services, job, JobState.FAILED, charge=spent)
+
+
+def test_what_models_cost_before_the_wait_is_paid_when_it_ends_without_another_try(
+    services: Services, submitted: Job
+) -> None:
+    error = BackendAwayError(Backend.VECTORS)
+    error.spent = CHARGE
+    drive_often(services, submitted, Work(Fault(error)), times=1)
+    backends = BackendWatch({Backend.VECTORS: Fault(error)})
+    backends.look()
+    drive_often(in_haste(services, execution_seconds=0.0), submitted, Work(succeed), times=1, backends=backends)
+    assert_ended_once(services, submitted, JobState.FAILED, CHARGE)
+
+
+def test_it_is_tried_once_more_at_the_very_end(services: Services, submitted: Job) -> None:
+    brief = in_haste(services, execution_seconds=20.0)
+    waiting = drive_often(brief, submitted, Work(Fault(BackendAwayError(Backend.RAY))), times=TRIES + 4)
+    assert waiting.due_at is not None
+    assert waiting.due_at - waiting.created_at <= timedelta(seconds=20.1)
+
+
+@pytest.mark.parametrize("kind", [JobKind.NAMESPACE_DELETION, JobKind.INDEX_REBUILD])
+def test_maintenance_waits_for_as_long_as_it_takes(services: Services, scope: NamespaceScope, kind: JobKind) -> None:
+    job = submit(services, scope, kind)
+    forever = in_haste(services, backend_wait_seconds=0.0, execution_seconds=0.0)
+    waiting = drive_often(forever, job, Work(Fault(BackendAwayError(Backend.VECTORS))))
+    assert (waiting.state, waiting.waiting_for, waiting.attempts) == (JobState.QUEUED, Backend.VECTORS, 0)
+
+
+# Who waits hears of it --------------------------------------------------------------------------------
+
+
+def test_a_caller_that_waits_is_told_at_once_and_has_time_to_take_the_job_back(
+    services: Services, scope: NamespaceScope
+) -> None:
+    job = submit(services, scope, awaited=True)
+    waiting = drive_often(services, job, Work(Fault(BackendAwayError(Backend.VECTORS))), times=1)
+    assert services.redis.llen(job_done_key(scope.namespace_id, job.job_id)) == 1
+    assert waiting.due_at is not None
+    assert waiting.due_at - services.clock.now() > timedelta(seconds=1)
+
+
+def test_metrics_say_what_is_away_and_how_many_wait_for_it(services: Services, submitted: Job) -> None:
+    drive_often(services, submitted, Work(Fault(BackendAwayError(Backend.VECTORS))), times=1)
+    facts = {"away": ["vector_store"], "waited": {"vector_store": 1}, "slots": 1}
+    services.heartbeats.beat("worker:a:1", "worker", facts)
+    Sweeper(services).sweep()
+    text = services.metrics.text().decode()
+    assert 'keystage_backend_away{backend="vector_store",process="worker:a:1"} 1.0' in text
+    assert 'keystage_backend_away{backend="cache",process="worker:a:1"} 0.0' in text
+    assert 'keystage_jobs_waited_total{backend="vector_store",process="worker:a:1"} 1.0' in text
+    (waiting,) = [line for line in text.splitlines() if line.startswith("keystage_jobs_waiting{")]
+    assert waiting.startswith('keystage_jobs_waiting{backend="vector_store",process="sweeper:')
+    assert waiting.endswith(" 1.0")
+
+
+def test_the_sweeper_says_once_that_mongodb_is_away(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Exception | None] = [AutoReconnect("away"), AutoReconnect("away"), None, AutoReconnect("away")]
+    sweeper = Sweeper(services)
+
+    def sweep() -> None:
+        if error := found.pop(0):
+            raise error
+
+    monkeypatch.setattr(sweeper, "sweep", sweep)
+    with capture_logs() as logs:
+        for _ in range(len(found)):
+            sweeper.round()
+    assert events_of(logs) == ["sweeper.backend_away", "sweeper.backend_away"]
+
+
+class PlayedRunner:
+    """Ray and what is behind it, as far as a worker's probes go."""
+
+    def __init__(self) -> None:
+        self.probe_ray, self.probe_inference = Fault(None), Fault(None)
+        self.probe_vectors = Fault(None)
+
+
+def test_a_worker_watches_every_backend_by_its_own_probe(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = PlayedRunner()
+    with line_to(database_url) as (to_mongo, mongo), line_to(redis_url) as (to_redis, redis):
+        services = services_on(mongo, redis, tmp_path)
+        watch = worker_backends(services, runner, lambda: None)  # type: ignore[arg-type]  # its probes alone are asked
+        assert watch.look() == dict.fromkeys(Backend, True)
+        to_mongo.cut()
+        to_redis.cut()
+        monkeypatch.setattr(EnvironmentKeys, "wrap", Fault(BackendAwayError(Backend.KEY_SERVICE)))
+        monkeypatch.setattr(BlobStore, "put", Fault(BackendAwayError(Backend.BLOBS)))
+        for backend in (Backend.RAY, Backend.VECTORS, Backend.EMBEDDER):
+            getattr(runner, PROBES[backend]).error = BackendAwayError(backend)
+        assert watch.look() == dict.fromkeys(Backend, False)
+        to_mongo.mend()
+        services.close()
+
+
+PROBES = {Backend.RAY: "probe_ray", Backend.VECTORS: "probe_vectors", Backend.EMBEDDER: "probe_inference"}
+
+
+def test_a_heartbeat_is_written_at_once_when_a_backend_goes_or_comes(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.worker.HEARTBEAT_SECONDS", 600)
+    runner = PlayedRunner()
+    worker = Worker(services, runner)  # type: ignore[arg-type]  # its probes alone are asked
+    beats = threading.Thread(target=worker._beat_until_stopped, daemon=True)
+    beats.start()
+    try:
+        _until(lambda: _said_away(services) == [])
+        runner.probe_vectors.error = BackendAwayError(Backend.VECTORS)
+        worker._backends.look()
+        _until(lambda: _said_away(services) == ["vector_store"])
+        runner.probe_vectors.error = None
+        worker._backends.look()
+        _until(lambda: _said_away(services) == [])
+    finally:
+        worker._stopping.set()
+        worker._beat_now.set()
+        beats.join()
+
+
+def _said_away(services: Services) -> list[str] | None:
+    beats = services.heartbeats.fresh("worker")
+    return list(beats[0].facts["away"]) if beats else None
+
+
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.05)
+
+
+# MongoDB itself ---------------------------------------------------------------------------------------
+
+
+def mend_soon(line: Line, seconds: float) -> None:
+    timer = threading.Timer(seconds, line.mend)
+    timer.daemon = True
+    timer.start()
+
+
+def drive_watched(services: Services, job: Job, work: Work) -> None:
+    """With the heartbeats that keep the lease."""
+    watch = LeaseWatch(LEASE_SECONDS)
+    watch.start()
+    JobDriver(services, watch, {JobKind.RETRIEVER: work}).drive(job.job_id)
+    watch.shut_down()
+
+
+@pytest.mark.parametrize("manner", ["cut", "freeze"])
+def test_a_job_that_outlives_the_absence_of_mongodb_goes_on_where_it_was(
+    services: Services, submitted: Job, far: tuple[Line, Services], manner: str
+) -> None:
+    line, worker = far
+
+    def work_on(watched: Watched) -> Decision:
+        getattr(line, manner)()
+        told_to_stop = watched.stop.wait(4 * LEASE_SECONDS)
+        mend_soon(line, 1)
+        watched.patience.until_done(lambda: watched.lease.checkpoint(["a"], {"n": 1}))
+        assert not told_to_stop, "time that goes by in silence is no lost lease"
+        return succeed(watched)
+
+    work = Work(work_on)
+    drive_watched(worker, submitted, work)
+    ended = stored(services, submitted)
+    assert (work.runs, ended.attempts, ended.fence, sorted(ended.done)) == (1, 1, 1, ["a"])
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_a_job_that_cannot_go_on_without_mongodb_is_handed_back_uncounted(
+    services: Services, submitted: Job, far: tuple[Line, Services]
+) -> None:
+    line, worker = far
+
+    def read(watched: Watched) -> Decision:
+        line.cut()
+        mend_soon(line, 2 * LEASE_SECONDS)
+        with within(0.5):
+            worker.jobs.get(submitted.scope, submitted.job_id)
+        raise AssertionError("MongoDB is away")
+
+    with capture_logs() as logs:
+        drive_watched(worker, submitted, Work(read))
+    handed_back = stored(services, submitted)
+    assert (handed_back.state, handed_back.attempts, handed_back.waiting_for) == (JobState.QUEUED, 0, Backend.MONGO)
+    assert events_of(logs) == ["job.waits", "job.driven"]
+    drive_often(services, submitted, Work(succeed), times=1)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_a_claim_that_was_made_meanwhile_wins(services: Services, submitted: Job, far: tuple[Line, Services]) -> None:
+    line, cut_off = far
+
+    def be_overtaken(watched: Watched) -> Decision:
+        line.cut()
+        drive_often(services, submitted, Work(succeed), times=1)
+        mend_soon(line, 1)
+        return Decision(JobState.FAILED)
+
+    drive_watched(cut_off, submitted, Work(be_overtaken))
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+@pytest.mark.parametrize("landed", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("owner", "step"), PLACES, ids=[step for _, step in PLACES])
+def test_mongodb_may_go_away_at_any_step(
+    services: Services,
+    submitted: Job,
+    far: tuple[Line, Services],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    step: str,
+    landed: bool,
+) -> None:
+    line, worker = far
+    module, _, name = owner.rpartition(".")
+    target = owner if name.islower() else f"{module}.{name}"
+    original = resolved(target, step)
+    cuts: list[bool] = []
+
+    def cut_off(*arguments: Any, **options: Any) -> Any:
+        first = not cuts
+        made = original(*arguments, **options) if landed else None
+        if first:
+            cuts.append(True)
+            line.cut()
+            mend_soon(line, 1)
+        return made if landed else original(*arguments, **options)
+
+    monkeypatch.setattr(f"{target}.{step}", cut_off)
+    work = Work(succeed)
+    drive_watched(worker, submitted, work)
+    ended = stored(services, submitted)
+    assert (work.runs, ended.fence, ended.attempts) == (1, 1, 1), "the one claim brought it to its end"
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_a_job_that_was_decided_and_not_settled_is_settled_after_the_return_of_mongodb(
+    services: Services, submitted: Job, far: tuple[Line, Services], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, worker = far
+    watch = LeaseWatch(LEASE_SECONDS)
+
+    def cut_and_stop(*arguments: Any, **options: Any) -> None:
+        line.cut()
+        watch.shut_down()
+        with within(0.5):
+            worker.jobs.get(submitted.scope, submitted.job_id)
+
+    work = Work(succeed)
+    with monkeypatch.context() as patch:
+        patch.setattr("core.credits.ledger.Ledger.capture", cut_and_stop)
+        with pytest.raises(PyMongoError):
+            JobDriver(worker, watch, {JobKind.RETRIEVER: work}).drive(submitted.job_id)
+    assert stored(services, submitted).state is JobState.FINISHING
+    line.mend()
+    services.redis.flushall()
+    _until(lambda: Sweeper(services).ring_for_due_jobs() == 1)
+    driver(services, work).drive(submitted.job_id)
+    assert (work.runs, stored(services, submitted).attempts) == (1, 1)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_a_worker_claims_no_job_that_it_runs(services: Services, submitted: Job) -> None:
+    drives = driver(services, Work(succeed))
+
+    def be_rung_for_again(watched: Watched) -> Decision:
+        end_lease(services, submitted)
+        assert not drives.drive(submitted.job_id)
+        return succeed(watched)
+
+    drives._executors = {JobKind.RETRIEVER: Work(be_rung_for_again)}
+    assert drives.drive(submitted.job_id)
+    assert stored(services, submitted).attempts == 1
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+def test_when_mongodb_is_back_another_worker_lets_those_who_run_jobs_go_on_first(
+    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mongo = Fault(BackendAwayError(Backend.MONGO))
+    backends, work = BackendWatch({Backend.MONGO: mongo}), Work(succeed)
+    backends.look()
+    mongo.error = None
+    assert services.queue.claim(submitted.job_id, "the one that runs it")
+    drive_often(services, submitted, work, backends=backends)
+    backends.look()
+    drive_often(services, submitted, work, backends=backends)
+    assert (work.runs, stored(services, submitted).attempts) == (0, 1)
+    monkeypatch.setattr("workers.drive_job._FIRST_WORD_SECONDS", 0.0)
+    drive_often(services, submitted, work, times=1, backends=backends)
+    assert (work.runs, stored(services, submitted).attempts) == (1, 2), "later it is taken for dead"
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_a_claim_whose_answer_is_lost_is_one_attempt(services: Services, submitted: Job, landed: bool) -> None:
+    with lost_answer("jobs", "update_one", landed=landed):
+        assert driver(services, Work(succeed)).drive(submitted.job_id)
+    assert (stored(services, submitted).fence, stored(services, submitted).attempts) == (1, 1)
+    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+
+
+@pytest.mark.parametrize("landed", [False, True])
+@pytest.mark.parametrize("step", ["decide", "hand_back", "wait_for", "finish"])
+def test_a_write_whose_answer_is_lost_is_made_once(
+    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch, step: str, landed: bool
+) -> None:
+    original = resolved("core.jobs.lease.Lease", step)
+
+    def lose(*arguments: Any, **options: Any) -> None:
+        with lost_answer("jobs", "update_one", landed=landed):
+            original(*arguments, **options)
+
+    monkeypatch.setattr(f"core.jobs.lease.Lease.{step}", lose)
+    error = {"hand_back": UnavailableError(), "wait_for": BackendAwayError(Backend.VECTORS)}.get(step)
+    driven = drive_often(services, submitted, Work(Fault(error)), times=1)
+    if error is None:
+        assert driven.fence == 1
+        assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
+    else:
+        counted = int(step == "hand_back")
+        assert (driven.state, driven.attempts, driven.waits) == (JobState.QUEUED, counted, 1 - counted)
