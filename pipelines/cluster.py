@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -19,6 +19,7 @@ from pipelines.actors import ActorConfig, StageActor
 from pipelines.beside import beside
 from pipelines.load import THREADS, Load
 from pipelines.ray_probe import RayProbe, RaySession
+from pipelines.ray_variables import IN_ANSWERS, NEVER_LEAVE
 from pipelines.remote import result_of
 from pipelines.vectors_actor import VectorsActor
 
@@ -32,12 +33,8 @@ _LOOK_SECONDS = 2.0
 _MOST_SILENCES = 3
 """Questions in a row that Ray leaves unanswered before a call that is under way is given up; a refusal is enough."""
 _OWNER_THREADS = 8
-_NEVER = str(10**7)
 _DYING_SECONDS = 1.0
 """The parts of a Ray that ends do not end at once: an actor's end is told apart from it after so long."""
-_IN_ANSWER_BYTES = 200 * 1024 * 1024
-"""What is smaller travels within a call or its answer. Beyond that Ray uses its object store: it keeps a caller waiting
-when its raylet is frozen, and ends the caller's process when its raylet died."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +68,9 @@ class Attachment:
 
 class Cluster:
     """One process's connection to Ray. Safe to use from several threads; none of them waits longer than Ray answers."""
+
+    _session: ClassVar[RaySession | None] = None
+    """what this process is connected to: Ray has one connection a process"""
 
     def __init__(
         self,
@@ -161,24 +161,25 @@ class Cluster:
         # it takes a second, which is no silence of Ray's
         import ray  # noqa: F401
 
-        self._probe.session_name()
-        attachment = self._connected()
+        session = self._connected(self._probe.session_name())
+        attachment = self._find_actors(session)
         with self._lock:
             self._attachment = attachment
-        self._probe.session = attachment.session
         return attachment
 
-    def _connected(self) -> Attachment:
+    def _connected(self, answering: bytes) -> RaySession:
+        """The session of this process, the one that answers: only a new connection leads to a restarted Ray."""
         import ray
 
         _let_ray_log_as_we_do()
+        session = Cluster._session
+        if ray.is_initialized() and session is not None and session.name == answering:
+            self._probe.session = session
+            return session
         if ray.is_initialized():
-            try:
-                return self._find_actors()
-            except UnavailableError as error:
-                # handles of a Ray that was restarted fail for good; only a new connection helps
-                log.info("ray.attaching_again", error=error.message)
-                ray.shutdown()
+            log.info("ray.attaching_again")
+            # the old connection has to be asked nothing any more: some questions end the process
+            ray.shutdown()
         try:
             ray.init(
                 address=self._address,
@@ -189,7 +190,8 @@ class Cluster:
             )
         except (ConnectionError, RuntimeError) as error:
             raise BackendAwayError(Backend.RAY, f"at {self._address} refused the connection: {error}") from error
-        return self._find_actors()
+        Cluster._session = self._probe.session = session = self._new_session()
+        return session
 
     def _set_environment(self) -> None:
         """Tell Ray how to connect: it reads this when it is imported."""
@@ -197,10 +199,9 @@ class Cluster:
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
         # and log the errors of calls that nobody waits for any more: what we log of a call we have masked
         os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
-        os.environ["RAY_max_direct_call_object_size"] = str(_IN_ANSWER_BYTES)  # noqa: SIM112 - Ray's own spelling
-        os.environ["RAY_task_rpc_inlined_bytes_limit"] = str(_IN_ANSWER_BYTES)  # noqa: SIM112
-        # and end this process, with all jobs in it, when its head is away for a minute
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _NEVER)
+        os.environ.update(IN_ANSWERS)
+        for name, value in NEVER_LEAVE.items():
+            os.environ.setdefault(name, value)
         os.environ.update(self._tls_environment)
         if self._token:
             os.environ["RAY_AUTH_MODE"] = "token"
@@ -209,11 +210,10 @@ class Cluster:
             # despite its name it decides on Linux too: without it Ray replaces 127.0.0.1 by the machine's own address
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
-    def _find_actors(self) -> Attachment:
+    def _find_actors(self, session: RaySession) -> Attachment:
         from ray.exceptions import RayError
 
         try:
-            session = self._session()
             owner = self._vectors_owner() if self._config.vectors_dir else None
             stages = tuple(self._stage_actor(f"stages-{number}", owner) for number in range(self._stage_actors))
             references = [actor.config.options(concurrency_group="probes").remote() for actor in stages]
@@ -228,14 +228,12 @@ class Cluster:
                 raise UnavailableError("The stage actors were started with other settings: restart Ray.")
         return Attachment(stages, owner, session, Load(stages))
 
-    def _session(self) -> RaySession:
-        """The Ray that this process is connected to, which need not be the one that answers now."""
+    def _new_session(self) -> RaySession:
+        """The Ray that this process was just connected to, which need not be the one that answers by now."""
         import ray
 
         own = ray.get_runtime_context().get_node_id()
         [node] = [node for node in ray.nodes() if node["NodeID"] == own]
-        if not node["Alive"]:
-            raise BackendAwayError(Backend.RAY, "took this node for dead")
         name = ray._private.worker.global_worker.node.session_name
         return RaySession(name.encode(), own, (node["NodeManagerAddress"], node["NodeManagerPort"]))
 

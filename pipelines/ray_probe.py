@@ -67,17 +67,17 @@ class RayProbe:
         try:
             return self._answer()
         except (RayError, ConnectionError) as error:
-            was_known, self._client = self._client is not None, None
             silent = "deadline" in str(error).lower()
-            if silent or not was_known:
+            if silent or self._client is None:
                 what = f"at {self._address} does not answer: {type(error).__name__}"
                 raise BackendAwayError(Backend.RAY, what, silent=silent) from error
         # a head that was restarted refuses the connection that was made to the one before
+        self._client = None
         return self._ask()
 
     def _answer(self) -> bytes:
         from ray import NodeID
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 
         session, client = self.session, self._client or GcsClient(address=self._address)
         name: bytes = client.internal_kv_get(b"session_name", b"session", timeout=_ANSWER_SECONDS)
