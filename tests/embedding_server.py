@@ -5,7 +5,6 @@ A server knows who asks: so a test has a stage actor end in the middle of a call
 
 import hashlib
 import json
-import os
 import signal
 import threading
 from collections import Counter
@@ -62,14 +61,21 @@ class EmbeddingServer:
             self.asked.update(texts)
 
     def kill(self, port: int) -> None:
-        """SIGKILL the process at the other end of a connection."""
+        """SIGKILL the stage actor at the other end of a connection."""
         for process in psutil.process_iter():
             try:
-                if process.pid != os.getpid() and any(c.laddr.port == port for c in process.net_connections("tcp")):
+                if process.name().startswith("ray::StageActor") and self._is_connected(process, port):
                     self.killed.append(process.pid)
                     process.send_signal(signal.SIGKILL)
             except psutil.Error:
                 continue
+
+    def _is_connected(self, process: psutil.Process, port: int) -> bool:
+        """Whether the other end of the connection from this port is the process's; others may use the same port."""
+        return any(
+            connection.laddr.port == port and connection.raddr and connection.raddr.port == self._http.server_port
+            for connection in process.net_connections("tcp")
+        )
 
     @contextmanager
     def running(self) -> Iterator["EmbeddingServer"]:

@@ -261,7 +261,10 @@ def test_a_job_whose_stage_ends_its_actor_ends_after_its_attempts_and_only_itsel
     ended = [services.jobs.get(scope, job_id) for job_id in others]
     assert [(job.state, job.attempts) for job in ended] == [(JobState.SUCCEEDED, 1)] * NEIGHBOURS
     failed = services.jobs.get(scope, poison)
-    assert (failed.state, failed.error and failed.error.code) == (JobState.FAILED, "attempts_exhausted")
+    assert failed.state is JobState.FAILED
+    assert failed.decision
+    assert failed.decision.error
+    assert failed.decision.error.code == "attempts_exhausted"
     # beside others in the first attempt only
     assert len(embeddings.killed) == 4
 
