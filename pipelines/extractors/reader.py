@@ -32,7 +32,8 @@ _GRACE_SECONDS = 10.0
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "KEYSTAGE_STACK", "KEYSTAGE_STACK_SERVICE")
 """All that it has of our environment: the marks by which a stack finds what it started, and nothing of a secret."""
 _TRIES = 2
-"""A process that ended for no reason that we know may have been ended by somebody: another one is tried."""
+_ENDED_BY_SOMEBODY = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+"""How a process ends through no fault of its file's: another one is tried."""
 _OUT_OF_MEMORY = {-signal.SIGABRT, -signal.SIGKILL}
 """How a process ends whose code found no memory, or that the kernel chose when the machine had none."""
 
@@ -82,6 +83,11 @@ class Reader:
         """The same of a text that needs no reading."""
         return self._bounded(text.encode("utf-8", "surrogatepass"), {}, parameters, most, check_cancelled)
 
+    @property
+    def process_id(self) -> int:
+        """Of the process, as long as there is one; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
     def close(self) -> None:
         """End the process. The reader may be used again."""
         process, connection = self._process, self._connection
@@ -116,6 +122,8 @@ class Reader:
                 except _EndedError as error:
                     ended = error.code
                     log.warning("extraction.process_ended", exit_code=ended)
+                    if ended not in _ENDED_BY_SOMEBODY:
+                        break
         if ended in _OUT_OF_MEMORY:
             return self._too_much_memory()
         return Unreadable("unreadable_content", f"The program that reads such files broke down on it ({ended}).")

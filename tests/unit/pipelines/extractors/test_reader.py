@@ -42,8 +42,7 @@ def read(reader: Reader, content: bytes, content_type: str = "text/plain", most:
 
 
 def process_of(reader: Reader) -> psutil.Process:
-    assert reader._process is not None
-    return psutil.Process(reader._process.pid)
+    return psutil.Process(reader.process_id)
 
 
 def test_a_file_is_read_and_cut_as_ever(reader: Reader) -> None:
@@ -191,7 +190,7 @@ import sys, time, threading
 from tests.unit.pipelines.extractors.test_reader import *
 reader = Reader(FileBounds(60, 1024))
 read(reader, b"one")
-print(reader._process.pid, flush=True)
+print(reader.process_id, flush=True)
 {"read(reader, SLOW)" if busy else "time.sleep(600)"}
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
