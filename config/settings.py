@@ -196,6 +196,10 @@ class Settings(TlsSettings, BaseSettings):
     """How long a synchronous execution waits before it answers 202."""
     ingestion_chunk_objects: int = Field(default=4, ge=1)
     """Objects that travel to Ray in one call, and that one checkpoint covers."""
+    file_seconds: float = Field(default=120.0, ge=1)
+    """How long reading one file and cutting it into pieces may take; then it has failed with `took_too_long`."""
+    file_memory_mb: int = Field(default=1024, ge=64)
+    """What that may need of memory; beyond it the file has failed with `too_much_memory`."""
 
     embedder: str = Field(default="builtin", pattern=r"^(builtin|(hub|openai):.+)$")
     """`builtin` (all-MiniLM-L6-v2 from its PyPI package), `hub:<path or repo>` or `openai:<model>`."""

@@ -16,7 +16,8 @@ KeystageError
 ├── UnsupportedMediaError      a type nobody here can read
 ├── EgressDeniedError          an address that may not be called from here
 ├── UnavailableError           not now; try again
-│   └── BackendAwayError       … because a named backend does not answer
+│   ├── BackendAwayError       … because a named backend does not answer
+│   └── ActorLostError         … because the process that ran the stages ended under the call
 ├── UnfitDatabaseError         the database does not do what we rely on
 ├── LeaseLostError             a newer claim owns the job or delivery
 ├── IntegrityError             stored data is not what was written
@@ -179,6 +180,10 @@ class BackendAwayError(UnavailableError):
 
 def _away(backend: Backend, did: str, silent: bool) -> BackendAwayError:
     return BackendAwayError(backend, did, silent=silent)
+
+
+class ActorLostError(UnavailableError):
+    """The process that ran the stages ended under the call, while Ray itself answers: the call may be what ended it."""
 
 
 class UnfitDatabaseError(KeystageError):

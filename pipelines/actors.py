@@ -3,8 +3,9 @@
 It gets values and never settings.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from config.logging_setup import bind_unit_of_work, configure_logs, unbind_unit_
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.egress.policy import EgressPolicy
+from core.errors import UnavailableError
 from core.ids import Prefix, point_id
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.stages import StageSpec
@@ -26,8 +28,10 @@ from core.storage.vectors.store import Point, VectorSearch, VectorStore
 from core.vault.resolved import ResolvedSecret, ResolvedSecrets
 from core.words import INDEX_FORM
 from pipelines.chain import ChainResult, run_stages
+from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
 from pipelines.extractors.extractor import ExtractionContext
+from pipelines.extractors.reader import FileBounds, Reader
 from pipelines.index_rebuild import RebuiltPage, rebuild_page
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.llm.access import Llm
@@ -67,6 +71,8 @@ class ActorConfig:
     qdrant_tls_ca_file: Path | None
     log_level: str
     log_format: str
+    file_bounds: FileBounds
+    """what reading and cutting one file may take"""
     egress_allow_cidrs: tuple[str, ...] = ()
     """ranges that `api_call` may reach although they are not public"""
 
@@ -86,14 +92,21 @@ class StageActor:
     """Runs chains of stages, and extracts objects, in one process with warm models."""
 
     def __init__(self, config: ActorConfig, vectors_owner: Any) -> None:
-        """Load the models. `vectors_owner` is the engine's actor, or None with a Qdrant server. Raises StageError."""
+        """Load the models. `vectors_owner` is the engine's actor, or None with a Qdrant server. Raises StageError.
+
+        An embedding endpoint that is away is asked again by the first call that needs it.
+        """
         configure_logs(config.log_level, config.log_format, "stages")
         self._config = config
-        self._embedder = build_embedder(config.embedder)
+        self._loading = threading.Lock()
+        self._loaded: Embedder | None = None
+        with suppress(UnavailableError):
+            self._embedder()
         self._blobs = BlobStore(config.blob_url)
         self._vectors = _vector_stores(config, vectors_owner)
         self._egress = EgressPolicy.allowing(config.egress_allow_cidrs)
         self._providers = ProviderPool()
+        self._reader = Reader(config.file_bounds, config.log_level, config.log_format)
 
     def config(self) -> ActorConfig:
         """What this actor was built from, for callers that expect something else."""
@@ -122,7 +135,7 @@ class StageActor:
                 call.namespace_id,
                 tuple(collection_ids),
                 vectors,
-                self._embedder,
+                self._embedder(),
                 resolved,
                 llm,
                 self._egress,
@@ -135,7 +148,9 @@ class StageActor:
         """Extract a few objects and store their vectors. Raises StageError, UnavailableError."""
         with _bound(call, collection.extractor.name):
             vectors = self._vectors(call.namespace_id)
-            context = ExtractionContext(call.namespace_id, collection, self._embedder, self._blobs, check_cancelled)
+            context = ExtractionContext(
+                call.namespace_id, collection, self._embedder(), self._blobs, self._reader, check_cancelled
+            )
             return ingest(objects, context, vectors)
 
     def drop_vectors(self, call: CallContext) -> bool:
@@ -151,16 +166,17 @@ class StageActor:
     def self_test(self) -> None:
         """Embed, store and find one text, for real. Raises what fails."""
         store, namespace_id = self._probe()
-        vector = self._embedder.embed([_PROBE_TEXT])[0]
+        embedder = self._embedder()
+        vector = embedder.embed([_PROBE_TEXT])[0]
         payload = {"namespace_id": namespace_id, "text": _PROBE_TEXT}
-        store.ensure(namespace_id, self._embedder.dimension)
+        store.ensure(namespace_id, embedder.dimension)
         store.upsert(namespace_id, [Point(point_id("self-test"), vector, document_vector(_PROBE_TEXT), payload)])
         if not self.vectors_answer():
             raise RuntimeError("the self-test did not find the text it stored")
 
     def inference_answers(self) -> bool:
         """Whether the embedder gives a vector of length 1. Raises what fails."""
-        vector = self._embedder.embed([_PROBE_TEXT])[0]
+        vector = self._embedder().embed([_PROBE_TEXT])[0]
         return bool(np.isclose(np.linalg.norm(vector), 1, atol=1e-3))
 
     def vectors_answer(self) -> bool:
@@ -169,9 +185,15 @@ class StageActor:
         probe = VectorSearch(document_vector(_PROBE_TEXT), limit=1)
         return len(store.search(namespace_id, [probe], 1)) == 1
 
+    def _embedder(self) -> Embedder:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = build_embedder(self._config.embedder)
+            return self._loaded
+
     def _probe(self) -> tuple[VectorStore, str]:
         # one place per dimension: another embedder does not collide with what an earlier one stored
-        namespace_id = f"{Prefix.NAMESPACE}selftest{self._embedder.dimension}"
+        namespace_id = f"{Prefix.NAMESPACE}selftest{self._embedder().dimension}"
         return self._vectors(namespace_id), namespace_id
 
 

@@ -2,33 +2,43 @@
 
 import logging
 import os
-import socket
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import count
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 from pydantic import SecretStr
 
-from core.errors import UnavailableError
+from core.backends.backend import Backend
+from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from pipelines.actors import ActorConfig, StageActor
+from pipelines.beside import beside
+from pipelines.load import THREADS, Load
+from pipelines.ray_probe import RayProbe, RaySession
+from pipelines.ray_variables import IN_ANSWERS, NEVER_LEAVE
 from pipelines.remote import result_of
 from pipelines.vectors_actor import VectorsActor
 
 RAY_NAMESPACE = "keystage"
 VECTORS_ACTOR = "vectors"
-_PROBE_SECONDS = 2.0
 _REPOSITORY = Path(__file__).parents[1]
 _ACTORS_READY_SECONDS = 60.0
-_VECTOR_RETRIES = 5
-_STAGE_RETRIES = 2
-_GROUPS = {"chains": 2, "extraction": 1, "probes": 1}
-"""Threads of a stage actor by kind of call, so that an ingestion holds up neither a query nor a health check."""
+_ATTACH_SECONDS = 90.0
+_LOOK_SECONDS = 2.0
+"""How often Ray is asked whether it lives while somebody waits for it: a call to a Ray that died does not fail."""
+_MOST_SILENCES = 3
+"""Questions in a row that Ray leaves unanswered before a call that is under way is given up; a refusal is enough."""
+_OWNER_THREADS = 8
+_DYING_SECONDS = 1.0
+"""The parts of a Ray that ends do not end at once: an actor's end is told apart from it after so long."""
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 def _our_code_alone() -> Any:
@@ -50,10 +60,17 @@ class Attachment:
     """The actors of one connection to Ray."""
 
     stages: tuple[Any, ...]
+    vectors_owner: Any
+    """None with a Qdrant server"""
+    session: RaySession
+    load: Load = field(compare=False)
 
 
 class Cluster:
-    """One process's connection to Ray. Safe to use from several threads."""
+    """One process's connection to Ray. Safe to use from several threads; none of them waits longer than Ray answers."""
+
+    _session: ClassVar[RaySession | None] = None
+    """what this process is connected to: Ray has one connection a process"""
 
     def __init__(
         self,
@@ -69,31 +86,52 @@ class Cluster:
         self._config = config
         self._stage_actors = stage_actors
         self._attachment: Attachment | None = None
+        self._attaching: Future[Attachment] | None = None
         self._lock = threading.Lock()
-        self._turns = count()
+        self._probe = RayProbe(address)
 
-    def attached(self) -> Attachment:
-        """The actors, after attaching (again) where needed. Not from the main thread: Ray would take over SIGTERM.
+    def attached(self, patience: float = _ATTACH_SECONDS) -> Attachment:
+        """The actors, after attaching (again) where needed, in a thread of its own: in the main thread Ray would take
+        over SIGTERM.
 
-        Raises UnavailableError when Ray or an actor does not answer.
+        Raises BackendAwayError when Ray does not answer, UnavailableError when it gives no actors.
         """
         with self._lock:
-            if self._attachment is None:
-                self._attachment = self._attach()
-            return self._attachment
+            if self._attachment is not None and not self._attachment.load.is_void:
+                return self._attachment
+            if self._attaching is None or self._attaching.done():
+                self._attaching = beside(self._attach, "ray-attach")
+            attaching = self._attaching
+        return self.outcome(attaching, patience)
 
-    def next_stage_actor(self) -> tuple[Attachment, Any]:
-        """The actor whose turn it is, and the attachment it belongs to."""
-        attachment = self.attached()
-        return attachment, attachment.stages[next(self._turns) % len(attachment.stages)]
+    def outcome(self, future: "Future[T]", patience: float = _ATTACH_SECONDS) -> T:
+        """What work beside this thread comes to. Raises BackendAwayError when Ray goes away meanwhile, or is silent."""
+        watch = self.watch(None)
+        ends_at = time.monotonic() + patience
+        while not wait([future], timeout=min(_LOOK_SECONDS, max(0.0, ends_at - time.monotonic()))).done:
+            if time.monotonic() >= ends_at:
+                raise BackendAwayError(Backend.RAY, "did not answer in time", silent=True)
+            watch.look()
+        return future.result()
+
+    def watch(self, attachment: Attachment | None) -> "RayWatch":
+        """Who waits for a call of this attachment looks through it whether Ray still answers."""
+        return RayWatch(self._probe, attachment)
 
     def probe(self) -> None:
-        """Raise UnavailableError when nothing listens at Ray's address."""
-        host, _, port = self._address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), _PROBE_SECONDS).close()
-        except OSError as error:
-            raise UnavailableError(f"Ray at {self._address} does not answer.") from error
+        """Raise BackendAwayError unless Ray answers now, the one that this process is attached to if it is."""
+        attachment = self._attachment
+        self._set_environment()
+        if attachment is None:
+            self._probe.session_name()
+        else:
+            self._probe.still(attachment.session)
+
+    def explain_loss(self, attachment: Attachment) -> None:
+        """Raise BackendAwayError when an actor ended because Ray did; return when Ray is well."""
+        self._probe.still(attachment.session)
+        time.sleep(_DYING_SECONDS)
+        self._probe.still(attachment.session)
 
     def lost(self, attachment: Attachment) -> None:
         """Say that this attachment failed: the next caller attaches again."""
@@ -101,20 +139,47 @@ class Cluster:
             if self._attachment is attachment:
                 self._attachment = None
 
+    def new_stage_actor(self, attachment: Attachment) -> Any:
+        """A stage actor of this process's own. It ends with its handle, and is not made again when it ends before."""
+        import ray
+
+        return self.outcome(
+            beside(
+                lambda: (
+                    ray.remote(concurrency_groups=_groups())(StageActor)
+                    .options(num_cpus=0)
+                    .remote(self._config, attachment.vectors_owner)
+                ),
+                "ray-actor",
+            )
+        )
+
     def _attach(self) -> Attachment:
         # `ray.init` hangs for minutes at a dead address
-        self.probe()
+        self._probe.listens()
         self._set_environment()
+        # it takes a second, which is no silence of Ray's
+        import ray  # noqa: F401
+
+        session = self._connected(self._probe.session_name())
+        attachment = self._find_actors(session)
+        with self._lock:
+            self._attachment = attachment
+        return attachment
+
+    def _connected(self, answering: bytes) -> RaySession:
+        """The session of this process, the one that answers: only a new connection leads to a restarted Ray."""
         import ray
 
         _let_ray_log_as_we_do()
+        session = Cluster._session
+        if ray.is_initialized() and session is not None and session.name == answering:
+            self._probe.session = session
+            return session
         if ray.is_initialized():
-            try:
-                return self._find_actors()
-            except UnavailableError as error:
-                # handles of a Ray that was restarted fail for good; only a new connection helps
-                log.info("ray.attaching_again", error=error.message)
-                ray.shutdown()
+            log.info("ray.attaching_again")
+            # the old connection has to be asked nothing any more: some questions end the process
+            ray.shutdown()
         try:
             ray.init(
                 address=self._address,
@@ -124,8 +189,9 @@ class Cluster:
                 configure_logging=False,
             )
         except (ConnectionError, RuntimeError) as error:
-            raise UnavailableError(f"Ray at {self._address} refused the connection: {error}") from error
-        return self._find_actors()
+            raise BackendAwayError(Backend.RAY, f"at {self._address} refused the connection: {error}") from error
+        Cluster._session = self._probe.session = session = self._new_session()
+        return session
 
     def _set_environment(self) -> None:
         """Tell Ray how to connect: it reads this when it is imported."""
@@ -133,6 +199,9 @@ class Cluster:
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
         # and log the errors of calls that nobody waits for any more: what we log of a call we have masked
         os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
+        os.environ.update(IN_ANSWERS)
+        for name, value in NEVER_LEAVE.items():
+            os.environ.setdefault(name, value)
         os.environ.update(self._tls_environment)
         if self._token:
             os.environ["RAY_AUTH_MODE"] = "token"
@@ -141,7 +210,7 @@ class Cluster:
             # despite its name it decides on Linux too: without it Ray replaces 127.0.0.1 by the machine's own address
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
-    def _find_actors(self) -> Attachment:
+    def _find_actors(self, session: RaySession) -> Attachment:
         from ray.exceptions import RayError
 
         try:
@@ -149,24 +218,38 @@ class Cluster:
             stages = tuple(self._stage_actor(f"stages-{number}", owner) for number in range(self._stage_actors))
             references = [actor.config.options(concurrency_group="probes").remote() for actor in stages]
         except (RayError, ValueError, ConnectionError) as error:
-            raise UnavailableError(f"Ray gave no actors: {error}") from error
-        for config in result_of(references, timeout=_ACTORS_READY_SECONDS):
+            raise BackendAwayError(Backend.RAY, f"gave no actors: {error}") from error
+        try:
+            configs = result_of(references, timeout=_ACTORS_READY_SECONDS)
+        except ActorLostError as error:
+            raise UnavailableError(f"Ray gave no actors: {error.message}") from error
+        for config in configs:
             if config != self._config:
                 raise UnavailableError("The stage actors were started with other settings: restart Ray.")
-        return Attachment(stages)
+        return Attachment(stages, owner, session, Load(stages))
+
+    def _new_session(self) -> RaySession:
+        """The Ray that this process was just connected to, which need not be the one that answers by now."""
+        import ray
+
+        own = ray.get_runtime_context().get_node_id()
+        [node] = [node for node in ray.nodes() if node["NodeID"] == own]
+        name = ray._private.worker.global_worker.node.session_name
+        return RaySession(name.encode(), own, (node["NodeManagerAddress"], node["NodeManagerPort"]))
 
     def _vectors_owner(self) -> Any:
         import ray
 
-        owner = ray.remote(VectorsActor).options(**_detached(VECTORS_ACTOR, _VECTOR_RETRIES), max_concurrency=8)
+        owner = ray.remote(concurrency_groups={"probes": 1})(VectorsActor)
+        owner = owner.options(**_detached(VECTORS_ACTOR), max_concurrency=_OWNER_THREADS)
         return owner.remote(self._config.vectors_dir, self._config.open_namespaces)
 
     def _stage_actor(self, name: str, vectors_owner: Any) -> Any:
         import ray
 
         return (
-            ray.remote(concurrency_groups=_GROUPS)(StageActor)
-            .options(**_detached(name, _STAGE_RETRIES))
+            ray.remote(concurrency_groups=_groups())(StageActor)
+            .options(**_detached(name))
             .remote(self._config, vectors_owner)
         )
 
@@ -177,8 +260,16 @@ def _let_ray_log_as_we_do() -> None:
     logger.handlers, logger.propagate = [], True
 
 
-def _detached(name: str, retries: int) -> dict[str, Any]:
-    """An actor that outlives its maker, is found by name, and comes back after a crash; its calls are repeatable."""
+def _groups() -> dict[str, int]:
+    return {kind.value: threads for kind, threads in THREADS.items()}
+
+
+def _detached(name: str) -> dict[str, Any]:
+    """An actor that outlives its maker, is found by name, and comes back after a crash.
+
+    Its calls wait for its return. Those under which it ends are repeated by whoever sent them: Ray would send all of
+    them again at once, to end it again.
+    """
     return {
         "name": name,
         "namespace": RAY_NAMESPACE,
@@ -186,5 +277,31 @@ def _detached(name: str, retries: int) -> dict[str, Any]:
         "get_if_exists": True,
         "num_cpus": 0,
         "max_restarts": -1,
-        "max_task_retries": retries,
+        "max_task_retries": -1,
     }
+
+
+class RayWatch:
+    """Whether Ray still answers, for one who waits for a call. It asks every two seconds at most."""
+
+    def __init__(self, probe: RayProbe, attachment: Attachment | None) -> None:
+        self._probe = probe
+        self._attachment = attachment
+        self._silences = 0
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+
+    def look(self) -> None:
+        """Raise BackendAwayError when Ray refuses, was restarted, or was silent for some questions in a row."""
+        if time.monotonic() < self._look_at:
+            return
+        try:
+            if self._attachment is None:
+                self._probe.listens()
+            else:
+                self._probe.still(self._attachment.session)
+            self._silences = 0
+        except BackendAwayError as error:
+            self._silences += 1
+            if not error.silent or self._silences >= _MOST_SILENCES:
+                raise
+        self._look_at = time.monotonic() + _LOOK_SECONDS

@@ -1,11 +1,13 @@
 """Calls to Ray actors: every failure of Ray is turned into an error of ours.
 
-It tells "the work failed" (the actor's own error) from "Ray failed" (UnavailableError: try again).
+It tells "the work failed" (the actor's own error) from "the actor ended under it" (ActorLostError) and from "Ray does
+not answer" (BackendAwayError). It never asks Ray which of these is the cause of the other.
 """
 
 from typing import Any
 
-from core.errors import StageError, UnavailableError
+from core.backends.backend import Backend
+from core.errors import ActorLostError, BackendAwayError, StageError
 
 _POLL_SECONDS = 0.1
 """How long `ended` waits, and so how soon a waiting caller sees that it must stop."""
@@ -18,29 +20,43 @@ class CallCancelledError(StageError):
 
 
 def result_of(reference: Any, timeout: float | None = None) -> Any:
-    """The result of a call. Raises the actor's own error, or UnavailableError when Ray or the actor is away."""
+    """The result of a call. Raises the actor's own error, ActorLostError, or BackendAwayError.
+
+    A call that did not end within `timeout` seconds is told of as a Ray that stays silent: the caller knows better.
+    """
     import ray
-    from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+    from ray import exceptions as failed
 
     try:
         return ray.get(reference, timeout=timeout)
-    except TaskCancelledError:
+    except failed.TaskCancelledError:
         raise CallCancelledError from None
-    except RayTaskError as error:
+    except failed.RayTaskError as error:
         raise error.cause from None
-    except (RayError, ConnectionError) as error:
-        raise UnavailableError(f"Ray does not answer: {type(error).__name__}") from error
+    except failed.GetTimeoutError:
+        raise BackendAwayError(Backend.RAY, "did not answer in time", silent=True) from None
+    except (
+        failed.RayActorError,
+        failed.WorkerCrashedError,
+        failed.NodeDiedError,
+        failed.OutOfMemoryError,
+        failed.ObjectLostError,
+    ) as error:
+        raise ActorLostError(f"The process that ran the stages ended under the call: {type(error).__name__}") from error
+    except (failed.RayError, ConnectionError) as error:
+        raise BackendAwayError(Backend.RAY, f"does not answer: {type(error).__name__}") from error
 
 
-def ended(references: list[Any]) -> list[Any]:
+def ended(references: list[Any], seconds: float = _POLL_SECONDS) -> list[Any]:
     """Those of the calls that have ended, after a short wait for the first of them."""
     import ray
     from ray.exceptions import RayError
 
     try:
-        done, _ = ray.wait(references, timeout=_POLL_SECONDS)
+        # a result is not fetched for the question: a frozen raylet would never give it
+        done, _ = ray.wait(references, num_returns=1, timeout=seconds, fetch_local=False)
     except (RayError, ConnectionError) as error:
-        raise UnavailableError(f"Ray does not answer: {type(error).__name__}") from error
+        raise BackendAwayError(Backend.RAY, f"does not answer: {type(error).__name__}") from error
     return list(done)
 
 

@@ -4,12 +4,11 @@ Raises StageError when the work failed, UnavailableError when Ray did, CallCance
 """
 
 import threading
-import time
-from collections.abc import Collection as Sized
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import structlog
 
 from config.settings import Settings
 from core.backends.backend import Backend
@@ -20,26 +19,27 @@ from core.language_models.catalogue import overrides_text
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.vault.resolved import ResolvedSecrets
 from pipelines.actors import ActorConfig, CallContext, ModelAccess
+from pipelines.beside import beside
+from pipelines.calls import Calls
 from pipelines.chain import ChainResult
-from pipelines.cluster import Attachment, Cluster
+from pipelines.cluster import Cluster
 from pipelines.embedders.registry import EmbedderSpec
 from pipelines.extractors.extractor import ObjectReport
+from pipelines.extractors.reader import FileBounds
 from pipelines.index_rebuild import RebuiltPage
 from pipelines.ingestion import ChunkResult
 from pipelines.llm.providers import LlmSettings, ProviderSettings
-from pipelines.remote import CallCancelledError, cancel, ended, result_of
+from pipelines.load import Kind
+from pipelines.probes import Probes
+from pipelines.remote import CallCancelledError, result_of
 
 __all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "ObjectReport", "Runner"]
 
-_CALLS_PER_ACTOR = 2
-"""Chunks on their way to one actor: one at work, one waiting for it."""
 _MOST_SECRET_BYTES = 8 * 1024 * 1024
-"""Ray takes 10 MB of direct arguments in one call, and puts the rest into its object store."""
-_HEALTH_SECONDS = 4.0
+"""Ray takes far more in one call, and puts what is beyond that into its object store."""
 _SELF_TEST_SECONDS = 60.0
-_PROBE_INTERVAL_SECONDS = 2.0
-_STOP_SECONDS = 3.0
-"""A chain looks ten times a second whether it is to stop, but not within an embedding or a template."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,47 @@ class Runner:
             actor_config(settings),
             settings.stage_actors,
         )
+        self._calls = Calls(self._cluster)
+        self._probes = Probes(self._cluster, settings.embedder.startswith("openai:"))
 
     def attach(self) -> None:
         """Connect and make the actors, or find them. Raises UnavailableError."""
         self._cluster.attached()
 
     def self_test(self) -> None:
-        """Store and find a text through every actor. Raises UnavailableError."""
+        """Store and find a text through every actor. Raises UnavailableError when an actor cannot.
+
+        Another backend that is away is not the actors' fault: the jobs that need it wait for it.
+        """
         attachment = self._cluster.attached()
         try:
-            with self._watching(attachment):
-                tests = [actor.self_test.options(concurrency_group="probes").remote() for actor in attachment.stages]
-                result_of(tests, timeout=_SELF_TEST_SECONDS)
+            tests = [actor.self_test.options(concurrency_group="probes").remote() for actor in attachment.stages]
+            self._cluster.outcome(beside(lambda: result_of(tests), "self-test"), _SELF_TEST_SECONDS)
+        except BackendAwayError as error:
+            if error.backend is Backend.RAY:
+                self._cluster.lost(attachment)
+                raise
+            log.warning("self_test.backend_away", backend=error.backend.value, error=error.message)
         except KeystageError as error:
             raise UnavailableError(f"The self-test failed: {error.message}") from error
 
     def health(self) -> Health:
         """Whether vectors and inference answer now. A cluster that does not answer is a value here, not an error."""
-        return Health(vectors=self._answers("vectors_answer"), inference=self._answers("inference_answers"))
+        probes = [beside(probe, "health") for probe in (self.probe_vectors, self.probe_inference)]
+        vectors, inference = (probe.exception() is None for probe in probes)
+        return Health(vectors=vectors, inference=inference)
+
+    def probe_ray(self) -> None:
+        """Raise BackendAwayError within 1.5 s unless Ray answers."""
+        self._probes.ray()
+
+    def probe_vectors(self) -> None:
+        """Raise BackendAwayError within 1.5 s unless the vectors answer; of Ray when that is in the way."""
+        self._probes.vectors()
+
+    def probe_inference(self) -> None:
+        """Raise BackendAwayError within 1.5 s unless texts get vectors; of Ray when that is in the way."""
+        self._probes.inference()
 
     def probe_ray(self) -> None:
         """Raise BackendAwayError when Ray does not answer."""
@@ -126,16 +149,8 @@ class Runner:
             # no secret leaves for a job that has ended already
             raise CallCancelledError
         access = ModelAccess(self._llm, llm_budget, most_found)
-        attachment, actor = self._cluster.next_stage_actor()
-        with self._watching(attachment):
-            method = actor.run_chain.options(name=call.namespace_id, concurrency_group="chains")
-            running = [method.remote(call, stages, inputs, collection_ids, limit, access, *secrets.by_name.values())]
-            with _cancelled_unless_done(running):
-                try:
-                    self._wait(running, should_stop)
-                except CallCancelledError:
-                    _wait_for_its_end(running)
-                result: ChainResult = result_of(running.pop())
+        arguments = (stages, inputs, collection_ids, limit, access, *secrets.by_name.values())
+        result: ChainResult = self._calls.one(Kind.CHAINS, call, "run_chain", arguments, should_stop)
         return result
 
     def extract(
@@ -146,91 +161,18 @@ class Runner:
         should_stop: threading.Event,
     ) -> Iterator[ChunkResult]:
         """Extract objects in bounded chunks over all actors; each chunk as it is done, in any order."""
-        attachment = self._cluster.attached()
-        chunks = iter([objects[at : at + self._chunk_objects] for at in range(0, len(objects), self._chunk_objects)])
-        running: dict[Any, Any] = {}
-
-        def send(actor: Any) -> None:
-            if chunk := next(chunks, None):
-                method = actor.extract.options(name=call.namespace_id, concurrency_group="extraction")
-                running[method.remote(call, collection, chunk)] = actor
-
-        with self._watching(attachment), _cancelled_unless_done(running):
-            for actor in attachment.stages * _CALLS_PER_ACTOR:
-                send(actor)
-            while running:
-                for reference in self._wait(running, should_stop):
-                    actor = running.pop(reference)
-                    result: ChunkResult = result_of(reference)
-                    send(actor)
-                    yield result
+        size = self._chunk_objects
+        chunks = [(collection, objects[at : at + size]) for at in range(0, len(objects), size)]
+        yield from self._calls.many(Kind.EXTRACTION, call, "extract", chunks, should_stop)
 
     def drop_vectors(self, call: CallContext, should_stop: threading.Event) -> bool:
         """Remove all vectors of the call's namespace; whether there was anything."""
-        return bool(self._one_call(call, "drop_vectors", should_stop))
+        return bool(self._calls.one(Kind.UPKEEP, call, "drop_vectors", (), should_stop))
 
     def rebuild_index(self, call: CallContext, start: str | None, should_stop: threading.Event) -> RebuiltPage:
         """Write the lexical index of some of the namespace's documents anew, from the point `start` on."""
-        page: RebuiltPage = self._one_call(call, "rebuild_index", should_stop, start)
+        page: RebuiltPage = self._calls.one(Kind.UPKEEP, call, "rebuild_index", (start,), should_stop)
         return page
-
-    def _one_call(self, call: CallContext, method: str, should_stop: threading.Event, *arguments: Any) -> Any:
-        attachment, actor = self._cluster.next_stage_actor()
-        with self._watching(attachment):
-            options = getattr(actor, method).options(name=call.namespace_id, concurrency_group="chains")
-            running = [options.remote(call, *arguments)]
-            with _cancelled_unless_done(running):
-                self._wait(running, should_stop)
-                return result_of(running.pop())
-
-    def _wait(self, running: Sized[Any], should_stop: threading.Event) -> list[Any]:
-        """The calls that ended, at least one. Raises CallCancelledError when told to stop, UnavailableError."""
-        probe_at = time.monotonic() + _PROBE_INTERVAL_SECONDS
-        while True:
-            if should_stop.is_set():
-                raise CallCancelledError
-            if done := ended(list(running)):
-                return done
-            if time.monotonic() > probe_at:
-                # a call to a Ray that died does not fail by itself
-                self._cluster.probe()
-                probe_at = time.monotonic() + _PROBE_INTERVAL_SECONDS
-
-    def _answers(self, probe: str) -> bool:
-        try:
-            attachment, actor = self._cluster.next_stage_actor()
-            with self._watching(attachment):
-                reference = getattr(actor, probe).options(concurrency_group="probes").remote()
-                return bool(result_of(reference, timeout=_HEALTH_SECONDS))
-        except KeystageError:
-            return False
-
-    @contextmanager
-    def _watching(self, attachment: Attachment) -> Iterator[None]:
-        """Attach again before the next call when Ray fails in this one."""
-        try:
-            yield
-        except UnavailableError:
-            self._cluster.lost(attachment)
-            raise
-
-
-def _wait_for_its_end(running: Sized[Any]) -> None:
-    """Tell a chain to stop, and wait a little until it did: its end says what was spent. Raises CallCancelledError."""
-    cancel(list(running))
-    give_up_at = time.monotonic() + _STOP_SECONDS
-    while not ended(list(running)):
-        if time.monotonic() > give_up_at:
-            raise CallCancelledError
-
-
-@contextmanager
-def _cancelled_unless_done(running: Sized[Any]) -> Iterator[None]:
-    """Cancel what is still running when the block is left."""
-    try:
-        yield
-    finally:
-        cancel(list(running))
 
 
 def actor_config(settings: Settings) -> ActorConfig:
@@ -245,6 +187,7 @@ def actor_config(settings: Settings) -> ActorConfig:
         qdrant_tls_ca_file=settings.qdrant_tls_ca_file,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        file_bounds=FileBounds(settings.file_seconds, settings.file_memory_mb),
         egress_allow_cidrs=settings.egress_allow_cidrs,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from cli.stack.keys import ROOT_KEY_VARIABLES
 from cli.stack.layout import DataDirectory, read_json, write_json
 from core.language_models.catalogue import LlmProvider
+from pipelines.ray_variables import IN_ANSWERS
 
 SERVICE = "ray"
 PORT_NAMES = ("ray", "ray_node", "ray_objects", "ray_client", "ray_agent", "ray_environments")
@@ -24,8 +25,9 @@ RAY_LIMITS = {
     "RAY_task_events_max_num_task_in_gcs": "2000",
     # and the ids of those that it forgot, of which it would keep a million for each job
     "RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs": "1000",
+    **IN_ANSWERS,
 }
-"""Bounds on Ray's memory, wherever it is started."""
+"""What every process of Ray is told, wherever it is started."""
 NO_PORT = 65536
 """The port of Ray's API server, which cannot start there. Without a dashboard it only asks the cloud's metadata address
 where it is, and tells Ray's authors that usage statistics are off. No flag of Ray prevents either."""

@@ -12,6 +12,7 @@ from core.collections.collection import Collection
 from core.storage.blobs import BlobStore
 from core.storage.vectors.store import Point
 from pipelines.embedders.embedder import Embedder
+from pipelines.extractors.reader import Reader
 from pipelines.extractors.reading_outcome import Remark
 
 EMPTY = "empty_text"
@@ -26,6 +27,7 @@ class ExtractionContext:
     collection: Collection
     embedder: Embedder
     blobs: BlobStore
+    reader: Reader
     check_cancelled: Callable[[], None]
     """raises when the call was cancelled; asked between pieces of work"""
 

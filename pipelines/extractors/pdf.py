@@ -67,6 +67,8 @@ def _pages(reader: "PdfReader") -> Reading:
     for number in range(len(reader.pages)):
         try:
             text = reader.pages[number].extract_text()
+        except MemoryError:
+            raise
         except Exception as error:
             # whatever it raises, the fault is in this page
             log.info("extraction.page_unreadable", page=number + 1, error=f"{type(error).__name__}: {error}")

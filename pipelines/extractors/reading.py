@@ -108,6 +108,8 @@ def _converted(kind: str, convert: Callable[[_Content], Reading], content: _Cont
     """What a converter makes of a customer's bytes: whatever it raises, the fault is in those bytes."""
     try:
         return convert(content)
+    except MemoryError:
+        raise
     except Exception as error:
         log.warning("extraction.unreadable", kind=kind, error=f"{type(error).__name__}: {error}")
         return Unreadable("unreadable_content", f"The {kind} is damaged or not a {kind}.")

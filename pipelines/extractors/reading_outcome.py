@@ -33,4 +33,13 @@ class Unreadable:
     message: str
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """A text that was read and cut: what becomes documents, in order."""
+
+    texts: list[str]
+    remarks: tuple[Remark, ...] = ()
+
+
 Reading: TypeAlias = Text | Unreadable
+Cutting: TypeAlias = Pieces | Unreadable

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -28,9 +27,7 @@ from pipelines.extractors.extractor import (
     ObjectReport,
     UnreadPart,
 )
-from pipelines.extractors.reading import read_text
-from pipelines.extractors.reading_outcome import Reading, Remark, Text, Unreadable
-from pipelines.extractors.splitting import split
+from pipelines.extractors.reading_outcome import Cutting, Remark, Unreadable
 
 _PIECES_AT_ONCE = 32
 """Pieces embedded between two looks at whether the call was cancelled."""
@@ -48,9 +45,8 @@ _NO_TEXT_IN: Final = frozenset({FieldType.IMAGE, FieldType.AUDIO, FieldType.VIDE
 def extract_text(source: StoredObject, context: ExtractionContext) -> ExtractionOutcome:
     """All readable texts of the object, in the order of its blobs, as documents numbered through."""
     parts = _Parts()
-    parameters = TextExtractorParameters.model_validate(context.collection.extractor.parameters)
-    for name, reading in _readings(source, context):
-        parts.take(name, reading, parameters)
+    for name, cutting in _cuttings(source, context, parts):
+        parts.take(name, cutting)
     pieces = parts.pieces
     if not pieces:
         return _nothing(source, parts.not_read)
@@ -77,19 +73,21 @@ class _Parts:
     not_read: list[UnreadPart] = field(default_factory=list)
     warnings: list[tuple[str | None, Remark]] = field(default_factory=list)
 
-    def take(self, name: str, reading: Reading, parameters: TextExtractorParameters) -> None:
+    @property
+    def room(self) -> int:
+        """Pieces that may be added: one more than an object may have is enough to see that it has too many."""
+        return max(0, _MOST_PIECES + 1 - len(self.pieces))
+
+    def take(self, name: str, cutting: Cutting) -> None:
         """Count one part: its pieces, or why there are none."""
-        if isinstance(reading, Unreadable):
-            self.not_read.append(UnreadPart(name, reading.code, reading.message))
+        if isinstance(cutting, Unreadable):
+            self.not_read.append(UnreadPart(name, cutting.code, cutting.message))
             return
-        # one more than may be is enough to see that there are too many
-        left = _MOST_PIECES + 1 - len(self.pieces)
-        found = list(islice(split(reading.content, reading.is_markdown, parameters), left))
-        self.warnings += [(name, remark) for remark in reading.remarks]
-        if not found and left:
+        self.warnings += [(name, remark) for remark in cutting.remarks]
+        if not cutting.texts and self.room:
             self.not_read.append(UnreadPart(name, EMPTY, _NO_TEXT))
-        self.read += bool(found)
-        self.pieces += found
+        self.read += bool(cutting.texts)
+        self.pieces += cutting.texts
 
     def report(self, object_id: str, cut: int) -> ObjectReport:
         """What was read, with how many pieces the embedder read in part only."""
@@ -106,21 +104,25 @@ def _nothing(source: StoredObject, not_read: Sequence[UnreadPart]) -> ObjectFail
     return ObjectFailure(source.object_id, worst.code, f"{worst.property}: {worst.message}{others}")
 
 
-def _readings(source: StoredObject, context: ExtractionContext) -> Iterator[tuple[str, Reading]]:
-    """What each text of the object says, by its property; the collection may name one property as the text."""
+def _cuttings(source: StoredObject, context: ExtractionContext, parts: _Parts) -> Iterator[tuple[str, Cutting]]:
+    """What each text of the object comes to, by its property; the collection may name one property as the text."""
     wanted = context.collection.extractor.input_mappings.get("text")
     blobs = [blob for blob in source.blobs if blob.property == wanted or not wanted]
     # an image beside the text is no fault of the object; alone, it is
     readable = [blob for blob in blobs if _may_be_read(blob)] or blobs
     for blob in readable:
         context.check_cancelled()
-        yield blob.property, _read(blob, context)
+        yield blob.property, _read(blob, context, parts.room)
     value = value_at(source.data, wanted) if wanted else None
     if wanted and isinstance(value, str):
-        yield wanted, Text(value)
+        yield wanted, context.reader.cut(value, _parameters(context), parts.room, context.check_cancelled)
     elif not blobs:
         name = wanted or "content"
         yield name, Unreadable(EMPTY, f"The object has no {name} to take text from.")
+
+
+def _parameters(context: ExtractionContext) -> TextExtractorParameters:
+    return TextExtractorParameters.model_validate(context.collection.extractor.parameters)
 
 
 def _may_be_read(blob: StoredBlob) -> bool:
@@ -128,13 +130,14 @@ def _may_be_read(blob: StoredBlob) -> bool:
     return is_readable(blob.content_type) and not (is_unsaid(blob.content_type) and blob.type in _NO_TEXT_IN)
 
 
-def _read(blob: StoredBlob, context: ExtractionContext) -> Reading:
+def _read(blob: StoredBlob, context: ExtractionContext, room: int) -> Cutting:
     try:
-        return read_text(context.blobs.get(blob.blob_key), blob.content_type)
+        content = context.blobs.get(blob.blob_key)
     except NotFoundError:
         return Unreadable("content_missing", f"The content of {blob.property} is gone.")
     except PayloadTooLargeError as error:
         return Unreadable("too_large", error.message)
+    return context.reader.read(content, blob.content_type, _parameters(context), room, context.check_cancelled)
 
 
 def _embed(pieces: list[str], context: ExtractionContext) -> tuple[Vectors, int]:

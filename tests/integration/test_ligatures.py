@@ -1,6 +1,7 @@
 """A PDF that is typeset with ligatures: found by the letters that a reader sees, shown as its author set it."""
 
 import io
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from core.storage.vectors.edge import EdgeVectorStore
 from pipelines.chain import run_stages
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.extractors.extractor import ExtractionContext
+from pipelines.extractors.reader import FileBounds, Reader
 from pipelines.ingestion import ingest
 from pipelines.stage import StageContext
 
@@ -51,7 +53,8 @@ def test_a_pdf_is_found_by_the_letters_of_its_ligatures(tmp_path: Path) -> None:
     stored = StoredObject("obj_1", "bkt_1", None, (blob,), {}, NOW, NOW)
     extractor = ExtractorConfig("text_extractor", "v1", {}, {}, (), True)
     collection = Collection("col_1", "texts", None, ("bkt_1",), extractor, {}, NOW, NOW)
-    ingest([stored], ExtractionContext(NAMESPACE, collection, embedder, blobs, lambda: None), vectors)
+    with closing(Reader(FileBounds(60, 1024))) as reader:
+        ingest([stored], ExtractionContext(NAMESPACE, collection, embedder, blobs, reader, lambda: None), vectors)
     for query in ("file", "FLAT", "office", "ﬁle"):
         search = {"feature_uri": TEXT_FEATURE, "query": query, "lexical": True}
         stages = parse_stages([{"stage_id": "feature_search", "parameters": {"searches": [search]}}])

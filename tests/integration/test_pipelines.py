@@ -22,6 +22,7 @@ from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.embedders.registry import EmbedderSpec, build_embedder
 from pipelines.extractors.extractor import ExtractionContext
+from pipelines.extractors.reader import FileBounds, Reader
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.remote import CallCancelledError
 from pipelines.stage import StageContext
@@ -43,6 +44,7 @@ class World:
     vectors: EdgeVectorStore
     blobs: BlobStore
     embedder: Embedder
+    reader: Reader
 
     def stored(self, object_id: str, *contents: tuple[bytes | str, str], **data: Any) -> StoredObject:
         """An object whose blobs have these contents and content types."""
@@ -66,7 +68,7 @@ class World:
                 raise CallCancelledError
 
         return ExtractionContext(
-            self.namespace_id, collection or self.collection, self.embedder, self.blobs, check_cancelled
+            self.namespace_id, collection or self.collection, self.embedder, self.blobs, self.reader, check_cancelled
         )
 
     def run(
@@ -83,14 +85,22 @@ def embedder() -> Embedder:
     return builtin_embedder()
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    """What reads files, in its own process."""
+    reader = Reader(FileBounds(60, 1024))
+    yield reader
+    reader.close()
+
+
 @pytest.fixture
-def world(tmp_path: Path, embedder: Embedder) -> Iterator[World]:
+def world(tmp_path: Path, embedder: Embedder, reader: Reader) -> Iterator[World]:
     """A fresh namespace."""
     vectors = EdgeVectorStore(tmp_path / "vectors")
     extractor = ExtractorConfig("text_extractor", "v1", {"chunk_size": 100}, {}, (), True)
     collection = Collection("col_1", "texts", None, ("bkt_1",), extractor, {}, NOW, NOW)
     blobs = BlobStore((tmp_path / "blobs").as_uri())
-    yield World(random_id(Prefix.NAMESPACE), collection, vectors, blobs, embedder)
+    yield World(random_id(Prefix.NAMESPACE), collection, vectors, blobs, embedder, reader)
     vectors.close()
 
 

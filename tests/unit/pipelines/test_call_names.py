@@ -2,9 +2,10 @@
 
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,10 +21,13 @@ from core.storage.vectors.store import collection_name
 from core.vault.resolved import NO_SECRETS, ResolvedSecret, ResolvedSecrets
 from core.vault.secret import MAX_VALUE_BYTES
 from pipelines.actors import CallContext, ModelAccess, StageActor
-from pipelines.cluster import Attachment
+from pipelines.calls import Calls
+from pipelines.cluster import Attachment, Cluster
 from pipelines.extractors.extractor import ExtractionContext
 from pipelines.extractors.text import _document, _point
 from pipelines.llm.providers import LlmSettings
+from pipelines.load import Load
+from pipelines.ray_probe import RaySession
 from pipelines.runner import Runner, actor_config
 from tests.tiny_model import make_tiny_model
 
@@ -57,21 +61,28 @@ class Recorded:
         self.arguments += arguments
         return object()
 
-    def next_stage_actor(self) -> tuple[Attachment, Any]:
-        return self.attached(), self
-
     def attached(self) -> Attachment:
-        return Attachment((self,))
+        return Attachment((self,), None, RaySession(b"", "", ("", 0)), Load((self,)))
+
+    def watch(self, _: Attachment) -> "Recorded":
+        return self
+
+    def look(self) -> None:
+        return
+
+    def outcome(self, future: "Future[Any]") -> Any:
+        return future.result()
 
 
 @pytest.fixture
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Runner, Recorded]:
     """A runner on such a cluster."""
     runner, cluster = Runner(Settings(_env_file=None, data=tmp_path)), Recorded()
-    monkeypatch.setattr(runner, "_cluster", cluster)
-    monkeypatch.setattr("pipelines.runner.ended", lambda running: running)
-    monkeypatch.setattr("pipelines.runner.result_of", lambda _: None)
-    monkeypatch.setattr("pipelines.runner.cancel", lambda _: None)
+    monkeypatch.setattr(runner, "_calls", Calls(cast(Cluster, cluster)))
+    for module in ("calls", "load"):
+        monkeypatch.setattr(f"pipelines.{module}.ended", lambda running, _=0: running)
+        monkeypatch.setattr(f"pipelines.{module}.result_of", lambda *_: None)
+    monkeypatch.setattr("pipelines.calls.cancel", lambda _: None)
     return runner, cluster
 
 
@@ -139,7 +150,7 @@ def test_the_self_test_stays_in_a_namespace_of_its_own(actor: tuple[StageActor, 
 
 
 def test_the_same_object_in_two_namespaces_gives_other_documents_and_points() -> None:
-    make: Callable[[str], Any] = lambda name: ExtractionContext(name, collection(), None, None, lambda: None)  # type: ignore[arg-type] # noqa: E731
+    make: Callable[[str], Any] = lambda name: ExtractionContext(name, collection(), None, None, None, lambda: None)  # type: ignore[arg-type] # noqa: E731
     documents = {name: _document(stored(), make(name), {}, 0, "A text.") for name in ("ns_1", "ns_2")}
     assert documents["ns_1"]["document_id"] != documents["ns_2"]["document_id"]
     vector = np.zeros(4, np.float32)

@@ -1,0 +1,217 @@
+"""Calls to stage actors, from their sending to their result: who gets them, who waits for what, and what if one ends.
+
+A call under which its actor ended is made once more, alone: so a job that ends actors ends none under its neighbours
+twice, and these neither notice nor lose an attempt. It knows nothing of what calls do.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection as Sized
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from core.backends.backend import Backend
+from core.errors import ActorLostError, BackendAwayError
+from core.recent import Recent
+from pipelines.actors import CallContext
+from pipelines.alone import Alone
+from pipelines.beside import beside
+from pipelines.cluster import Attachment, Cluster
+from pipelines.load import Kind, Turn
+from pipelines.remote import CallCancelledError, cancel, ended, result_of
+
+_SUSPECTS = 1024
+_TURN_SECONDS = 0.1
+_STOP_SECONDS = 3.0
+"""A chain looks ten times a second whether it is to stop, but not within an embedding or a template."""
+
+Arguments = Sequence[Any]
+
+log = structlog.get_logger(__name__)
+
+
+class Calls:
+    """Makes calls for all jobs of this process. Safe to use from several threads.
+
+    Its methods raise what the actor raises, CallCancelledError when told to stop, BackendAwayError when Ray goes away,
+    and ActorLostError when an actor ended although the call was alone.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._alone = {kind: Alone(cluster) for kind in Kind}
+        self._suspects: Recent[str, bool] = Recent(_SUSPECTS)
+        """jobs under which an actor ended although no other call was beside theirs"""
+
+    def one(
+        self, kind: Kind, call: CallContext, method: str, arguments: Arguments, should_stop: threading.Event
+    ) -> Any:
+        """The result of one call, by the actor with the least waiting."""
+        if not self._suspects.get(call.job_id, False):
+            attachment = self._cluster.attached()
+            try:
+                with self._watching(attachment):
+                    reference = attachment.load.send(kind, _sending(kind, call, method, arguments))
+                    return self._until_done(attachment, reference, should_stop)
+            except ActorLostError:
+                log.warning("call.actor_ended", job_id=call.job_id, kind=kind.value)
+        with self._alone[kind].kept():
+            result = self._once_alone(kind, call, method, arguments, should_stop)
+        self._suspects.drop(call.job_id)
+        return result
+
+    def many(
+        self, kind: Kind, call: CallContext, method: str, each: Sequence[Arguments], should_stop: threading.Event
+    ) -> Iterator[Any]:
+        """The results of calls, each as it is there.
+
+        A call is sent to an actor that has none of its kind, when it is this job's turn: it waits behind no other.
+        """
+        lost = list(each)
+        if not self._suspects.get(call.job_id, False):
+            lost = []
+            yield from self._side_by_side(kind, call, method, each, lost, should_stop)
+        if lost:
+            with self._alone[kind].kept():
+                for arguments in lost:
+                    yield self._once_alone(kind, call, method, arguments, should_stop)
+            self._suspects.drop(call.job_id)
+
+    def _side_by_side(
+        self,
+        kind: Kind,
+        call: CallContext,
+        method: str,
+        each: Sequence[Arguments],
+        lost: list[Arguments],
+        should_stop: threading.Event,
+    ) -> Iterator[Any]:
+        """The results of all but the calls under which an actor ended, which are added to `lost`."""
+        attachment = self._cluster.attached()
+        load, turn, watch = attachment.load, Turn(), self._cluster.watch(attachment)
+        waiting, running = list(reversed(each)), dict[Any, Arguments]()
+
+        def send_what_may_go() -> None:
+            while waiting and (sent := load.send_when_idle(kind, turn, _sending(kind, call, method, waiting[-1]))):
+                running[sent] = waiting.pop()
+
+        with self._watching(attachment), _cancelled_unless_done(running), _in_line(attachment, turn):
+            while waiting or running:
+                send_what_may_go()
+                for reference in _look(running, should_stop) if running else _wait_for_turn(attachment, should_stop):
+                    arguments = running.pop(reference)
+                    try:
+                        result = self._result(attachment, reference)
+                    except ActorLostError:
+                        log.warning("call.actor_ended", job_id=call.job_id, kind=kind.value)
+                        lost.append(arguments)
+                        continue
+                    # while the caller keeps what it was given, no actor idles for it, and nobody waits behind it
+                    send_what_may_go()
+                    load.leave(turn)
+                    yield result
+                watch.look()
+
+    def _once_alone(
+        self, kind: Kind, call: CallContext, method: str, arguments: Arguments, should_stop: threading.Event
+    ) -> Any:
+        attachment = self._cluster.attached()
+        with self._watching(attachment):
+            try:
+                with self._alone[kind].actor(attachment, should_stop) as actor:
+                    return self._until_done(attachment, _sending(kind, call, method, arguments)(actor), should_stop)
+            except ActorLostError:
+                log.warning("call.actor_ended_alone", job_id=call.job_id, kind=kind.value)
+                self._suspects.put(call.job_id, True)
+                raise
+
+    def _until_done(self, attachment: Attachment, reference: Any, should_stop: threading.Event) -> Any:
+        running, watch = [reference], self._cluster.watch(attachment)
+        with _cancelled_unless_done(running):
+            try:
+                while not _look(running, should_stop):
+                    watch.look()
+            except CallCancelledError:
+                _wait_for_its_end(running)
+            return self._result(attachment, running.pop())
+
+    def _result(self, attachment: Attachment, reference: Any) -> Any:
+        """What a call that ended gave."""
+        try:
+            # beside this thread: what a frozen Ray keeps in its object store it gives to nobody
+            result = self._cluster.outcome(beside(lambda: result_of(reference), "ray-result"))
+        except ActorLostError:
+            self._cluster.explain_loss(attachment)
+            attachment.load.actor_ended(reference)
+            raise
+        except BaseException:
+            attachment.load.done(reference)
+            raise
+        attachment.load.done(reference)
+        return result
+
+    @contextmanager
+    def _watching(self, attachment: Attachment) -> Iterator[None]:
+        """Attach again before the next call when Ray fails in this one."""
+        try:
+            yield
+        except BackendAwayError as error:
+            if error.backend is Backend.RAY:
+                self._cluster.lost(attachment)
+            raise
+
+
+def _sending(kind: Kind, call: CallContext, method: str, arguments: Arguments) -> Callable[[Any], Any]:
+    """Sends the call to an actor. Ray repeats none: under a call that ends actors it would end all calls beside it."""
+
+    def send(actor: Any) -> Any:
+        options = {"name": call.namespace_id, "concurrency_group": kind.value, "max_task_retries": 0}
+        return getattr(actor, method).options(**options).remote(call, *arguments)
+
+    return send
+
+
+def _look(running: Sized[Any], should_stop: threading.Event) -> list[Any]:
+    """The calls that ended within a moment. Raises CallCancelledError when told to stop."""
+    if should_stop.is_set():
+        raise CallCancelledError
+    return ended(list(running))
+
+
+def _wait_for_turn(attachment: Attachment, should_stop: threading.Event) -> list[Any]:
+    if should_stop.is_set():
+        raise CallCancelledError
+    attachment.load.wait(_TURN_SECONDS)
+    return []
+
+
+def _wait_for_its_end(running: Sized[Any]) -> None:
+    """Tell a call to stop, and wait a little until it did: a chain's end says what was spent.
+
+    Raises CallCancelledError.
+    """
+    cancel(list(running))
+    give_up_at = time.monotonic() + _STOP_SECONDS
+    while not ended(list(running)):
+        if time.monotonic() > give_up_at:
+            raise CallCancelledError
+
+
+@contextmanager
+def _in_line(attachment: Attachment, turn: Turn) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        attachment.load.leave(turn)
+
+
+@contextmanager
+def _cancelled_unless_done(running: Sized[Any]) -> Iterator[None]:
+    """Cancel what is still running when the block is left."""
+    try:
+        yield
+    finally:
+        cancel(list(running))

@@ -1,0 +1,95 @@
+"""An embedding endpoint for tests, which can hold a text back and end whoever asks for another one.
+
+A server knows who asks: so a test has a stage actor end in the middle of a call, by a customer's own text.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import psutil
+
+POISON = "poison"
+HELD = "held"
+_DIMENSION = 8
+
+
+class EmbeddingServer:
+    """Vectors for all texts, but one with `held` waits for `release`, and who asks for one with `poison` is killed once
+    `armed`."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.killed: list[int] = []
+        self.release = threading.Event()
+        self.armed = threading.Event()
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server.note(body["input"])
+                if any(POISON in text for text in body["input"]):
+                    server.armed.wait()
+                    server.kill(self.client_address[1])
+                    return
+                if any(HELD in text for text in body["input"]):
+                    server.release.wait()
+                answer = json.dumps({"data": [_row(index, text) for index, text in enumerate(body["input"])]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    def note(self, texts: list[str]) -> None:
+        """Count what was asked for."""
+        with self._lock:
+            self.asked.update(texts)
+
+    def kill(self, port: int) -> None:
+        """SIGKILL the stage actor at the other end of a connection."""
+        for process in psutil.process_iter():
+            try:
+                if process.name().startswith("ray::StageActor") and self._is_connected(process, port):
+                    self.killed.append(process.pid)
+                    process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue
+
+    def _is_connected(self, process: psutil.Process, port: int) -> bool:
+        """Whether the other end of the connection from this port is the process's; others may use the same port."""
+        return any(
+            connection.laddr.port == port and connection.raddr and connection.raddr.port == self._http.server_port
+            for connection in process.net_connections("tcp")
+        )
+
+    @contextmanager
+    def running(self) -> Iterator["EmbeddingServer"]:
+        """Serve for the block."""
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        try:
+            yield self
+        finally:
+            self.release.set()
+            self.armed.set()
+            self._http.shutdown()
+            self._http.server_close()
+
+
+def _row(index: int, text: str) -> dict[str, Any]:
+    numbers = [byte / 255 + 0.01 for byte in hashlib.sha256(text.encode()).digest()[:_DIMENSION]]
+    return {"index": index, "embedding": numbers}
