@@ -167,6 +167,10 @@ class JobDriver:
 
     def _finish(self, lease: Lease, decision: Decision) -> None:
         job = lease.job
+        if decision.is_withdrawn:
+            # whoever withdrew it did not come to this
+            self._services.jobs.remove_withdrawn(job.scope, job.job_id)
+            return
         events = events_of(job, decision, self._services.clock.now())
         lease.finish(decision, events)
         if job.awaited:

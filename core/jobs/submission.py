@@ -1,5 +1,7 @@
 """Submitting and cancelling jobs: hold, record, ring. In this order, so that no recorded job lacks a hold."""
 
+from contextlib import suppress
+
 from core.credits.entry import hold_id_of
 from core.credits.ledger import Ledger
 from core.errors import ConflictError
@@ -52,6 +54,21 @@ class Submission:
         charged = sorted(job.done) if job.state is JobState.PARTIAL else []
         spec = {**job.spec, "retry_of": job.job_id, "done_before": [*job.spec.get("done_before", []), *charged]}
         return self.submit(job.scope, NewJob(random_id(Prefix.TASK), job.kind, spec, job.hold, job.request_id))
+
+    def withdraw(self, job: Job) -> bool:
+        """Take back an awaited job that waits for a backend: its hold is released and its record removed, and no event
+        tells of it. False when a worker was quicker, which goes on with it.
+
+        A crash between the steps leaves a job that a worker settles and removes.
+        """
+        if not self._jobs.withdraw(job.scope, job):
+            return False
+        entries = self._ledger.entries_of(job.scope, job.hold_id) if job.hold else []
+        if entries and not any(entry.closes_hold for entry in entries):
+            with suppress(ConflictError):
+                self._ledger.release(job.scope, entries[0])
+        self._jobs.remove_withdrawn(job.scope, job.job_id)
+        return True
 
     def cancel(self, scope: OrganizationScope, job_id: str) -> None:
         """Ask a job to stop. Unknown, foreign or ended: nothing happens.

@@ -21,6 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from core.backends.backend import TITLES, Backend
+from core.errors import BackendAwayError
 from core.storage.handles import ScopedCollection
 
 _DUPLICATE_KEY = 11000
@@ -35,11 +36,12 @@ _BACKEND_FAILURES = (
     WaitQueueTimeoutError,
     RedisConnectionError,
     RedisTimeoutError,
+    BackendAwayError,
 )
 
 
 def is_backend_failure(error: BaseException) -> bool:
-    """Whether `error` says that MongoDB or Redis did not answer, so that trying again later may help."""
+    """Whether `error` says that a backend did not answer, so that trying again later may help."""
     return isinstance(error, _BACKEND_FAILURES)
 
 
@@ -53,7 +55,9 @@ class FailedBackend:
 
 
 def failed_backend(error: BaseException) -> FailedBackend | None:
-    """Which backend an exception of a driver tells of, and what it did; None for any other exception."""
+    """Which backend an exception tells of, and what it did; None for any other exception."""
+    if isinstance(error, BackendAwayError):
+        return _failed(error.backend, error.did)
     if isinstance(error, PyMongoError):
         return _failed(Backend.MONGO, _mongo_did(error))
     if isinstance(error, RedisError):
