@@ -45,8 +45,11 @@ class RedisMemory:
         except (RedisConnectionError, RedisTimeoutError) as error:
             self._note(away=True, reason=type(error).__name__)
             raise
-        if self._try_again_at is not None:
+        except RedisError:
+            # an error that it answers with is an answer
             self._note(away=False)
+            raise
+        self._note(away=False)
         return answer
 
     def _may_try(self) -> bool:
@@ -62,6 +65,8 @@ class RedisMemory:
             return True
 
     def _note(self, away: bool, reason: str | None = None) -> None:
+        if not away and self._try_again_at is None:
+            return
         with self._lock:
             changed = away is (self._try_again_at is None)
             self._try_again_at = self._clock() + _AWAY_SECONDS if away else None
