@@ -1,5 +1,6 @@
 """Builds the objects of one process from its settings: the one place where things are wired."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -156,6 +157,8 @@ class _Backends:
     handles: Handles
     clock: DatabaseClock
     doorbell: Doorbell
+    broker_is_away: Callable[[], bool]
+    """whether ringing would only cost time"""
     blobs: BlobStore
 
 
@@ -189,6 +192,8 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
         handles=handles,
         clock=database_clock(database),
         doorbell=Doorbell(settings.broker, settings.redis_tls),
+        # one server in two parts: what it costs to find one of them silent is paid already
+        broker_is_away=lambda: settings.broker == settings.redis_url and memory.is_away,
         blobs=BlobStore(settings.blobs),
     )
 
@@ -212,7 +217,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     heartbeats = Heartbeats(handles, clock)
     jobs = JobStore(handles, clock)
     tenants = TenantCache(to.limits_redis, organizations, namespaces)
-    submission = Submission(ledger, jobs, to.doorbell)
+    submission = Submission(ledger, jobs, to.doorbell, to.broker_is_away)
     audit_keys = _audit_keys(settings)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)

@@ -91,7 +91,7 @@ class _Backends(Collector):
     def collect(self) -> Iterator[Metric]:
         """One figure for each."""
         away = self._backends.away()
-        told = GaugeMetricFamily("keystage_backend_away", "1 while a backend does not answer.", labels=["backend"])
+        told = GaugeMetricFamily("keystage_intake_backend_away", "1 while intake knows it away.", labels=["backend"])
         for backend in Backend:
             told.add_metric([backend.value], float(backend in away))
         yield told

@@ -106,7 +106,9 @@ def _look(call: Call) -> Mapping[Backend, bool]:
     found = dict(call.services.backends.look())
     workers = [beat for beat in call.services.probes.beats if beat.role == "worker"] if found[Backend.MONGO] else []
     for backend, fact in _SAID_BY_WORKERS.items():
-        found[backend] = found[backend] and any(worker.facts[fact] for worker in workers)
+        found[backend] = found[backend] and any(
+            worker.facts.get(fact, backend.value not in worker.facts.get("away", ())) for worker in workers
+        )
     return found
 
 
