@@ -139,6 +139,7 @@ ROUTES = (
         deep_health,
         Permission.READ,
         namespace=NamespaceMode.OPTIONAL,
+        hurried=True,
         answers={200: DeepHealthView},
     ),
     Route("GET", "/v1/health/liveness", "health.liveness", liveness, None, namespace=_NONE, answers={200: AliveView}),

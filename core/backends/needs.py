@@ -33,12 +33,13 @@ def _of_stage(stage_id: str, parameters: Mapping[str, Any], *, first: bool) -> s
     if stage_id in _SEARCH_OF:
         place = _SEARCH_OF[stage_id]
         search = parameters.get(place, {}) if place else parameters
-        return {Backend.VECTORS, Backend.EMBEDDER} if any(map(_embeds, search["searches"])) else {Backend.VECTORS}
+        embeds = any(map(_embeds, search.get("searches", ())))
+        return {Backend.VECTORS, Backend.EMBEDDER} if embeds else {Backend.VECTORS}
     return {Backend.VECTORS} if first and stage_id == _READS_WHEN_FIRST else set()
 
 
 def _embeds(search: Mapping[str, Any]) -> bool:
     """Whether a search turns a text into a vector: one by words does not, and one by a vector has it."""
-    query = search["query"]
+    query = search.get("query")
     given = isinstance(query, Mapping) and query.get("input_mode") == "vector"
     return not search.get("lexical") and not given
