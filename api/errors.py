@@ -98,10 +98,10 @@ FAILURES: Final[Mapping[int, Failure]] = {
 """Every failure that a route answers."""
 
 
-def failures(*, keyed: bool, takes_body: bool, names_a_resource: bool) -> list[int]:
+def failures(*, keyed: bool, takes_body: bool, names_a_resource: bool, hurried: bool) -> list[int]:
     """The statuses with which a route of this kind may fail."""
     if not keyed:
-        return [404, 500] if names_a_resource else [500]
+        return [*([404] if names_a_resource else []), 500, *([503] if hurried else [])]
     return [status for status, failure in FAILURES.items() if takes_body or not failure.of_bodies]
 
 

@@ -152,7 +152,7 @@ ROUTES = (
         namespace=_NONE,
         answers={200: AliveView, 503: AliveView},
     ),
-    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE, answers={200: BeatView}),
+    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE, hurried=True, answers={200: BeatView}),
     Route(
         "GET", "/metrics", "metrics.get", metrics, None, namespace=_NONE, answers={200: None}, produces=("text/plain",)
     ),

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -204,6 +205,31 @@ def test_what_was_refused_while_mongodb_was_away_can_be_sent_again(world: World)
     assert answers[-1].status_code == 200
     again, _ = world.call("POST", "/v1/buckets", named, Idempotency_Key=key)
     assert again.json()["bucket_id"] == answers[-1].json()["bucket_id"]
+
+
+def test_a_killed_mongodb_is_refused_at_once_and_found_again(
+    redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port, data = free_port(), tmp_path / "mongo"
+    data.mkdir()
+    with ExitStack() as stack, httpx.Client(timeout=PATIENCE) as client:
+        mongo = stack.enter_context(mongo_server(data, port))
+        place = stack.enter_context(site(mongo.url, redis_url, tmp_path))
+        world = World(place, place.account(), mongo, mongo, client)
+        calls = many_requests(world)
+        mongo.process.kill()
+        mongo.process.wait()
+        with ThreadPoolExecutor(len(calls)) as threads:
+            answers = list(threads.map(lambda call: call(), calls))
+        at_once = [call() for call in calls]
+        with capsys.disabled():
+            print("\nseconds to 503, MongoDB just killed:", [round(took, 2) for _, took in answers])
+        assert all(refused(answer, Backend.MONGO) for answer, _ in [*answers, *at_once])
+        assert max(took for _, took in answers) < IN_TIME
+        assert max(took for _, took in at_once) < 1.0
+        stack.enter_context(mongo_server(data, port))
+        wait_until(lambda: all_is_well(world), PATIENCE, "all to be back")
+        assert calls[1]()[0].status_code == 200
 
 
 # Redis --------------------------------------------------------------------------------------------------

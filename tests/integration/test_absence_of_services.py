@@ -137,7 +137,7 @@ def world(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
             "AWS_SECRET_ACCESS_KEY": "secret",
         }.items():
             patch.setenv(name, value)
-        chosen = {
+        chosen: dict[str, Any] = {
             "blob_url": "s3://bucket",
             "kek_provider": "transit",
             "kek_transit_url": transit.url,
@@ -220,7 +220,7 @@ def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: W
         assert f"{name}_0" in names
         assert name not in names
         assert world.call("GET", f"{secrets}/{name}_0")[0].status_code == 200
-        assert world.call("GET", "/v1/organizations/webhooks")[0].status_code == 200
+        assert world.call("GET", "/v1/organizations/webhooks/")[0].status_code == 200
         a_bucket(world)
         assert world.call("DELETE", f"{secrets}/{name}_0")[0].status_code == 200
     answers = [world.call("POST", secrets, stored, Idempotency_Key=key)[0] for _ in range(2)]
