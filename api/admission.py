@@ -12,8 +12,9 @@ from api.rate_headers import rate_headers
 from api.route import NamespaceMode, Route
 from api.source import came_over_tls, client_address
 from config.logging_setup import bind_unit_of_work
+from core.backends.backend import Backend
 from core.bootstrap import Services
-from core.errors import InvalidRequestError, NotFoundError, UnauthenticatedError
+from core.errors import BackendAwayError, InvalidRequestError, NotFoundError, UnauthenticatedError
 from core.ids import Prefix, random_id
 from core.limits.policy import Admitted, RateClass, Refused, Unavailable
 from core.limits.subject import Subject
@@ -26,6 +27,7 @@ from core.tenancy.wrong_keys import missing_key
 
 _LEASED = frozenset({RateClass.SEARCH, RateClass.UPLOAD, RateClass.COMPUTE})
 """Classes of which an organization may have only so many under way at once."""
+_WHAT_LETS_IN = frozenset({Backend.MONGO, Backend.REDIS})
 _LEASE_MARGIN_SECONDS = 5.0
 _REQUEST_SECONDS = 60.0
 """Longer than any request of ours takes, waiting for an execution apart."""
@@ -61,6 +63,7 @@ class Gate:
         if route.permission is None:
             yield
             return
+        self._require_backends(route)
         into.caller = self._authenticate(request, into.address)
         self._services.authenticator.require_address(into.caller.key, into.address)
         # counted before it is decided, so that asking for what is not allowed is no cheaper than the rest
@@ -80,6 +83,13 @@ class Gate:
         """Whether the client spoke TLS."""
         said = request.headers.get("X-Forwarded-Proto", "")
         return came_over_tls(request.scheme, request.remote_addr or "", said, self._proxies)
+
+    def _require_backends(self, route: Route) -> None:
+        """Raises BackendAwayError without MongoDB, which says who calls: at once, where that is known."""
+        backends = self._services.backends
+        if route.hurried and not backends.look(_WHAT_LETS_IN)[Backend.MONGO]:
+            raise BackendAwayError(Backend.MONGO)
+        backends.require(Backend.MONGO)
 
     def _authenticate(self, request: Request, source: str) -> Caller:
         sent = request.headers.get("Authorization", "")

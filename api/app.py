@@ -12,10 +12,12 @@ from core.bootstrap import Services, build_services
 
 
 def create_app() -> Flask:
-    """The application of one process, from its settings. Connects to MongoDB."""
+    """The application of one process, from its settings. Connects to MongoDB and begins to watch the backends."""
     settings = load_settings()
     configure_logging(settings, "api")
-    return build_app(build_services(settings))
+    services = build_services(settings, impatient=True)
+    services.backends.start()
+    return build_app(services)
 
 
 def create_door() -> Door:

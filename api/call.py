@@ -1,6 +1,6 @@
 """What a handler gets and gives: a request that has passed every check, and an answer. Free of Flask."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.schemas.fields import Answer, Body, Query
 from core.audit.entry import ChangeDigest
+from core.backends.backend import Backend
 from core.bootstrap import Services
 from core.errors import FieldProblem, InvalidRequestError, PermissionDeniedError, ValidationFailedError
 from core.ids import IdSource, random_id
@@ -114,6 +115,10 @@ class Call:
             targets.append(Named(ResourceType.NAMESPACE, (self.namespace.namespace_id, self.namespace.name)))
         if scopes and not scopes_permit(scopes, Operation.READ_DATA, targets):
             raise PermissionDeniedError(f"This API key's scopes do not let it read every {type} that is named here.")
+
+    def require(self, needed: Collection[Backend]) -> None:
+        """Raises BackendAwayError for a backend that is needed and known to be away: before anything is done."""
+        self.services.backends.require(*needed)
 
     def parse(self, model: type[Model]) -> Model:
         """The body as a typed request; unknown keys are ignored and named in the warnings.

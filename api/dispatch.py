@@ -15,7 +15,7 @@ from api.decode import decode_body, decode_query
 from api.door import REPEATED
 from api.errors import error_reply
 from api.idempotency import answer_once
-from api.perform import note_denial
+from api.perform import note_absence, note_denial
 from api.route import Route
 from api.wire import content_of
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
@@ -54,6 +54,7 @@ class Dispatcher:
             reply = self._handle(route, request_id, path, admission)
         except Exception as error:
             reply = error_reply(error, request_id)
+            note_absence(self._services, error)
             note_denial(self._services, route, admission, error, request_id, request)
         self._log_request(route, reply, started)
         self._services.metrics.note(route.name, reply.status, time.monotonic() - started, admission.verdict)

@@ -11,6 +11,7 @@ from api.call import Reply
 from api.schemas.errors import ErrorDetailView, ErrorView
 from core.errors import (
     AlreadyExistsError,
+    BackendAwayError,
     ConflictError,
     InsufficientCreditsError,
     InvalidRequestError,
@@ -24,11 +25,13 @@ from core.errors import (
     UnsupportedMediaError,
     ValidationFailedError,
 )
-from core.storage.failures import is_backend_failure
+from core.storage.failures import failed_backend, is_backend_failure
 
 log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_SECONDS = 1
+_AWAY_RETRY_AFTER_SECONDS = 5
+"""How soon the return of a backend is known for certain: how often each is asked."""
 _PROBLEMS_SHOWN = 100
 """Bad fields that one answer names: a body may have half a million."""
 
@@ -86,15 +89,19 @@ FAILURES: Final[Mapping[int, Failure]] = {
     422: Failure("Some fields are not valid: `details.validation_errors` names each."),
     429: Failure("There were too many requests: wait for as long as `Retry-After` says.", sends=("Retry-After",)),
     500: Failure("Something went wrong on our side."),
-    503: Failure("A part that is needed does not answer: try again after `Retry-After`.", sends=("Retry-After",)),
+    503: Failure(
+        "A part that is needed does not answer: nothing was done, or what was begun goes on when the same request is"
+        " sent again. Try again after `Retry-After`; `details.backend` names the part where one is known.",
+        sends=("Retry-After",),
+    ),
 }
 """Every failure that a route answers."""
 
 
-def failures(*, keyed: bool, takes_body: bool, names_a_resource: bool) -> list[int]:
+def failures(*, keyed: bool, takes_body: bool, names_a_resource: bool, hurried: bool) -> list[int]:
     """The statuses with which a route of this kind may fail."""
     if not keyed:
-        return [404, 500] if names_a_resource else [500]
+        return [*([404] if names_a_resource else []), 500, *([503] if hurried else [])]
     return [status for status, failure in FAILURES.items() if takes_body or not failure.of_bodies]
 
 
@@ -118,9 +125,10 @@ def _known(error: Exception) -> KeystageError | None:
     if isinstance(error, HTTPException):
         status = error.code or 500
         return _TRANSPORT.get(status) or (InvalidRequestError() if 400 <= status < 500 else None)
-    if is_backend_failure(error):
+    if is_backend_failure(error) and not isinstance(error, BackendAwayError):
         log.warning("request.backend_away", error=type(error).__name__)
-        return UnavailableError()
+        failed = failed_backend(error)
+        return BackendAwayError(failed.backend) if failed else UnavailableError()
     return error if isinstance(error, KeystageError) and isinstance(error, tuple(_WIRE)) else None
 
 
@@ -140,7 +148,8 @@ def _headers(wire: _Wire, error: KeystageError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if "retry_after_seconds" in error.details:
         return {"Retry-After": str(error.details["retry_after_seconds"])}
-    return {"Retry-After": str(_RETRY_AFTER_SECONDS)} if wire.status == 503 else {}
+    seconds = _AWAY_RETRY_AFTER_SECONDS if isinstance(error, BackendAwayError) else _RETRY_AFTER_SECONDS
+    return {"Retry-After": str(seconds)} if wire.status == 503 else {}
 
 
 def _reply(

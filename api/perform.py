@@ -12,6 +12,7 @@ from core.audit.actions import AuditAction
 from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.bootstrap import Services
 from core.errors import KeyRejectedError, KeystageError, PermissionDeniedError
+from core.storage.failures import failed_backend, is_backend_failure
 from core.tenancy.api_key import ApiKey, Caller
 
 _ANY = "*"
@@ -21,13 +22,13 @@ _ANY = "*"
 def perform(route: Route, call: Call) -> Reply:
     """The handler's answer, audited as the route's row says. Raises what the handler raises."""
     if route.audit is None or call.caller is None:
-        return route.handler(call).with_warnings(call.warnings)
+        return _handled(route, call)
     recorder, scope = call.services.recorder, call.organization
     record = _record(route, route.audit, call, call.caller)
     read_auditing = call.caller.organization.read_auditing_enabled
     recorder.before(scope, record)
     try:
-        reply = route.handler(call).with_warnings(call.warnings)
+        reply = _handled(route, call)
     except Exception as error:
         code = error.code if isinstance(error, KeystageError) else "internal_error"
         failed = replace(record, status=AuditStatus.FAILURE, reason=code)
@@ -36,6 +37,20 @@ def perform(route: Route, call: Call) -> Reply:
     made = reply.resource_id or record.resource_id
     recorder.after(scope, replace(record, resource_id=made, changes=reply.changes), read_auditing=read_auditing)
     return reply
+
+
+def _handled(route: Route, call: Call) -> Reply:
+    try:
+        return route.handler(call).with_warnings(call.warnings)
+    except Exception as error:
+        note_absence(call.services, error)
+        raise
+
+
+def note_absence(services: Services, error: Exception) -> None:
+    """Have the backend that a failure tells of asked at once, so that the next request need not find out anew."""
+    if is_backend_failure(error) and (failed := failed_backend(error)):
+        services.backends.doubt(failed.backend)
 
 
 def note_denial(

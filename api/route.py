@@ -72,6 +72,8 @@ class Route:
     """the query parameters, for OpenAPI; the handler parses them"""
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
     """successful answers by status; None has no body, or one that is not JSON"""
+    hurried: bool = False
+    """whether it is answered within two seconds whatever is away: what lets it in is asked, within a bound, before"""
     produces: tuple[str, ...] = (JSON,)
     """the media types of its successful answers"""
 

@@ -1,5 +1,6 @@
 """Builds the objects of one process from its settings: the one place where things are wired."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +15,9 @@ from core.audit.checkpointer import Checkpointer, Schedule
 from core.audit.examination import Auditor
 from core.audit.recorder import Recorder
 from core.audit.trail import AuditTrail
+from core.backends.backend import Backend
+from core.backends.probes import IntakeProbes
+from core.backends.watch import BackendWatch
 from core.batches.store import BatchStore
 from core.buckets.store import BucketStore
 from core.clock import DatabaseClock
@@ -38,8 +42,9 @@ from core.storage.blobs import BlobStore
 from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
-from core.storage.mongo import Document, close, connect, database_clock
-from core.storage.redis import connect_redis, connect_redis_impatiently
+from core.storage.mongo import Document, close, connect, connect_impatiently, database_clock
+from core.storage.redis import connect_redis_impatiently
+from core.storage.redis_memory import RedisMemory
 from core.storage.schema import create_schema
 from core.tenancy.authentication import Authenticator
 from core.tenancy.index_rebuild import IndexRebuilds
@@ -59,12 +64,16 @@ from core.vault.cipher import Cipher
 from core.vault.data_keys import DataKeys
 from core.vault.kek import KeyEncryption
 from core.vault.kek_choice import choose_key_encryption
+from core.vault.kek_watched import WatchedKeyEncryption
 from core.vault.resolver import SecretResolver
 from core.vault.rotation import KeyRotation
 from core.vault.store import SecretStore
 from core.vault.use import SecretUse
 from core.vault.used_by import SecretUsage
 from core.webhooks.store import WebhookStore
+
+_SPARE_CONNECTIONS = 16
+"""To Redis, beyond one for each thread that handles requests."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Services:
     database: Database[Document]
     redis: Redis
     limits_redis: Redis
-    """for the two limiters: it gives up early"""
+    """for the limiters and the tenant cache: whoever waits on a list holds none of its connections"""
     handles: Handles
     clock: DatabaseClock
     organizations: OrganizationStore
@@ -102,6 +111,9 @@ class Services:
     executions: ExecutionStore
     models: Catalogue
     heartbeats: Heartbeats
+    probes: IntakeProbes
+    backends: BackendWatch
+    """which backends intake knows to be away; the API process starts it, any other may look"""
     metrics: Metrics
     webhooks: WebhookStore
     secrets: SecretStore
@@ -124,10 +136,12 @@ class Services:
 
     def close(self) -> None:
         """Write down what is only remembered, and close the connections."""
+        self.backends.close()
         self.key_use.close()
         self.secret_use.close()
         self.recorder.close()
         self.doorbell.close()
+        self.probes.close()
         self.redis.close()
         self.limits_redis.close()
         close(self.database)
@@ -143,34 +157,53 @@ class _Backends:
     handles: Handles
     clock: DatabaseClock
     doorbell: Doorbell
+    broker_is_away: Callable[[], bool]
+    """whether ringing would only cost time"""
     blobs: BlobStore
 
 
-def build_services(settings: Settings) -> Services:
-    """Wire one process. Connects to MongoDB and creates what its schema lacks."""
+def build_services(settings: Settings, *, impatient: bool = False) -> Services:
+    """Wire one process. Connects to MongoDB and creates what its schema lacks.
+
+    `impatient` is for intake: it notices at once that MongoDB is away, and then waits for it no more.
+    """
     # a key that is not well formed is refused before anything is connected
     peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
     kek = choose_key_encryption(settings)
-    return _wire(settings, _connect(settings), peppers, kek)
+    return _wire(settings, _connect(settings, impatient=impatient), peppers, kek)
 
 
-def _connect(settings: Settings) -> _Backends:
+def _connect(settings: Settings, *, impatient: bool) -> _Backends:
     log_commands(settings.mongo_command_log)
-    database = connect(settings.mongo_url, settings.mongo_tls)
+    database, handles = _connect_mongo(settings, impatient=impatient)
     try:
         create_schema(database)
     except BaseException:
         close(database)
         raise
+    # one memory: a request that finds Redis silent pays for that once
+    memory, threads = RedisMemory(), settings.api_threads
     return _Backends(
         database=database,
-        redis=connect_redis(settings.redis_url, settings.redis_tls),
-        limits_redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls),
-        handles=Handles(database),
+        redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls, memory, threads + _SPARE_CONNECTIONS),
+        limits_redis=connect_redis_impatiently(
+            settings.redis_url, settings.redis_tls, memory, threads + _SPARE_CONNECTIONS
+        ),
+        handles=handles,
         clock=database_clock(database),
         doorbell=Doorbell(settings.broker, settings.redis_tls),
+        # one server in two parts: what it costs to find one of them silent is paid already
+        broker_is_away=lambda: settings.broker == settings.redis_url and memory.is_away,
         blobs=BlobStore(settings.blobs),
     )
+
+
+def _connect_mongo(settings: Settings, *, impatient: bool) -> tuple[Database[Document], Handles]:
+    if not impatient:
+        database = connect(settings.mongo_url, settings.mongo_tls)
+        return database, Handles(database)
+    database, pulse = connect_impatiently(settings.mongo_url, settings.mongo_tls)
+    return database, Handles(database, lambda: pulse.is_away)
 
 
 def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryption) -> Services:
@@ -184,10 +217,14 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     heartbeats = Heartbeats(handles, clock)
     jobs = JobStore(handles, clock)
     tenants = TenantCache(to.limits_redis, organizations, namespaces)
-    submission = Submission(ledger, jobs, to.doorbell)
+    submission = Submission(ledger, jobs, to.doorbell, to.broker_is_away)
     audit_keys = _audit_keys(settings)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)
+    own_doorbell = Doorbell(settings.broker, settings.redis_tls)
+    probes = IntakeProbes(to.database, to.limits_redis, own_doorbell, to.blobs, kek, heartbeats)
+    backends = BackendWatch(probes.all())
+    kek = WatchedKeyEncryption(kek, lambda: backends.require(Backend.KEY_SERVICE))
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
     cipher = Cipher(data_keys)
     secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
@@ -225,7 +262,9 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
         executions=ExecutionStore(handles),
         models=catalogue(overrides_text(settings.models)),
         heartbeats=heartbeats,
-        metrics=Metrics(heartbeats),
+        probes=probes,
+        backends=backends,
+        metrics=Metrics(heartbeats, backends),
         webhooks=WebhookStore(handles, data_keys, cipher, to.redis),
         secrets=secrets,
         secret_usage=SecretUsage(organizations, namespaces, retrievers),

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 _OFFSET_MAX_AGE_SECONDS = 60.0
 """How long the measured difference to the database's clock is used before it is measured again."""
+_MEASURE_AGAIN_SECONDS = 5.0
+"""How soon after a measurement that failed."""
 
 
 def now() -> datetime:
@@ -26,10 +28,24 @@ class DatabaseClock:
 
     def now(self) -> datetime:
         """The database's time, in whole milliseconds. Raises what the reader raises while there is no measurement."""
-        with self._lock:
+        if time.monotonic() - self._measured_at > _OFFSET_MAX_AGE_SECONDS:
+            self._measure_once()
+        return now() + self._offset
+
+    def _measure_once(self) -> None:
+        """Measure, unless somebody does; meanwhile, and while the database is away, the last measurement serves."""
+        has_one = self._measured_at > float("-inf")
+        if not self._lock.acquire(blocking=not has_one):
+            return
+        try:
             if time.monotonic() - self._measured_at > _OFFSET_MAX_AGE_SECONDS:
                 self._measure()
-            return now() + self._offset
+        except Exception:
+            if not has_one:
+                raise
+            self._measured_at = time.monotonic() - _OFFSET_MAX_AGE_SECONDS + _MEASURE_AGAIN_SECONDS
+        finally:
+            self._lock.release()
 
     def _measure(self) -> None:
         before = now()

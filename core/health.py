@@ -36,12 +36,12 @@ class Heartbeats:
     """Writes and reads heartbeats."""
 
     def __init__(self, handles: Handles, clock: DatabaseClock) -> None:
-        self._heartbeats = handles.system["heartbeats"]
+        self._handles = handles
         self._clock = clock
 
     def beat(self, name: str, role: str, facts: Mapping[str, Any]) -> None:
         """Say that the process `name` (unique, `<role>:<host>:<pid>`) lives."""
-        self._heartbeats.update_one(
+        self._handles.system["heartbeats"].update_one(
             {"_id": name},
             [{"$set": {"role": role, "at": NOW, "facts": {"$literal": dict(facts)}}}],
             upsert=True,
@@ -56,13 +56,13 @@ class Heartbeats:
         return max(self._since(_KEPT, role), key=lambda beat: beat.at, default=None)
 
     def _since(self, age: timedelta, role: str | None) -> list[Heartbeat]:
-        found = self._heartbeats.find({"at": {"$gte": self._clock.now() - age}})
+        found = self._handles.system["heartbeats"].find({"at": {"$gte": self._clock.now() - age}})
         beats = [Heartbeat(item["_id"], item["role"], item["at"], item["facts"]) for item in found]
         return [beat for beat in beats if role in (None, beat.role)]
 
     def leave(self, name: str) -> None:
         """Forget a process that stops in order."""
-        self._heartbeats.delete_one({"_id": name})
+        self._handles.system["heartbeats"].delete_one({"_id": name})
 
 
 def worker_is_stalled(queue: JobQueue, heartbeats: Heartbeats, clock: DatabaseClock) -> bool:

@@ -7,17 +7,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from core.backends.backend import Backend
+from core.backends.watch import BackendWatch
 from core.health import ROLES, Heartbeat, Heartbeats
 from core.limits.policy import Refused, Verdict
 from core.storage.failures import is_backend_failure
+from core.storage.mongo import within
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_HEARTBEATS_SECONDS = 1.0
+"""How long a scrape waits for MongoDB."""
 
 
 class Metrics:
     """The counters of one API process."""
 
-    def __init__(self, heartbeats: Heartbeats) -> None:
+    def __init__(self, heartbeats: Heartbeats, backends: BackendWatch) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "keystage_requests", "Answers by route and status.", ["route", "status"], registry=self._registry
@@ -29,6 +33,7 @@ class Metrics:
             "keystage_rate_limited", "Requests refused by a limit.", ["policy"], registry=self._registry
         )
         self._registry.register(_Processes(heartbeats))
+        self._registry.register(_Backends(backends))
 
     def note(self, route: str, status: int, seconds: float, verdict: Verdict | None) -> None:
         """Count one answer."""
@@ -79,8 +84,28 @@ class _Processes(Collector):
 
     def _beats(self) -> list[Heartbeat]:
         try:
-            return self._heartbeats.fresh()
+            with within(_HEARTBEATS_SECONDS):
+                return self._heartbeats.fresh()
         except Exception as error:
             if not is_backend_failure(error):
                 raise
             return []
+
+
+class _Backends(Collector):
+    """Which backends are away, as this process knows."""
+
+    def __init__(self, backends: BackendWatch) -> None:
+        self._backends = backends
+
+    def collect(self) -> Iterator[Metric]:
+        """One figure for each."""
+        away = self._backends.away()
+        told = GaugeMetricFamily("keystage_intake_backend_away", "1 while intake knows it away.", labels=["backend"])
+        for backend in Backend:
+            told.add_metric([backend.value], float(backend in away))
+        yield told
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing."""
+        return iter(())

@@ -105,25 +105,6 @@ class Runner:
         """Raise BackendAwayError within 1.5 s unless texts get vectors; of Ray when that is in the way."""
         self._probes.inference()
 
-    def probe_ray(self) -> None:
-        """Raise BackendAwayError when Ray does not answer."""
-        try:
-            self._cluster.probe()
-        except UnavailableError as error:
-            raise BackendAwayError(Backend.RAY) from error
-
-    def probe_vectors(self) -> None:
-        """Raise BackendAwayError when the vectors, or Ray, do not answer."""
-        self.probe_ray()
-        if not self._answers("vectors_answer"):
-            raise BackendAwayError(Backend.VECTORS)
-
-    def probe_inference(self) -> None:
-        """Raise BackendAwayError when the embedder, or Ray, does not answer."""
-        self.probe_ray()
-        if not self._answers("inference_answers"):
-            raise BackendAwayError(Backend.EMBEDDER)
-
     def run_chain(
         self,
         call: CallContext,

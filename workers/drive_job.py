@@ -214,6 +214,10 @@ class JobDriver:
             log.error("settlement.hold_was_closed", charge=decision.charge)
 
     def _finish(self, lease: Lease, decision: Decision) -> None:
+        if decision.is_withdrawn:
+            # whoever withdrew it did not come to this
+            self._until_done(partial(self._services.jobs.remove_withdrawn, lease.job.scope, lease.job.job_id))
+            return
         events = events_of(lease.job, decision, self._until_done(self._services.clock.now))
         self._until_done(partial(lease.finish, decision, events))
         self._tell_waiting(lease.job)

@@ -52,6 +52,7 @@ def answers_of(route: Route, schemas: Schemas) -> dict[str, Any]:
         keyed=route.permission is not None,
         takes_body=route.takes_body,
         names_a_resource="<" in route.rule,
+        hurried=route.hurried,
     )
     failed = {str(status): _reference("responses", _name(status)) for status in failing}
     return failed | given

@@ -24,6 +24,8 @@ from api.schemas.buckets import (
 )
 from api.schemas.paging import PagingQuery
 from core.audit.actions import AuditAction
+from core.backends.backend import Backend
+from core.backends.needs import of_upload
 from core.buckets.bucket import Bucket, NewObject
 from core.errors import ValidationFailedError
 from core.ids import Prefix
@@ -61,6 +63,7 @@ def create_object(call: Call) -> Reply:
     """A new object. It is stored and nothing more: a batch processes it."""
     bucket = bucket_of(call)
     new = new_object(bucket, call.body, call.new_id)
+    call.require(of_upload([new]))
     call.warn(object_warnings(call.body))
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, [new])
     return Reply(show_created_object(stored[0]))
@@ -71,6 +74,7 @@ def create_objects(call: Call) -> Reply:
     bucket = bucket_of(call)
     body = call.parse(ObjectsBody)
     accepted, failed = _accepted(call, bucket, body)
+    call.require(of_upload(list(accepted.values())))
     stored = call.services.buckets.add_objects(call.scope, bucket.bucket_id, list(accepted.values()))
     succeeded = [show_numbered_object(item, index) for index, item in zip(accepted, stored, strict=True)]
     return Reply(
@@ -110,6 +114,7 @@ def list_objects(call: Call) -> Reply:
 
 def delete_object(call: Call) -> Reply:
     """Remove an object. Documents made of it stay."""
+    call.require([Backend.BLOBS])
     call.services.buckets.delete_object(call.scope, bucket_of(call).bucket_id, call.path["object_id"])
     return Reply(status=204)
 

@@ -1,8 +1,7 @@
 """Health and metrics: for load balancers, Prometheus and people. Shows nothing of any tenant."""
 
 import ipaddress
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from api.call import Call, Reply
@@ -21,44 +20,51 @@ from core.backends.backend import Backend
 from core.errors import PermissionDeniedError
 from core.health import MAX_AGE, ROLES
 from core.storage.disk import is_full
-from core.storage.failures import is_backend_failure
-from core.storage.probe import blobs_answer, mongo_answers, redis_answers
+from core.storage.mongo import within
 from core.tenancy.permissions import Permission
 
 _AWAY = "does not answer"
+_UNKNOWN = "nobody can tell: no worker says that it answers"
 _FULL = "is full: nothing can be stored"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SAID_BY_WORKERS = {Backend.VECTORS: "vectors", Backend.EMBEDDER: "inference"}
+"""The facts of their heartbeats (design decision 13)."""
+_UNPUBLISHED = (Backend.KEY_SERVICE, Backend.RAY)
+"""Told only when they are away: the published answer has no place for them."""
+_BEAT_SECONDS = 1.0
 
 
 def health(call: Call) -> Reply:
     """The published HealthCheckResponse: six booleans, and DEGRADED when one of them is false."""
-    data = {name: answers() for name, answers in _checks(call).items()}
-    errors = _errors(call, data)
+    answers = _look(call)
+    errors = _errors(call, answers)
     status: Literal["OK", "DEGRADED"] = "DEGRADED" if errors else "OK"
-    return Reply(HealthView(status=status, data=BackendsView(**data), errors=errors, meta={}))
+    return Reply(HealthView(status=status, data=_published(answers), errors=errors, meta={}))
 
 
 def deep_health(call: Call) -> Reply:
     """The same with what each answer took in milliseconds, the living processes, and what waits."""
-    timed: dict[str, TimedAnswerView] = {}
-    for name, answers in _checks(call).items():
-        started = time.monotonic()
-        timed[name] = TimedAnswerView(ok=answers(), ms=round((time.monotonic() - started) * 1000, 1))
-    beats = call.services.heartbeats.fresh()
+    answers = _look(call)
+    backends, probes = call.services.backends, call.services.probes
+    timed = {
+        name.value: TimedAnswerView(ok=ok, ms=round(backends.seconds(name) * 1000, 1))
+        for name, ok in answers.items()
+        if name not in _UNPUBLISHED
+    }
+    beats = probes.beats if answers[Backend.MONGO] else []
     missing = sorted(set(ROLES) - {beat.role for beat in beats})
-    data = {name: answer.ok for name, answer in timed.items()}
-    errors = _errors(call, data)
+    errors = _errors(call, answers)
     well = not missing and not errors
     return Reply(
         DeepHealthView(
             status="OK" if well else "DEGRADED",
-            data=BackendsView(**data),
+            data=_published(answers),
             errors=errors,
             meta={},
             services=DeepBackendsView(**timed),
             processes=[ProcessView(role=beat.role, at=beat.at) for beat in beats],
             processes_missing=missing,
-            doorbells_waiting=call.services.doorbell.waiting(),
+            doorbells_waiting=probes.doorbells if answers[Backend.BROKER] else None,
         )
     )
 
@@ -70,13 +76,14 @@ def liveness(_: Call) -> Reply:
 
 def readiness(call: Call) -> Reply:
     """Whether requests can be taken: MongoDB answers. Without Redis and workers they still can, only slower."""
-    ready = mongo_answers(call.services.database)
+    ready = call.services.backends.answers(Backend.MONGO)
     return Reply(AliveView(status="OK" if ready else "UNAVAILABLE"), 200 if ready else 503)
 
 
 def beat(call: Call) -> Reply:
     """Whether the sweeper lives, which rings again for whatever is due."""
-    last = call.services.heartbeats.last("sweeper")
+    with within(_BEAT_SECONDS):
+        last = call.services.heartbeats.last("sweeper")
     age = (call.services.clock.now() - last.at).total_seconds() if last else None
     running = age is not None and age <= MAX_AGE.total_seconds()
     return Reply(BeatView(beat_running=running, last_heartbeat=last.at if last else None, age_seconds=age))
@@ -94,34 +101,31 @@ def metrics(call: Call) -> Reply:
     return Reply(call.services.metrics.text(), headers={"Content-Type": _METRICS_TYPE})
 
 
-def _errors(call: Call, data: Mapping[str, bool]) -> dict[str, str]:
+def _look(call: Call) -> Mapping[Backend, bool]:
+    """Whether each answers now: all are asked side by side, and none is waited for longer than the watch waits."""
+    found = dict(call.services.backends.look())
+    workers = [beat for beat in call.services.probes.beats if beat.role == "worker"] if found[Backend.MONGO] else []
+    for backend, fact in _SAID_BY_WORKERS.items():
+        found[backend] = found[backend] and any(
+            worker.facts.get(fact, backend.value not in worker.facts.get("away", ())) for worker in workers
+        )
+    return found
+
+
+def _published(answers: Mapping[Backend, bool]) -> BackendsView:
+    return BackendsView(**{name.value: ok for name, ok in answers.items() if name not in _UNPUBLISHED})
+
+
+def _errors(call: Call, answers: Mapping[Backend, bool]) -> dict[str, str]:
     """What does not answer, as the published response names it; and a full disk, whatever it stops."""
-    away = {name: _AWAY for name, answers in data.items() if not answers}
+    known = call.services.backends.away()
+    away = {
+        name.value: _UNKNOWN if name in _SAID_BY_WORKERS and name not in known else _AWAY
+        for name, ok in answers.items()
+        if not ok
+    }
     directory = call.services.settings.blobs_dir
     return away | ({"disk": _FULL} if directory and is_full(directory) else {})
-
-
-def _checks(call: Call) -> dict[str, Callable[[], bool]]:
-    """The published six, each as a question."""
-    services = call.services
-    return {
-        "cache": lambda: redis_answers(services.redis),
-        "metadata": lambda: mongo_answers(services.database),
-        "vector_store": lambda: _answers_some_worker(call, Backend.VECTORS),
-        "object_storage": lambda: blobs_answer(services.blobs),
-        "task_queue": lambda: services.doorbell.waiting() is not None,
-        "inference": lambda: _answers_some_worker(call, Backend.EMBEDDER),
-    }
-
-
-def _answers_some_worker(call: Call, backend: Backend) -> bool:
-    """Whether it answered some living worker (design decision 13)."""
-    try:
-        return any(backend not in worker.facts.get("away", ()) for worker in call.services.heartbeats.fresh("worker"))
-    except Exception as error:
-        if not is_backend_failure(error):
-            raise
-        return False
 
 
 _NONE = NamespaceMode.NONE
@@ -135,6 +139,7 @@ ROUTES = (
         deep_health,
         Permission.READ,
         namespace=NamespaceMode.OPTIONAL,
+        hurried=True,
         answers={200: DeepHealthView},
     ),
     Route("GET", "/v1/health/liveness", "health.liveness", liveness, None, namespace=_NONE, answers={200: AliveView}),
@@ -147,7 +152,7 @@ ROUTES = (
         namespace=_NONE,
         answers={200: AliveView, 503: AliveView},
     ),
-    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE, answers={200: BeatView}),
+    Route("GET", "/v1/health/beat", "health.beat", beat, None, namespace=_NONE, hurried=True, answers={200: BeatView}),
     Route(
         "GET", "/metrics", "metrics.get", metrics, None, namespace=_NONE, answers={200: None}, produces=("text/plain",)
     ),

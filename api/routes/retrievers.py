@@ -1,5 +1,6 @@
 """Retrievers: made once, never changed, executed as jobs."""
 
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,9 +21,10 @@ from api.schemas.retrievers import (
 )
 from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
+from core.backends.needs import of_execution
 from core.clock import now
 from core.credits.prices import PriceClass, execution_price
-from core.errors import NotFoundError, ValidationFailedError
+from core.errors import BackendAwayError, NotFoundError, UnavailableError, ValidationFailedError
 from core.ids import Prefix
 from core.jobs.job import Job, JobKind, NewJob
 from core.jobs.waiting import wait_for_end
@@ -83,8 +85,10 @@ def execute_retriever(call: Call) -> Reply:
     retriever = _retriever_of(call)
     body = call.parse(ExecuteBody)
     limit, inputs = body.documents_wanted(), fill_inputs(retriever, body.inputs)
-    held, most_found = _llm_hold(call, retriever, limit, inputs)
     asynchronous = call.prefers("respond-async")
+    if not asynchronous:
+        call.require(of_execution(retriever.stages))
+    held, most_found = _llm_hold(call, retriever, limit, inputs)
     job_id = call.new_id(Prefix.TASK)
     job = call.services.submission.submit(
         call.scope,
@@ -109,8 +113,7 @@ def execute_retriever(call: Call) -> Reply:
     )
     if asynchronous:
         return _accepted(job, {"Preference-Applied": "respond-async"})
-    services = call.services
-    job = wait_for_end(services.redis, services.jobs, call.scope, job.job_id, services.settings.sync_wait_seconds)
+    job = _waited_for(call, job.job_id)
     return _executed(call, job) if job.is_final else _accepted(job, {})
 
 
@@ -121,6 +124,24 @@ def get_execution(call: Call) -> Reply:
     if job.spec.get("retriever_id") != retriever.retriever_id:
         raise NotFoundError("The task was not found.")
     return _executed(call, job)
+
+
+def _waited_for(call: Call, job_id: str) -> Job:
+    """The job when it has ended, or as it stands when it was waited for long enough.
+
+    Raises BackendAwayError for one that cannot go on now: it is withdrawn, unless it went on meanwhile.
+    """
+    services = call.services
+    deadline = time.monotonic() + services.settings.sync_wait_seconds
+    while True:
+        job = wait_for_end(services.redis, services.jobs, call.scope, job_id, deadline - time.monotonic())
+        if job is None:
+            # an earlier request with the same Idempotency-Key withdrew it
+            raise UnavailableError
+        if not job.is_stuck or job.waiting_for is None:
+            return job
+        if services.submission.withdraw(job):
+            raise BackendAwayError(job.waiting_for)
 
 
 def _require_secrets(call: Call, names: list[str]) -> None:

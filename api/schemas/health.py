@@ -31,7 +31,8 @@ class HealthView(Answer):
     data: BackendsView
     """Each part."""
     errors: dict[str, str]
-    """What does not answer; and `disk`, when the disk of a local object storage is full."""
+    """What does not answer: one of the six, `key_service` or `compute`; and `disk`, when the disk of a local object
+    storage is full."""
     meta: dict[str, str]
     """Always empty."""
 

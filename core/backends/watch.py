@@ -15,6 +15,8 @@ from core.errors import BackendAwayError
 
 INTERVAL_SECONDS = 5.0
 """How often each backend is asked."""
+AWAY_INTERVAL_SECONDS = 1.0
+"""How often one that is away is asked, so that its return is soon known."""
 PATIENCE_SECONDS = 1.5
 """How long one may stay silent before it counts as away."""
 
@@ -64,6 +66,17 @@ class BackendWatch:
         if watched := self._watched.get(backend):
             watched.note(away=True)
 
+    def require(self, *needed: Backend) -> None:
+        """Raises BackendAwayError for one that is known to be away. Before `start` nobody knows."""
+        if self._thread.is_alive():
+            for backend in sorted(self.away(needed)):
+                raise BackendAwayError(backend)
+
+    def doubt(self, backend: Backend) -> None:
+        """Say that a call of one just failed: it is asked at once."""
+        if self._thread.is_alive() and (watched := self._watched.get(backend)):
+            watched.ask()
+
     def look(self, among: Collection[Backend] | None = None) -> Mapping[Backend, bool]:
         """Ask now, side by side; for each of them whether it answered in time."""
         asked = {name: each for name, each in self._watched.items() if among is None or name in among}
@@ -71,6 +84,7 @@ class BackendWatch:
         wait(questions.values(), timeout=self._patience)
         for name, question in questions.items():
             if not question.done():
+                asked[name].took = self._patience
                 asked[name].note(away=True)
         return {name: not each.is_away for name, each in asked.items()}
 
@@ -78,10 +92,19 @@ class BackendWatch:
         """Whether one answers now; one that is not watched does."""
         return self.look({backend}).get(backend, True)
 
+    def seconds(self, backend: Backend) -> float:
+        """How long its last answer took; for one that gave none, as long as anybody waits."""
+        return self._watched[backend].took if backend in self._watched else self._patience
+
     def _look_until_closed(self) -> None:
+        next_round = time.monotonic()
         while not self._closing.is_set():
-            self.look()
-            self._closing.wait(self._interval)
+            if time.monotonic() >= next_round:
+                next_round = time.monotonic() + self._interval
+                self.look()
+            else:
+                self.look(self.away())
+            self._closing.wait(min(self._interval, AWAY_INTERVAL_SECONDS))
 
 
 class _Watched:
@@ -95,6 +118,8 @@ class _Watched:
         self._question: Future[None] | None = None
         self._away_since: float | None = None
         self._back_at = float("-inf")
+        self.took = 0.0
+        """seconds to its last word"""
 
     @property
     def is_away(self) -> bool:
@@ -129,6 +154,7 @@ class _Watched:
         self._changed()
 
     def _put(self, question: Future[None]) -> None:
+        asked_at = time.monotonic()
         try:
             self._probe()
         except BackendAwayError as error:
@@ -139,4 +165,5 @@ class _Watched:
             self.note(away=True, why=type(error).__name__)
         else:
             self.note(away=False)
+        self.took = time.monotonic() - asked_at
         question.set_result(None)

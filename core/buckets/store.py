@@ -106,7 +106,10 @@ class BucketStore:
         return read_page(self._objects(scope), {"bucket_id": bucket_id}, request).map(_object)
 
     def delete_object(self, scope: NamespaceScope, bucket_id: str, object_id: str) -> None:
-        """Remove an object, then its bytes. Documents made of it stay. Raises NotFoundError."""
+        """Remove an object's bytes, then the object. Documents made of it stay. Raises NotFoundError.
+
+        In this order, because whoever is told that it failed asks again: bytes without an object nobody would find.
+        """
         stored = self._objects(scope).find_one({"_id": object_id, "bucket_id": bucket_id})
         if stored is None:
             raise NotFoundError("The object was not found.")
@@ -116,9 +119,9 @@ class BucketStore:
             if not data["objects"].delete_one({"_id": object_id}):
                 raise NotFoundError("The object was not found.")
 
-        self._handles.namespace(scope).all_or_nothing(remove)
         for blob in stored["blobs"]:
             self._blobs.delete(blob["blob_key"])
+        self._handles.namespace(scope).all_or_nothing(remove)
 
     def object_references(
         self, scope: NamespaceScope, bucket_id: str, object_ids: Iterable[str]

@@ -58,7 +58,7 @@ class Move(StrEnum):
     HAND_BACK = "hand back"
     """the worker cannot go on now; due again later"""
     CANCEL = "cancel"
-    """decided before any worker claimed it"""
+    """decided while no worker holds it: cancelled, or withdrawn and then removed"""
     DECIDE = "decide"
     """the outcome is known"""
     FINISH = "finish"
@@ -121,6 +121,16 @@ class Decision:
         if self.outcome not in FINAL_STATES:
             raise ValueError(f"{self.outcome} is not an outcome")
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the job is taken back, as if it had never been recorded: nothing is charged, and nobody is told."""
+        return bool(self.result.get(_WITHDRAWN))
+
+
+_WITHDRAWN: Final = "withdrawn"
+WITHDRAWN: Final = Decision(JobState.CANCELLED, result={_WITHDRAWN: True})
+"""How a job ends whose caller was told that it cannot be done now."""
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -176,6 +186,11 @@ class Job:
     """tries in a row that found it away; none of them is an attempt"""
     spent: int = 0
     """milli-credits for models, asked with the platform's key by the last try that a backend broke off"""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nobody drives it, because a backend is away."""
+        return self.state is JobState.QUEUED and self.waiting_for is not None
 
     @property
     def is_final(self) -> bool:

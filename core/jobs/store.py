@@ -11,6 +11,7 @@ from core.errors import NotFoundError
 from core.jobs.job import (
     FINAL_STATES,
     WAITS_NO_MORE,
+    WITHDRAWN,
     Decision,
     Job,
     JobKind,
@@ -30,6 +31,9 @@ from core.storage.scope import NamespaceScope, OrganizationScope
 from core.storage.selection import Selection, narrowed
 
 _CANCELLABLE = {"$ne": JobKind.NAMESPACE_DELETION.value}
+
+_WITHDRAWAL = timedelta(seconds=10)
+"""How long whoever withdraws a job has before a worker takes that over."""
 
 
 class JobStore:
@@ -116,6 +120,32 @@ class JobStore:
             {"_id": job_id, "kind": _CANCELLABLE, "state": JobState.RUNNING.value},
             {"$set": {"cancel_requested": True}},
         )
+
+    @tried_twice
+    def withdraw(self, scope: NamespaceScope, job: Job) -> bool:
+        """Decide that a job which waits for a backend is taken back, unless a worker has claimed it meanwhile. It stays
+        due, so that a worker ends it, and removes it, should its hold not be released and `remove_withdrawn` called.
+        """
+        jobs = self._jobs(scope)
+        stuck = {"waiting_for": {"$ne": None}, "awaited": True, "state": {"$in": states_before(Move.CANCEL)}}
+        taken = {
+            "state": JobState.FINISHING.value,
+            "decision": decision_document(WITHDRAWN),
+            "due_at": self._clock.now() + _WITHDRAWAL,
+        }
+        # tried again after a lost answer, it may meet its own first try
+        return jobs.update_one({"_id": job.job_id, "fence": job.fence, **stuck}, {"$set": taken}) or self._is_withdrawn(
+            scope, job.job_id
+        )
+
+    def remove_withdrawn(self, scope: NamespaceScope, job_id: str) -> None:
+        """Forget a job that was withdrawn, once its hold is released."""
+        if self._is_withdrawn(scope, job_id):
+            self._jobs(scope).delete_one({"_id": job_id, "state": JobState.FINISHING.value})
+
+    def _is_withdrawn(self, scope: NamespaceScope, job_id: str) -> bool:
+        standing = self.find(scope, job_id)
+        return bool(standing and standing.decision and standing.decision.is_withdrawn)
 
     def owing(self, scope: OrganizationScope, *, announcements: bool, limit: int = 1000) -> Sequence[str]:
         """Ids of the scope's jobs, deletions apart, that owe a run or a settlement; or also just announcements.

@@ -1,5 +1,8 @@
 """Submitting and cancelling jobs: hold, record, ring. In this order, so that no recorded job lacks a hold."""
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from core.credits.entry import hold_id_of
 from core.credits.ledger import Ledger
 from core.errors import ConflictError
@@ -13,10 +16,13 @@ from core.storage.scope import NamespaceScope, OrganizationScope
 class Submission:
     """The way into the job engine, for intake and operators alike."""
 
-    def __init__(self, ledger: Ledger, jobs: JobStore, doorbell: Doorbell) -> None:
+    def __init__(
+        self, ledger: Ledger, jobs: JobStore, doorbell: Doorbell, broker_is_away: Callable[[], bool] = lambda: False
+    ) -> None:
         self._ledger = ledger
         self._jobs = jobs
         self._doorbell = doorbell
+        self._broker_is_away = broker_is_away
 
     def submit(self, scope: NamespaceScope, new: NewJob) -> Job:
         """Accept a job. The same job id again changes nothing and gives the job that stands there.
@@ -26,8 +32,13 @@ class Submission:
         Free work leaves nothing in the ledger.
         """
         job = self._recorded(scope, new)
-        self._doorbell.ring(job.job_id, scope.namespace_id, new.request_id)
+        self._ring(job)
         return job
+
+    def _ring(self, job: Job) -> None:
+        # workers find due work by themselves, too: a broker that is away is not worth a caller's wait
+        if not self._broker_is_away():
+            self._doorbell.ring(job.job_id, job.scope.namespace_id, job.request_id)
 
     def _recorded(self, scope: NamespaceScope, new: NewJob, number: int = 1) -> Job:
         hold_id = hold_id_of(new.job_id, number)
@@ -53,11 +64,25 @@ class Submission:
         spec = {**job.spec, "retry_of": job.job_id, "done_before": [*job.spec.get("done_before", []), *charged]}
         return self.submit(job.scope, NewJob(random_id(Prefix.TASK), job.kind, spec, job.hold, job.request_id))
 
+    def withdraw(self, job: Job) -> bool:
+        """Take back an awaited job that waits for a backend: its hold is released and its record removed, and no event
+        tells of it. False when a worker was quicker, which goes on with it.
+
+        A crash between the steps leaves a job that a worker settles and removes.
+        """
+        if not self._jobs.withdraw(job.scope, job):
+            return False
+        entries = self._ledger.entries_of(job.scope, job.hold_id) if job.hold else []
+        if entries and not any(entry.closes_hold for entry in entries):
+            with suppress(ConflictError):
+                self._ledger.release(job.scope, entries[0])
+        self._jobs.remove_withdrawn(job.scope, job.job_id)
+        return True
+
     def cancel(self, scope: OrganizationScope, job_id: str) -> None:
         """Ask a job to stop. Unknown, foreign or ended: nothing happens.
 
         A job that nobody runs is decided at once, and a worker is rung for to settle and announce it.
         """
         if self._jobs.request_cancel(scope, job_id):
-            job = self._jobs.get(scope, job_id)
-            self._doorbell.ring(job_id, job.scope.namespace_id, job.request_id)
+            self._ring(self._jobs.get(scope, job_id))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from redis import Redis
 
 from core.limits.policy import Policy
-from core.limits.redis_rates import RedisWatch, load_script
+from core.limits.redis_rates import load_script
 from core.storage.redis import key_failures_key, source_failures_key
+from core.storage.redis_memory import unless_away
 
 _IPV6_NETWORK_BITS = 64
 """What one customer of a provider gets: whoever has one such address has all of that network."""
@@ -26,7 +27,6 @@ class AuthFailureLimiter:
 
     def __init__(self, redis: Redis, policies: FailurePolicies) -> None:
         self._policies = policies
-        self._watch = RedisWatch()
         self._script = load_script(redis, "failures")
 
     def check(self, source: str, key_id: str | None) -> int | None:
@@ -45,7 +45,7 @@ class AuthFailureLimiter:
         arguments = [int(note)]
         for _, policy in rates:
             arguments += [policy.interval_us, policy.burst]
-        return self._watch.call(lambda: int(self._script(keys=[key for key, _ in rates], args=arguments)))
+        return unless_away(lambda: int(self._script(keys=[key for key, _ in rates], args=arguments)))
 
 
 def _network(source: str) -> str:

@@ -39,12 +39,13 @@ _BACKEND_FAILURES = (
     WTimeoutError,
     RedisConnectionError,
     RedisTimeoutError,
+    BackendAwayError,
 )
 _SILENT = (ExecutionTimeout, NetworkTimeout, RedisTimeoutError)
 
 
 def is_backend_failure(error: BaseException) -> bool:
-    """Whether `error` says that MongoDB or Redis did not answer, so that trying again later may help."""
+    """Whether `error` says that a backend did not answer, so that trying again later may help."""
     return isinstance(error, _BACKEND_FAILURES)
 
 
@@ -58,7 +59,9 @@ class FailedBackend:
 
 
 def failed_backend(error: BaseException) -> FailedBackend | None:
-    """Which backend an exception of a driver tells of, and what it did; None for any other exception."""
+    """Which backend an exception tells of, and what it did; None for any other exception."""
+    if isinstance(error, BackendAwayError):
+        return _failed(error.backend, error.did)
     if isinstance(error, PyMongoError):
         return _failed(Backend.MONGO, _mongo_did(error))
     if isinstance(error, RedisError):

@@ -16,9 +16,11 @@ from pymongo.cursor import Cursor
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DocumentTooLarge
 
-from core.errors import PayloadTooLargeError
+from core.backends.backend import Backend
+from core.errors import BackendAwayError, PayloadTooLargeError
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope, OrganizationScope
+from core.storage.transactions import in_transaction
 
 ORGANIZATION_COLLECTIONS: Final = frozenset(
     {
@@ -41,7 +43,15 @@ _TOO_LARGE = "The record is larger than can be stored."
 _TOO_LARGE_CODES = frozenset({10334, 17419, 17420})
 """What MongoDB calls a document of more than 16 MiB, by the kind of write."""
 
+IsAway = Callable[[], bool]
+"""Whether MongoDB is known to be away."""
+
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+def _never_known() -> bool:
+    """For whoever waits for MongoDB as long as the driver does."""
+    return False
 
 
 class ScopedCollection:
@@ -156,12 +166,17 @@ class NamespaceData:
     """The data of one namespace. Any collection; both ids on every filter and insert."""
 
     def __init__(
-        self, database: Database[Document], scope: NamespaceScope, session: ClientSession | None = None
+        self,
+        database: Database[Document],
+        scope: NamespaceScope,
+        session: ClientSession | None = None,
+        is_away: IsAway = _never_known,
     ) -> None:
         if not isinstance(scope, NamespaceScope):
             raise TypeError("NamespaceData needs a NamespaceScope")
         self._database = database
         self._session = session
+        self._is_away = is_away
         self.scope = scope
 
     def __getitem__(self, name: str) -> ScopedCollection:
@@ -170,19 +185,28 @@ class NamespaceData:
 
     def all_or_nothing(self, writes: Callable[["NamespaceData"], None]) -> None:
         """Make several writes in one transaction. `writes` is called again when it met another transaction."""
-        _in_transaction(self._database, lambda session: writes(NamespaceData(self._database, self.scope, session)))
+
+        def write(session: ClientSession) -> None:
+            writes(NamespaceData(self._database, self.scope, session))
+
+        in_transaction(self._database, write, self._is_away)
 
 
 class OrganizationData:
     """The data of one organization as a whole. A closed list; `internal_id` on every filter and insert."""
 
     def __init__(
-        self, database: Database[Document], scope: OrganizationScope, session: ClientSession | None = None
+        self,
+        database: Database[Document],
+        scope: OrganizationScope,
+        session: ClientSession | None = None,
+        is_away: IsAway = _never_known,
     ) -> None:
         if not isinstance(scope, OrganizationScope):
             raise TypeError("OrganizationData needs an OrganizationScope")
         self._database = database
         self._session = session
+        self._is_away = is_away
         self.scope = scope
 
     def __getitem__(self, name: str) -> ScopedCollection:
@@ -192,37 +216,46 @@ class OrganizationData:
 
     def all_or_nothing(self, writes: Callable[["OrganizationData"], None]) -> None:
         """Make several writes in one transaction. `writes` is called again when it met another transaction."""
-        _in_transaction(self._database, lambda session: writes(OrganizationData(self._database, self.scope, session)))
 
+        def write(session: ClientSession) -> None:
+            writes(OrganizationData(self._database, self.scope, session))
 
-def _in_transaction(database: Database[Document], writes: Callable[[ClientSession], None]) -> None:
-    with database.client.start_session() as session:
-        session.with_transaction(writes)
+        in_transaction(self._database, write, self._is_away)
 
 
 class SystemData:
     """Records found before a tenant is known, by primary key or due time. A closed list of collections."""
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], is_away: IsAway = _never_known) -> None:
         self._database = database
+        self._is_away = is_away
 
     def __getitem__(self, name: str) -> Collection[Document]:
         if name not in SYSTEM_COLLECTIONS:
             raise ValueError(f"{name} is tenant data: it has no system queries")
+        _require_here(self._is_away)
         return self._database[name]
 
 
 class Handles:
-    """Makes handles on one database."""
+    """Makes handles on one database. Raises BackendAwayError at once where MongoDB is known to be away."""
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], is_away: IsAway = _never_known) -> None:
         self._database = database
-        self.system = SystemData(database)
+        self._is_away = is_away
+        self.system = SystemData(database, is_away)
 
     def namespace(self, scope: NamespaceScope) -> NamespaceData:
         """The handle of one namespace."""
-        return NamespaceData(self._database, scope)
+        _require_here(self._is_away)
+        return NamespaceData(self._database, scope, is_away=self._is_away)
 
     def organization(self, scope: OrganizationScope) -> OrganizationData:
         """The handle of one organization."""
-        return OrganizationData(self._database, OrganizationScope(scope.internal_id))
+        _require_here(self._is_away)
+        return OrganizationData(self._database, OrganizationScope(scope.internal_id), is_away=self._is_away)
+
+
+def _require_here(is_away: IsAway) -> None:
+    if is_away():
+        raise BackendAwayError(Backend.MONGO)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pymongo
-from pymongo import AsyncMongoClient, MongoClient
+from pymongo import AsyncMongoClient, MongoClient, monitoring
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener
@@ -24,8 +24,19 @@ _OPTIONS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 10_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 30_000,
+    # a server that does not answer the driver's own question ends whatever waits for it
+    "heartbeatFrequencyMS": 5_000,
     "appname": "keystage",
 }
+_IMPATIENT: dict[str, Any] = {
+    # each request ends within 3 s of MongoDB's going, however it goes: the question before the last one was answered,
+    # the next one comes half a second later and is waited for, and who waits for an answer looks up twice a second. No
+    # single operation has so short a deadline: one that is slow on a server that lives is waited for as ever
+    "heartbeatFrequencyMS": 500,
+    "connectTimeoutMS": 1_250,
+    "serverSelectionTimeoutMS": 500,
+}
+_FIRST_CONNECT_SECONDS = 10.0
 _NO_TLS = TlsFiles()
 _LAST_WORD_SECONDS = 0.5
 
@@ -34,6 +45,53 @@ def connect(url: str, tls: TlsFiles = _NO_TLS, listeners: Sequence[CommandListen
     """The database that the URL names. Connects on first use. `listeners` are told of every command."""
     client: MongoClient[Document] = MongoClient(url, event_listeners=listeners, **_OPTIONS, **_tls_options(tls))
     return client.get_default_database("keystage")
+
+
+def connect_impatiently(url: str, tls: TlsFiles = _NO_TLS) -> "tuple[Database[Document], Pulse]":
+    """The same for intake, which has callers to answer: it notices within two seconds that the server is away.
+
+    Waits for the server once, at the start.
+    """
+    pulse = Pulse()
+    options = {**_OPTIONS, **_IMPATIENT, "event_listeners": [*_OPTIONS.get("event_listeners", ()), pulse]}
+    client: MongoClient[Document] = MongoClient(url, **options, **_tls_options(tls))
+    with within(_FIRST_CONNECT_SECONDS):
+        client.admin.command("ping")
+    return client.get_default_database("keystage"), pulse
+
+
+class Pulse(monitoring.ServerHeartbeatListener, monitoring.ServerListener):
+    """Whether any server answers the driver's own heartbeats."""
+
+    def __init__(self) -> None:
+        self._answered: dict[Any, bool] = {}
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last heartbeat of each server failed. Before the first one it is not known to be away."""
+        answered = tuple(self._answered.values())
+        return bool(answered) and not any(answered)
+
+    def started(self, event: monitoring.ServerHeartbeatStartedEvent) -> None:
+        """Known when it ended."""
+
+    def succeeded(self, event: monitoring.ServerHeartbeatSucceededEvent) -> None:
+        """A server lives."""
+        self._answered[event.connection_id] = True
+
+    def failed(self, event: monitoring.ServerHeartbeatFailedEvent) -> None:
+        """A server refused or was silent."""
+        self._answered[event.connection_id] = False
+
+    def opened(self, event: monitoring.ServerOpeningEvent) -> None:
+        """Known when it answers."""
+
+    def description_changed(self, event: monitoring.ServerDescriptionChangedEvent) -> None:
+        """Known from its heartbeats."""
+
+    def closed(self, event: monitoring.ServerClosedEvent) -> None:
+        """A server that left the set, or is known by another name now, tells nothing any more."""
+        self._answered.pop(event.server_address, None)
 
 
 def connect_async(url: str, tls: TlsFiles = _NO_TLS) -> AsyncDatabase[Document]:

@@ -11,11 +11,16 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from config.tls import TlsFiles
+from core.storage.redis_memory import RedisMemory, RememberingRedis
 
 _SOCKET_TIMEOUT_SECONDS = 10.0
 """Above every blocking wait of ours; redis-py's default of 5 s would end a longer BLPOP with an error."""
 
 _IMPATIENCE_SECONDS = 0.5
+"""What a silent Redis may cost whoever finds it so."""
+SIGNAL_STEP_SECONDS = 0.3
+"""How long an impatient client may block on a list: below its patience."""
+_CONNECTIONS = 64
 
 
 _NO_TLS = TlsFiles()
@@ -23,25 +28,30 @@ _NO_TLS = TlsFiles()
 
 def connect_redis(url: str, tls: TlsFiles = _NO_TLS) -> Redis:
     """A thread-safe client that waits for a free connection instead of raising."""
-    return _client(url, tls, waits=5, connects=2, answers=_SOCKET_TIMEOUT_SECONDS)
+    # the client owns its pool: closing the one closes the other
+    return Redis.from_pool(_pool(url, tls, _CONNECTIONS, waits=5, connects=2, answers=_SOCKET_TIMEOUT_SECONDS))
 
 
-def connect_redis_impatiently(url: str, tls: TlsFiles = _NO_TLS) -> Redis:
-    """The same for what stands in front of each request: it gives up early and never blocks on a list."""
-    return _client(url, tls, waits=_IMPATIENCE_SECONDS, connects=_IMPATIENCE_SECONDS, answers=_IMPATIENCE_SECONDS)
+def connect_redis_impatiently(
+    url: str, tls: TlsFiles = _NO_TLS, memory: RedisMemory | None = None, connections: int = _CONNECTIONS
+) -> Redis:
+    """The same for our processes: it gives up early, and remembers that Redis is away, with all that share `memory`."""
+    patience = _IMPATIENCE_SECONDS
+    pool = _pool(url, tls, connections, waits=patience, connects=patience, answers=patience)
+    return RememberingRedis.over(pool, memory or RedisMemory())
 
 
-def _client(url: str, tls: TlsFiles, waits: float, connects: float, answers: float) -> Redis:
-    pool = BlockingConnectionPool.from_url(
+def _pool(
+    url: str, tls: TlsFiles, connections: int, waits: float, connects: float, answers: float
+) -> BlockingConnectionPool:
+    return BlockingConnectionPool.from_url(
         url,
-        max_connections=64,
+        max_connections=connections,
         timeout=waits,
         socket_timeout=answers,
         socket_connect_timeout=connects,
         **tls_options(url, tls),
     )
-    # the client owns its pool: closing the one closes the other
-    return Redis.from_pool(pool)
 
 
 def tls_options(url: str, tls: TlsFiles) -> dict[str, Any]:

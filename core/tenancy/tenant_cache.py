@@ -13,9 +13,9 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from core.limits.redis_rates import RedisWatch
 from core.recent import Recent
 from core.storage.redis import tenant_epoch_key
+from core.storage.redis_memory import unless_away
 from core.storage.scope import OrganizationScope
 from core.tenancy.namespace_store import NamespaceStore
 from core.tenancy.organization_store import OrganizationStore
@@ -36,14 +36,13 @@ class TenantCache:
 
     def __init__(self, redis: Redis, organizations: OrganizationStore, namespaces: NamespaceStore) -> None:
         self._redis = redis
-        self._watch = RedisWatch()
         self._organizations = organizations
         self._namespaces = namespaces
         self._entries = Recent[Any, tuple[str, float, object]](_ENTRIES_MAX)
 
     def epoch(self, scope: OrganizationScope) -> str | None:
         """The organization's epoch, for the look-ups of one request; None while Redis is away."""
-        return self._watch.call(lambda: self._read_epoch(tenant_epoch_key(scope.internal_id)))
+        return unless_away(lambda: self._read_epoch(tenant_epoch_key(scope.internal_id)))
 
     def organization(self, scope: OrganizationScope, epoch: str | None) -> Organization:
         """The organization behind a scope. Raises NotFoundError."""

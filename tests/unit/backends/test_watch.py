@@ -2,12 +2,14 @@
 
 import copy
 import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.backends.backend import TITLES, Backend
-from core.backends.watch import BackendWatch
+from core.backends.watch import BackendWatch, Probe
 from core.errors import BackendAwayError
 
 
@@ -88,3 +90,77 @@ def test_the_error_survives_the_way_between_processes(silent: bool) -> None:
 
 def test_each_backend_has_a_title() -> None:
     assert set(TITLES) == set(Backend)
+
+
+@pytest.fixture
+def started() -> Iterator[tuple[BackendWatch, set[Backend]]]:
+    """A watch that looks all the time, and the backends that are away."""
+    absent: set[Backend] = set()
+
+    def probe(backend: Backend) -> Probe:
+        def ask() -> None:
+            if backend in absent:
+                raise BackendAwayError(backend)
+
+        return ask
+
+    watch = BackendWatch({each: probe(each) for each in (Backend.BLOBS, Backend.RAY)}, interval_seconds=600)
+    watch.start()
+    yield watch, absent
+    watch.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_is_needed_and_known_away_is_refused_by_name(started: tuple[BackendWatch, set[Backend]]) -> None:
+    watch, absent = started
+    watch.require(Backend.BLOBS, Backend.RAY)
+    absent.add(Backend.BLOBS)
+    watch.doubt(Backend.BLOBS)
+    until(lambda: Backend.BLOBS in watch.away())
+    watch.require(Backend.RAY)
+    with pytest.raises(BackendAwayError) as refused:
+        watch.require(Backend.BLOBS, Backend.RAY)
+    assert refused.value.backend is Backend.BLOBS
+
+
+def test_one_that_is_away_is_soon_known_to_be_back(started: tuple[BackendWatch, set[Backend]]) -> None:
+    watch, absent = started
+    absent.add(Backend.RAY)
+    watch.doubt(Backend.RAY)
+    until(lambda: Backend.RAY in watch.away())
+    absent.clear()
+    # long before the next round
+    until(lambda: not watch.away())
+
+
+def test_a_failure_that_the_probe_does_not_confirm_changes_nothing(started: tuple[BackendWatch, set[Backend]]) -> None:
+    watch, _ = started
+    with capture_logs() as logs:
+        watch.doubt(Backend.BLOBS)
+        assert watch.answers(Backend.BLOBS)
+    assert logs == []
+
+
+def test_a_watch_that_was_not_started_refuses_nothing_and_asks_nobody() -> None:
+    asked: list[int] = []
+    watch = BackendWatch({Backend.BLOBS: lambda: asked.append(1)})
+    watch.note_away(Backend.BLOBS)
+    watch.require(Backend.BLOBS)
+    watch.doubt(Backend.BLOBS)
+    assert asked == []
+
+
+def test_it_tells_how_long_an_answer_took() -> None:
+    released = threading.Event()
+    watch = BackendWatch({Backend.BLOBS: lambda: released.wait(10)}, patience_seconds=0.05)
+    watch.look()
+    assert watch.seconds(Backend.BLOBS) == 0.05
+    released.set()
+    watch.look()
+    assert watch.seconds(Backend.BLOBS) > 0.05

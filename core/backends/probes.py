@@ -1,0 +1,88 @@
+"""What intake asks of each backend, within a bound. The watch decides when; nothing here decides what follows."""
+
+from pymongo.database import Database
+from redis import Redis
+
+from core.backends.backend import Backend
+from core.backends.watch import Probe
+from core.errors import BackendAwayError
+from core.health import Heartbeat, Heartbeats
+from core.jobs.doorbell import Doorbell
+from core.storage.blobs import BlobStore
+from core.storage.failures import is_backend_failure
+from core.storage.mongo import Document, within
+from core.vault.kek import KEY_BYTES, KeyEncryption
+
+_SECONDS = 1.0
+"""How long MongoDB is asked: below the patience of the watch, so that the probe can say what it met."""
+_BLOB = "health/probe"
+_NOBODY = "probe"
+"""The organization that the question to the key service names; there is none of this id."""
+
+
+class IntakeProbes:
+    """What intake asks, and what the answers said besides. Each probe raises when there is none."""
+
+    def __init__(
+        self,
+        database: Database[Document],
+        redis: Redis,
+        broker: Doorbell,
+        blobs: BlobStore,
+        key_service: KeyEncryption,
+        heartbeats: Heartbeats,
+    ) -> None:
+        """`broker` is the probes' own: one that hangs must not hold up who rings."""
+        self._database = database
+        self._redis = redis
+        self._broker = broker
+        self._blobs = blobs
+        self._key_service = key_service
+        self._heartbeats = heartbeats
+        self.beats: list[Heartbeat] = []
+        """the living processes, as heard last"""
+        self.doorbells: int | None = None
+        """how many doorbells nobody had taken; None when the broker did not answer"""
+
+    def all(self) -> dict[Backend, Probe]:
+        """One for each backend. Of those that only workers reach, their heartbeats tell."""
+        return {
+            Backend.MONGO: self._mongo,
+            Backend.REDIS: self._redis.ping,
+            Backend.BROKER: self._ask_broker,
+            Backend.BLOBS: lambda: self._blobs.put(_BLOB, b""),
+            Backend.KEY_SERVICE: lambda: self._key_service.wrap(bytes(KEY_BYTES), _NOBODY, 1),
+            **{each: self._hearsay(each) for each in (Backend.VECTORS, Backend.EMBEDDER, Backend.RAY)},
+        }
+
+    def close(self) -> None:
+        """Close what is the probes' own."""
+        self._broker.close()
+
+    def _mongo(self) -> None:
+        with within(_SECONDS):
+            self._database.client.admin.command("ping")
+
+    def _ask_broker(self) -> None:
+        self.doorbells = None
+        self.doorbells = self._broker.waiting()
+        if self.doorbells is None:
+            raise BackendAwayError(Backend.BROKER)
+
+    def _hearsay(self, backend: Backend) -> Probe:
+        def hear() -> None:
+            workers = [beat for beat in self._hear() if beat.role == "worker"]
+            if workers and all(backend.value in worker.facts.get("away", ()) for worker in workers):
+                raise BackendAwayError(backend, "does not answer the workers")
+
+        return hear
+
+    def _hear(self) -> list[Heartbeat]:
+        try:
+            with within(_SECONDS):
+                self.beats = self._heartbeats.fresh()
+        except Exception as error:
+            if not is_backend_failure(error):
+                raise
+            raise BackendAwayError(Backend.MONGO) from error
+        return self.beats

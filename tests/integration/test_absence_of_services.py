@@ -1,0 +1,228 @@
+"""A real API process whose object storage and key service are away: what needs them is refused, and nothing else."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from core.backends.backend import Backend
+from core.ids import Prefix, random_id
+from tests.api_process import Account, Site, site
+from tests.key_servers import TOKEN, KeyServer, TransitServer, running
+from tests.stack import wait_until
+
+PATIENCE = 30.0
+AT_ONCE = 1.0
+"""What a busy machine may add to nothing."""
+
+
+@dataclass
+class Manner:
+    """How a server is now."""
+
+    present: threading.Event = field(default_factory=threading.Event)
+    refuses: bool = False
+    """while it is not present: it answers that it cannot, instead of nothing"""
+
+    def allows(self) -> bool:
+        """Whether to answer as usual. Waits while the server is silent."""
+        if not self.refuses:
+            self.present.wait(PATIENCE)
+        return self.present.is_set()
+
+
+class AwayTransit(TransitServer):
+    """A transit engine that goes away."""
+
+    def __init__(self, manner: Manner) -> None:
+        super().__init__()
+        self.manner = manner
+
+    def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> tuple[int, Any]:
+        if not self.manner.allows():
+            return 503, {"errors": ["Vault is sealed"]}
+        return super().answer(method, path, headers, body)
+
+
+@contextmanager
+def bucket_server(manner: Manner, kept: dict[str, bytes]) -> Iterator[str]:
+    """What an S3 bucket does with single objects, at this address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            if manner.allows():
+                kept[self.path] = content
+            self._answer(200)
+
+        def do_GET(self) -> None:
+            self._answer(200 if self.path in kept else 404, kept.get(self.path, b""))
+
+        do_HEAD = do_GET  # noqa: N815 - the library's name
+
+        def _answer(self, status: int, content: bytes = b"") -> None:
+            self.send_response(status if manner.allows() else 503)
+            self.send_header("ETag", '"1"')
+            self.send_header("Last-Modified", "Tue, 01 Dec 2026 00:00:00 GMT")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+@dataclass
+class World:
+    """The API process, and how its services are."""
+
+    site: Site
+    account: Account
+    blobs: Manner
+    kept: dict[str, bytes]
+    keys: Manner
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[httpx.Response, float]:
+        """The answer, and the seconds that it took."""
+        sent = {**self.account.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        started = time.monotonic()
+        answer = httpx.request(method, self.site.url + path, json=body, headers=sent, timeout=PATIENCE)
+        return answer, time.monotonic() - started
+
+    def knows(self, backend: Backend) -> bool:
+        """Whether the process says that it is away."""
+        return backend.value in httpx.get(f"{self.site.url}/v1/health", timeout=PATIENCE).json()["errors"]
+
+    @contextmanager
+    def without(self, backend: Backend, manner: Manner, *, refuses: bool) -> Iterator[None]:
+        """One is away, and the process has noticed."""
+        manner.refuses = refuses
+        manner.present.clear()
+        try:
+            wait_until(lambda: self.knows(backend), PATIENCE, f"{backend} to be known away")
+            yield
+        finally:
+            manner.present.set()
+            wait_until(lambda: not self.knows(backend), PATIENCE, f"{backend} to be back")
+
+
+@pytest.fixture(scope="module")
+def world(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    blobs, keys, kept = Manner(), Manner(), dict[str, bytes]()
+    blobs.present.set()
+    keys.present.set()
+    transit: KeyServer = AwayTransit(keys)
+    with running(transit), bucket_server(blobs, kept) as place, pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT": place,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }.items():
+            patch.setenv(name, value)
+        chosen: dict[str, Any] = {
+            "blob_url": "s3://bucket",
+            "kek_provider": "transit",
+            "kek_transit_url": transit.url,
+            "kek_transit_token": TOKEN,
+            # each sealing asks the key service
+            "data_key_cache_seconds": 0,
+        }
+        with site(mongo_url, redis_url, tmp_path_factory.mktemp("data"), **chosen) as api:
+            yield World(api, api.account(), blobs, kept, keys)
+
+
+def a_bucket(world: World) -> str:
+    named = {"bucket_name": f"n-{random_id(Prefix.REQUEST)[4:]}", "bucket_schema": {"properties": {}}}
+    answer, _ = world.call("POST", "/v1/buckets", named)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["bucket_id"])
+
+
+def refused(answer: httpx.Response, backend: Backend) -> bool:
+    details = answer.json().get("error", {}).get("details", {})
+    return (answer.status_code, details.get("backend")) == (503, backend.value) and "Retry-After" in answer.headers
+
+
+THING = {"blobs": [{"property": "t", "type": "text", "data": "some text"}]}
+BARE = {"blobs": [], "colour": "red"}
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_without_object_storage_uploads_are_refused_at_once(world: World, refuses: bool) -> None:
+    bucket, key = a_bucket(world), random_id(Prefix.OPERATION)
+    objects = f"/v1/buckets/{bucket}/objects"
+    stands = world.call("POST", objects, THING)[0].json()["object_id"]
+    kept = dict(world.kept)
+    with world.without(Backend.BLOBS, world.blobs, refuses=refuses):
+        for method, path, body in (
+            ("POST", objects, THING),
+            ("POST", f"{objects}/batch", {"objects": [THING]}),
+            ("DELETE", f"{objects}/{stands}", None),
+        ):
+            headers = {"Idempotency_Key": key} if path == objects else {}
+            answer, took = world.call(method, path, body, **headers)
+            assert refused(answer, Backend.BLOBS), answer.text
+            assert took < AT_ONCE
+        # what needs none is done
+        assert world.call("GET", f"{objects}/{stands}")[0].status_code == 200
+        assert world.call("GET", "/v1/health/readiness")[0].status_code == 200
+        a_bucket(world)
+        [listed] = world.call("GET", objects)[0].json()["results"]
+        assert listed["object_id"] == stands
+    assert {name: content for name, content in world.kept.items() if "probe" not in name} == {
+        name: content for name, content in kept.items() if "probe" not in name
+    }
+    answers = [world.call("POST", objects, THING, Idempotency_Key=key)[0] for _ in range(2)]
+    assert answers[0].status_code == 200, answers[0].text
+    assert answers[0].json()["object_id"] == answers[1].json()["object_id"]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: World, refuses: bool) -> None:
+    secrets, key = "/v1/organizations/secrets", random_id(Prefix.OPERATION)
+    name = f"key_{random_id(Prefix.REQUEST)[4:].lower()}"
+    stored = {"secret_name": name, "secret_value": "a-long-enough-value"}
+    assert world.call("POST", secrets, {**stored, "secret_name": f"{name}_0"})[0].status_code == 200
+    channel = {
+        "channel": "webhook",
+        "configs": {"url": "https://example.com/hook", "signing_secret": "a-signing-secret-of-ours"},
+    }
+    hook = {"webhook_name": name, "event_types": ["resource.executed"], "channels": [channel]}
+    with world.without(Backend.KEY_SERVICE, world.keys, refuses=refuses):
+        for method, path, body in (
+            ("POST", secrets, stored),
+            ("PUT", f"{secrets}/{name}_0", {"secret_value": "another-long-value"}),
+            ("POST", "/v1/organizations/webhooks", hook),
+        ):
+            headers = {"Idempotency_Key": key} if body is stored else {}
+            answer, took = world.call(method, path, body, **headers)
+            assert refused(answer, Backend.KEY_SERVICE), answer.text
+            assert took < AT_ONCE
+        names = world.call("GET", secrets)[0].json()["secrets"]
+        assert f"{name}_0" in names
+        assert name not in names
+        assert world.call("GET", f"{secrets}/{name}_0")[0].status_code == 200
+        assert world.call("GET", "/v1/organizations/webhooks/")[0].status_code == 200
+        a_bucket(world)
+        assert world.call("DELETE", f"{secrets}/{name}_0")[0].status_code == 200
+    answers = [world.call("POST", secrets, stored, Idempotency_Key=key)[0] for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200], answers[0].text
+    assert world.call("DELETE", f"{secrets}/{name}")[0].status_code == 200
