@@ -11,7 +11,6 @@ from core.storage.blobs import BlobStore
 from core.storage.mongo import Document
 
 _PATIENCE_SECONDS = 2.0
-_PROBE_KEY = "health/probe"
 
 
 def mongo_answers(database: Database[Document]) -> bool:
@@ -33,9 +32,9 @@ def redis_answers(redis: Redis) -> bool:
 
 
 def blobs_answer(blobs: BlobStore) -> bool:
-    """Whether the object storage takes a write."""
+    """Whether the object storage answers; of a local folder, whether it takes a write."""
     try:
-        blobs.put(_PROBE_KEY, b"")
+        blobs.probe()
     except KeystageError:
         return False
     return True
