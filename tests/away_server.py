@@ -59,7 +59,7 @@ PROXY_PAGE = Reply(503, b"<html><h1>503 Service Temporarily Unavailable</h1></ht
 BAD_GATEWAY = Reply(502, b"<html><h1>502 Bad Gateway</h1></html>", {"Content-Type": "text/html"})
 GATEWAY_TIMEOUT = Reply(504, b"<html><h1>504 Gateway Time-out</h1></html>", {"Content-Type": "text/html"})
 FAILED = Reply(500, b'{"status": {"error": "internal"}}', {"Content-Type": "application/json"})
-BUSY = Reply(429, b'{"error": "slow down"}', {"Content-Type": "application/json", "Retry-After": "1"})
+BUSY = Reply(429, b'{"error": {"message": "slow down"}}', {"Content-Type": "application/json", "Retry-After": "1"})
 DENIED = Reply(403, b'{"error": "forbidden"}', {"Content-Type": "application/json"})
 
 

@@ -13,7 +13,9 @@ from core.errors import BackendAwayError
 
 CONNECT_SECONDS = 2.0
 """How long a look-up and a connection to a backend may take: a lost packet is sent again after one."""
-AWAY_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+_WAITED_IN_VAIN = frozenset({HTTPStatus.GATEWAY_TIMEOUT, 524})
+_AWAY_STATUSES = _WAITED_IN_VAIN | {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, 520, 521, 522, 523}
+"""Those from 520 on are a widespread proxy's, of the server behind it."""
 
 
 def absence_in_error(backend: Backend, error: BaseException | None) -> BackendAwayError | None:
@@ -31,7 +33,7 @@ def absence_in_error(backend: Backend, error: BaseException | None) -> BackendAw
 
 def absence_in_status(backend: Backend, status: int) -> BackendAwayError | None:
     """What the status of an answer says of the backend; None when it does not say that it is away."""
-    if status not in AWAY_STATUSES:
+    if status not in _AWAY_STATUSES:
         return None
     # a gateway that waited in vain met one that took the call and said nothing
-    return BackendAwayError(backend, f"is not ready (HTTP {status})", silent=status == HTTPStatus.GATEWAY_TIMEOUT)
+    return BackendAwayError(backend, f"is not ready (HTTP {status})", silent=status in _WAITED_IN_VAIN)

@@ -63,13 +63,14 @@ def outbound_client(
     resolve: Resolve | None = None,
     through: Callable[[httpx2.BaseTransport], httpx2.BaseTransport] = lambda transport: transport,
     connect_seconds: float = _CONNECT_SECONDS,
+    trust: SSLContext | None = None,
 ) -> httpx2.Client:
     """A client over this transport: no redirects, nothing from the environment. Safe for several threads.
 
-    `through` puts another transport around it.
+    `through` puts another transport around it; `trust` knows who is believed to be whom, by default as everybody does.
     """
     return httpx2.Client(
-        transport=through(PinnedTransport(policy, resolve or system_resolve, connect_seconds)),
+        transport=through(PinnedTransport(policy, resolve or system_resolve, connect_seconds, trust)),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx2.Timeout(None),
