@@ -16,7 +16,7 @@ from core.audit.examination import Auditor
 from core.audit.recorder import Recorder
 from core.audit.trail import AuditTrail
 from core.backends.backend import Backend
-from core.backends.probes import IntakeProbes
+from core.backends.probes import BackendProbes
 from core.backends.watch import BackendWatch
 from core.batches.store import BatchStore
 from core.buckets.store import BucketStore
@@ -111,7 +111,7 @@ class Services:
     executions: ExecutionStore
     models: Catalogue
     heartbeats: Heartbeats
-    probes: IntakeProbes
+    probes: BackendProbes
     backends: BackendWatch
     """which backends intake knows to be away; the API process starts it, any other may look"""
     metrics: Metrics
@@ -222,7 +222,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)
     own_doorbell = Doorbell(settings.broker, settings.redis_tls)
-    probes = IntakeProbes(to.database, to.limits_redis, own_doorbell, to.blobs, kek, heartbeats)
+    probes = BackendProbes(to.database, to.limits_redis, own_doorbell, to.blobs, kek, heartbeats)
     backends = BackendWatch(probes.all())
     kek = WatchedKeyEncryption(kek, lambda: backends.require(Backend.KEY_SERVICE))
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)

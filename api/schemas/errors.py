@@ -15,8 +15,8 @@ class ErrorDetailView(View):
     code: str
     """A stable name for programs."""
     details: dict[str, Any]
-    """Facts about it; for a `ValidationError` each bad field in `validation_errors`; for a `ServiceUnavailableError` the
-    part that does not answer in `backend`, where one is known."""
+    """Facts about it; for a `ValidationError` each bad field in `validation_errors`; for a `ServiceUnavailableError`,
+    where it is known, the part that does not answer in `backend`."""
 
 
 class ErrorView(View):

@@ -1,4 +1,4 @@
-"""What intake asks of each backend, within a bound. The watch decides when; nothing here decides what follows."""
+"""What is asked of each backend, within a bound. The watch decides when; nothing here decides what follows."""
 
 from pymongo.database import Database
 from redis import Redis
@@ -11,17 +11,14 @@ from core.jobs.doorbell import Doorbell
 from core.storage.blobs import BlobStore
 from core.storage.failures import is_backend_failure
 from core.storage.mongo import Document, within
-from core.vault.kek import KEY_BYTES, KeyEncryption
+from core.vault.kek import KeyEncryption
 
 _SECONDS = 1.0
 """How long MongoDB is asked: below the patience of the watch, so that the probe can say what it met."""
-_BLOB = "health/probe"
-_NOBODY = "probe"
-"""The organization that the question to the key service names; there is none of this id."""
 
 
-class IntakeProbes:
-    """What intake asks, and what the answers said besides. Each probe raises when there is none."""
+class BackendProbes:
+    """What is asked, and what the answers said besides. Each probe raises when there is none."""
 
     def __init__(
         self,
@@ -46,13 +43,17 @@ class IntakeProbes:
 
     def all(self) -> dict[Backend, Probe]:
         """One for each backend. Of those that only workers reach, their heartbeats tell."""
+        told = {each: self._hearsay(each) for each in (Backend.VECTORS, Backend.EMBEDDER, Backend.RAY)}
+        return {**self.direct(), **told}
+
+    def direct(self) -> dict[Backend, Probe]:
+        """One for each that every process of ours reaches by itself."""
         return {
             Backend.MONGO: self._mongo,
             Backend.REDIS: self._redis.ping,
             Backend.BROKER: self._ask_broker,
-            Backend.BLOBS: lambda: self._blobs.put(_BLOB, b""),
-            Backend.KEY_SERVICE: lambda: self._key_service.wrap(bytes(KEY_BYTES), _NOBODY, 1),
-            **{each: self._hearsay(each) for each in (Backend.VECTORS, Backend.EMBEDDER, Backend.RAY)},
+            Backend.BLOBS: self._blobs.probe,
+            Backend.KEY_SERVICE: self._key_service.probe,
         }
 
     def close(self) -> None:

@@ -38,25 +38,30 @@ class Answer:
 
 def fetch(client: httpx2.Client, request: Outgoing, seconds: float, most_bytes: int) -> Answer:
     """Send the request. Raises EgressDeniedError, PayloadTooLargeError, and UnavailableError when nothing came."""
-    headers = {**request.headers, "Accept-Encoding": "gzip"}
     try:
-        with (
-            deadline(seconds),
-            client.stream(request.method, request.url, headers=headers, content=request.body) as response,
-        ):
-            body = bounded_body(response, most_bytes)
-            return Answer(
-                response.status_code,
-                response.headers.get("Content-Type", ""),
-                body,
-                response.headers.get("Retry-After"),
-            )
+        return exchange(client, request, seconds, most_bytes)
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         raise EgressDeniedError("Only http and https URLs may be called.") from None
     except httpx2.TimeoutException:
         raise UnavailableError(f"The host did not answer within {seconds:g} seconds.") from None
     except (httpx2.HTTPError, zlib.error) as error:
         raise UnavailableError(f"The host gave no readable answer: {type(error).__name__}.") from None
+
+
+def exchange(client: httpx2.Client, request: Outgoing, seconds: float, most_bytes: int) -> Answer:
+    """The same, for who has to know how it failed: raises httpx2's and zlib's errors as they are, besides."""
+    headers = {**request.headers, "Accept-Encoding": "gzip"}
+    with (
+        deadline(seconds),
+        client.stream(request.method, request.url, headers=headers, content=request.body) as response,
+    ):
+        body = bounded_body(response, most_bytes)
+        return Answer(
+            response.status_code,
+            response.headers.get("Content-Type", ""),
+            body,
+            response.headers.get("Retry-After"),
+        )
 
 
 def bounded_body(response: httpx2.Response, most: int) -> bytes:

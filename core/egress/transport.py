@@ -4,11 +4,10 @@ One deadline covers look-up, connect, send and answer, however slowly the other 
 environment are never read. Without a policy (base URLs that the operator set) it keeps the deadline alone.
 """
 
-import contextlib
 import math
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
@@ -28,6 +27,8 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 _LOOK_UP_THREADS = 8
+_CONNECT_SECONDS = 10.0
+"""How long a look-up and a connection may take, whatever is left of the deadline."""
 _CONNECTIONS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
 
 _KINDS: tuple[tuple[type[Exception], type[httpx2.TransportError]], ...] = (
@@ -61,13 +62,15 @@ def outbound_client(
     policy: EgressPolicy | None,
     resolve: Resolve | None = None,
     through: Callable[[httpx2.BaseTransport], httpx2.BaseTransport] = lambda transport: transport,
+    connect_seconds: float = _CONNECT_SECONDS,
+    trust: SSLContext | None = None,
 ) -> httpx2.Client:
     """A client over this transport: no redirects, nothing from the environment. Safe for several threads.
 
-    `through` puts another transport around it.
+    `through` puts another transport around it; `trust` knows who is believed to be whom, by default as everybody does.
     """
     return httpx2.Client(
-        transport=through(PinnedTransport(policy, resolve or system_resolve)),
+        transport=through(PinnedTransport(policy, resolve or system_resolve, connect_seconds, trust)),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx2.Timeout(None),
@@ -83,13 +86,20 @@ def system_resolve(host: str, port: int) -> Sequence[str]:
 class PinnedTransport(httpx2.BaseTransport):
     """The transport. Raises EgressDeniedError, and httpx2's errors for all else that fails."""
 
-    def __init__(self, policy: EgressPolicy | None, resolve: Resolve) -> None:
+    def __init__(
+        self,
+        policy: EgressPolicy | None,
+        resolve: Resolve = system_resolve,
+        connect_seconds: float = _CONNECT_SECONDS,
+        trust: SSLContext | None = None,
+    ) -> None:
+        """`trust` knows who is believed to be whom; left out, that are the usual authorities."""
         self._pool = httpcore2.ConnectionPool(
-            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            ssl_context=trust or httpx2.create_ssl_context(trust_env=False),
             max_connections=_CONNECTIONS.max_connections,
             max_keepalive_connections=_CONNECTIONS.max_keepalive_connections,
             keepalive_expiry=_CONNECTIONS.keepalive_expiry,
-            network_backend=_PinnedBackend(policy, resolve),
+            network_backend=_PinnedBackend(policy, resolve, connect_seconds),
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -106,7 +116,7 @@ class PinnedTransport(httpx2.BaseTransport):
                     url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                     headers=request.headers.raw,
                     content=request.stream,
-                    extensions=request.extensions,
+                    extensions={**request.extensions, "timeout": _timeouts(request.extensions)},
                 )
             )
         return httpx2.Response(
@@ -133,9 +143,10 @@ class _Body(httpx2.SyncByteStream):
 class _PinnedBackend(httpcore2.NetworkBackend):
     """Opens connections to checked addresses. The name stays with the caller, for TLS and the Host header."""
 
-    def __init__(self, policy: EgressPolicy | None, resolve: Resolve) -> None:
+    def __init__(self, policy: EgressPolicy | None, resolve: Resolve, connect_seconds: float) -> None:
         self._policy = policy
         self._resolve = resolve
+        self._connect_seconds = connect_seconds
         self._inner = httpcore2.SyncBackend()
         # a name that nobody answers for holds a thread for long; it must not hold up the caller past its deadline
         self._threads = ThreadPoolExecutor(_LOOK_UP_THREADS, "names")
@@ -148,18 +159,21 @@ class _PinnedBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        addresses = self._checked(host, port, timeout)
-        for last, address in enumerate(addresses, start=1 - len(addresses)):
-            # the last address is tried outside of the suppression, so that its error is the caller's
-            with contextlib.nullcontext() if last == 0 else contextlib.suppress(httpcore2.ConnectError):
-                return _TimedStream(
-                    self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options)
-                )
-        raise httpcore2.ConnectError("the name has no address")
+        with deadline(self._connect_seconds), _not_connected_in_time():
+            failure: Exception = httpcore2.ConnectError("the name has no address")
+            addresses = self._checked(host, port)
+            for tried, address in enumerate(addresses):
+                # where nobody answers, the other addresses keep their share of the time
+                share = (_left(timeout) or math.inf) / (len(addresses) - tried)
+                try:
+                    return _TimedStream(self._inner.connect_tcp(address, port, share, local_address, socket_options))
+                except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                    failure = error
+            raise failure
 
-    def _checked(self, host: str, port: int, timeout: float | None) -> Sequence[str]:
+    def _checked(self, host: str, port: int) -> Sequence[str]:
         try:
-            addresses = self._threads.submit(self._resolve, host, port).result(_left(timeout))
+            addresses = self._threads.submit(self._resolve, host, port).result(_left(None))
         except FutureTimeoutError:
             raise httpcore2.ConnectTimeout("the name was not resolved in time") from None
         except (OSError, UnicodeError):
@@ -201,6 +215,20 @@ def _left(timeout: float | None) -> float | None:
     if left <= 0:
         raise httpcore2.ReadTimeout("the deadline has passed")
     return None if left == math.inf else left
+
+
+def _timeouts(extensions: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """A request's own, and for the wait for a connection that is free what the deadline leaves."""
+    own = extensions.get("timeout", {})
+    return {**own, "pool": _left(own.get("pool"))}
+
+
+@contextmanager
+def _not_connected_in_time() -> Iterator[None]:
+    try:
+        yield
+    except httpcore2.ReadTimeout as error:
+        raise httpcore2.ConnectTimeout(str(error)) from error
 
 
 @contextmanager

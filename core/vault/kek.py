@@ -14,13 +14,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from core.errors import IntegrityError, UnavailableError
+from core.backends.backend import Backend
+from core.errors import BackendAwayError, IntegrityError
 from core.storage.keyring import Keyring, RootKey
 
 KEY_BYTES = 32
 """Bytes of a data key."""
-REMOTE_TIMEOUT_SECONDS = 10.0
-"""How long one try at a provider that is reached over the network may take."""
 _PURPOSE = "ks-kek-v1"
 _NONCE_BYTES = 12
 
@@ -37,8 +36,8 @@ class Wrapped:
 class KeyEncryption(Protocol):
     """Wraps and unwraps data keys. Safe to use from several threads.
 
-    Raises IntegrityError for what does not open, UnavailableError when the provider does not answer, refuses us, or
-    answers what nobody can read.
+    Raises IntegrityError for what does not open, BackendAwayError when the provider does not answer, refuses us, or
+    answers what nobody can read, and UnavailableError when it is busy.
     """
 
     @property
@@ -53,6 +52,9 @@ class KeyEncryption(Protocol):
 
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
         """The data key that was wrapped for this organization and version."""
+
+    def probe(self) -> None:
+        """Find out whether it works, at next to no cost. Raises what the others raise."""
 
 
 class MovingKeyEncryption:
@@ -80,6 +82,11 @@ class MovingKeyEncryption:
         is_current = wrapped.kek_id.startswith(f"{self._current.provider}:")
         provider = self._current if is_current else self._previous
         return provider.unwrap(wrapped, internal_id, version)
+
+    def probe(self) -> None:
+        """Both: either may be needed."""
+        self._current.probe()
+        self._previous.probe()
 
 
 class LocalWrapping:
@@ -124,12 +131,13 @@ def not_its_own() -> IntegrityError:
 
 @contextmanager
 def reading(provider: str) -> Iterator[None]:
-    """Around what takes an answer of a provider apart: what is not there, or is something else, is UnavailableError."""
+    """Around what takes an answer of a provider apart: what is not there, or is something else, is BackendAwayError."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError):
         # the answer, which such an error repeats, may hold a key
-        raise UnavailableError(f"{provider} gave an answer that cannot be read.") from None
+        did = f"({provider}) gave an answer that cannot be read"
+        raise BackendAwayError(Backend.KEY_SERVICE, did) from None
 
 
 def unwrapped(content: bytes) -> bytes:

@@ -3,15 +3,19 @@
 Organization and version are the encryption context, which KMS demands again to decrypt and writes into CloudTrail.
 """
 
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
-from core.errors import UnavailableError
-from core.vault.kek import REMOTE_TIMEOUT_SECONDS, Wrapped, not_its_own, reading, unwrapped
+from core.backends.absence import CONNECT_SECONDS
+from core.backends.bounded import Bounded
+from core.errors import KeystageError, UnavailableError
+from core.vault.kek import Wrapped, not_its_own, reading, unwrapped
+from core.vault.kek_remote import SECONDS, THREADS, Calls, away, refusal
 
 _WHO = "AWS KMS"
 _NOT_ITS_OWN = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
-_TRIES = 2
-"""Of one call: somebody waits for it."""
+_BUSY = frozenset({"ThrottlingException", "LimitExceededException", "TooManyRequestsException"})
 
 
 class AwsKeys:
@@ -27,10 +31,13 @@ class AwsKeys:
 
         self._key_id = key_id
         config = Config(
-            connect_timeout=REMOTE_TIMEOUT_SECONDS,
-            read_timeout=REMOTE_TIMEOUT_SECONDS,
-            retries={"total_max_attempts": _TRIES},
+            # its own bounds hold for each byte; ours hold for the whole, and a thread of ours ends with these
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=SECONDS,
+            retries={"total_max_attempts": 1},
         )
+        self._calls = Calls()
+        self._bounded = Bounded("aws-kms", THREADS)
         self._client: Any = boto3.client("kms", region_name=region, endpoint_url=endpoint_url, config=config)
 
     def current_kek_id(self) -> str:
@@ -47,7 +54,7 @@ class AwsKeys:
             return Wrapped(f"aws:{answer['KeyId']}", bytes(answer["CiphertextBlob"]))
 
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
-        """The data key. Raises IntegrityError, UnavailableError."""
+        """The data key. Raises IntegrityError, BackendAwayError."""
         answer = self._answer(
             "decrypt",
             KeyId=wrapped.kek_id.partition(":")[2],
@@ -57,21 +64,45 @@ class AwsKeys:
         with reading(_WHO):
             return unwrapped(bytes(answer["Plaintext"]))
 
-    def _answer(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def probe(self) -> None:
+        """Wrap a key in vain."""
+        self._calls.probe(self.wrap)
 
-        try:
+    def _answer(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        def call() -> dict[str, Any]:
             # its parsers fall over what they do not expect
             with reading(_WHO):
                 answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
+                return answer
+
+        return self._calls.make(lambda seconds: self._one_try(call, seconds))
+
+    def _one_try(self, call: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return self._bounded.within(seconds, call)
+        except TimeoutError as error:
+            raise away(_WHO, "does not answer in time", silent=True) from error
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _NOT_ITS_OWN:
-                raise not_its_own() from error
-            raise UnavailableError(f"{_WHO} refused: {code}.") from error
+            raise _refused(error.response) from error
         except BotoCoreError as error:
-            raise UnavailableError(f"{_WHO} does not answer: {type(error).__name__}.") from error
-        return answer
+            raise _failed(error) from error
+
+
+def _refused(response: Mapping[str, Any]) -> KeystageError:
+    code = response["Error"]["Code"]
+    if code in _NOT_ITS_OWN:
+        return not_its_own()
+    status = HTTPStatus.TOO_MANY_REQUESTS if code in _BUSY else response["ResponseMetadata"]["HTTPStatusCode"]
+    return refusal(_WHO, status, code)
+
+
+def _failed(error: Exception) -> UnavailableError:
+    from botocore.exceptions import ReadTimeoutError
+
+    silent = isinstance(error, ReadTimeoutError)
+    return away(_WHO, f"does not answer: {type(error).__name__}", silent=silent)
 
 
 def _context(internal_id: str, version: int) -> dict[str, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
-from core.errors import UnavailableError
+from core.backends.backend import Backend
+from core.errors import BackendAwayError
 from core.storage.keyring import Keyring
 from core.vault.kek import LocalWrapping, Wrapped
 
@@ -29,6 +30,8 @@ class FileKeys:
         self._lock = threading.Lock()
         self._stamp: _Stamp | None = None
         self._keys: Keyring | None = None
+        self._trouble: str | None = None
+        """what kept the file from being used at the last look"""
 
     def current_kek_id(self) -> str:
         """The newest key's id."""
@@ -42,20 +45,29 @@ class FileKeys:
         """The data key. Raises IntegrityError."""
         return self._wrapping.unwrap(self._ring(), wrapped, internal_id, version)
 
+    def probe(self) -> None:
+        """Look at the file."""
+        self._ring()
+
     def _ring(self) -> Keyring:
-        """The file's keys; while a changed file cannot be used, those of before. Raises UnavailableError."""
+        """The file's keys; while a changed file cannot be used, those of before. Raises BackendAwayError."""
         with self._lock:
             try:
                 stamp = self._stamp_of()
                 if stamp != self._stamp:
                     self._keys, self._stamp = self._read(), stamp
+                self._trouble = None
             except (OSError, ValueError) as error:
-                log.error("vault.key_file_unusable", error=str(error) or type(error).__name__)
-                if self._keys is None:
-                    raise UnavailableError("The file of key-encryption keys cannot be used.") from error
+                self._note(str(error) or type(error).__name__)
             if self._keys is None:
-                raise UnavailableError("The file of key-encryption keys cannot be used.")
+                raise BackendAwayError(Backend.KEY_SERVICE, "(the key file) has no key that can be used")
             return self._keys
+
+    def _note(self, trouble: str) -> None:
+        """Log what is wrong once, not each time that a key is needed."""
+        if trouble != self._trouble:
+            log.error("vault.key_file_unusable", error=trouble)
+        self._trouble = trouble
 
     def _stamp_of(self) -> _Stamp:
         # a secret mount swaps a symbolic link: the inode tells, where time and size may be equal

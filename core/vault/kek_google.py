@@ -4,10 +4,14 @@ Organization and version are the additional authenticated data of each call.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from core.errors import UnavailableError
-from core.vault.kek import REMOTE_TIMEOUT_SECONDS, Wrapped, binding, not_its_own, reading, unwrapped
+from core.backends.absence import CONNECT_SECONDS
+from core.backends.bounded import Bounded
+from core.errors import KeystageError
+from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
+from core.vault.kek_remote import SECONDS, THREADS, Calls, away, refusal
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -32,10 +36,12 @@ class GoogleKeys:
         self._client = kms_v1.KeyManagementServiceClient(
             credentials=credentials, transport="rest", client_options=ClientOptions(api_endpoint=endpoint)
         )
+        self._calls = Calls()
+        self._bounded = Bounded("google-kms", THREADS)
 
     def current_kek_id(self) -> str:
         """The key's primary version."""
-        found = _answered(self._client.get_crypto_key, {"name": self._key_name})
+        found = self._answered(self._client.get_crypto_key, {"name": self._key_name})
         return f"google:{_present(found.primary.name)}"
 
     def wrap(self, key: bytes, internal_id: str, version: int) -> Wrapped:
@@ -45,47 +51,76 @@ class GoogleKeys:
             "plaintext": key,
             "additional_authenticated_data": binding(internal_id, version),
         }
-        answer = _answered(self._client.encrypt, request)
+        answer = self._answered(self._client.encrypt, request)
         return Wrapped(f"google:{_present(answer.name)}", _present(answer.ciphertext))
 
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
-        """The data key. Raises IntegrityError, UnavailableError."""
+        """The data key. Raises IntegrityError, BackendAwayError."""
         request = {
             "name": self._key_name,
             "ciphertext": wrapped.blob,
             "additional_authenticated_data": binding(internal_id, version),
         }
-        answer = _answered(self._client.decrypt, request, opens=True)
+        answer = self._answered(self._client.decrypt, request, opens=True)
         with reading(_WHO):
             return unwrapped(bytes(answer.plaintext))
+
+    def probe(self) -> None:
+        """Wrap a key in vain."""
+        self._calls.probe(self.wrap)
+
+    def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], opens: bool = False) -> Any:
+        def ask() -> Any:
+            # its own retries go on for a minute
+            with reading(_WHO):
+                return call(request=request, timeout=_bounded, retry=None)
+
+        return self._calls.make(lambda seconds: self._one_try(ask, seconds, opens))
+
+    def _one_try(self, ask: Callable[[], Any], seconds: float, opens: bool) -> Any:
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import ParseError
+        from requests.exceptions import RequestException
+
+        try:
+            return self._bounded.within(seconds, ask)
+        except TimeoutError as error:
+            raise away(_WHO, "does not answer in time", silent=True) from error
+        except ParseError:
+            # its text repeats what was answered
+            raise away(_WHO, "gave an answer that cannot be read") from None
+        except GoogleAPIError as error:
+            raise _refused(error, opens) from error
+        except (GoogleAuthError, RequestException) as error:
+            raise _failed(error) from error
+
+
+def _bounded(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Connecting and reading apart, which a plain number cannot say."""
+    return partial(call, timeout=(CONNECT_SECONDS, SECONDS))
 
 
 def _present(field: Any) -> Any:
     """A field of an answer; one that was not there reads as empty."""
     if not field:
-        raise UnavailableError(f"{_WHO} gave an answer without what was asked for.")
+        raise away(_WHO, "gave an answer without what was asked for")
     return field
 
 
-def _answered(call: Callable[..., Any], request: Mapping[str, Any], opens: bool = False) -> Any:
-    from google.api_core.exceptions import BadRequest, GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from google.protobuf.json_format import ParseError
-    from requests.exceptions import RequestException
+def _refused(error: Any, opens: bool) -> KeystageError:
+    from google.api_core.exceptions import BadRequest
 
-    try:
-        with reading(_WHO):
-            return call(request=request, timeout=REMOTE_TIMEOUT_SECONDS)
-    except BadRequest as error:
-        status = _status_of(error)
-        if opens and status == _NOT_ITS_OWN:
-            raise not_its_own() from error
-        raise UnavailableError(f"{_WHO} refused: {status}.") from error
-    except ParseError:
-        # its text repeats what was answered
-        raise UnavailableError(f"{_WHO} gave an answer that cannot be read.") from None
-    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-        raise UnavailableError(f"{_WHO} does not answer: {type(error).__name__}.") from error
+    if not isinstance(error, BadRequest):
+        return refusal(_WHO, getattr(error, "code", None) or 0, type(error).__name__)
+    status = _status_of(error)
+    return not_its_own() if opens and status == _NOT_ITS_OWN else away(_WHO, f"refuses: {status}")
+
+
+def _failed(error: Exception) -> KeystageError:
+    from requests.exceptions import ReadTimeout
+
+    return away(_WHO, f"does not answer: {type(error).__name__}", silent=isinstance(error, ReadTimeout))
 
 
 def _status_of(error: Any) -> str:

@@ -4,17 +4,25 @@ Organization and version are the associated data of each call, so the transit ke
 """
 
 import base64
+import json
+import zlib
 from typing import Any
 
-import httpx
+import httpx2
 from pydantic import SecretStr
 
-from core.errors import UnavailableError
-from core.vault.kek import REMOTE_TIMEOUT_SECONDS, Wrapped, binding, not_its_own, reading, unwrapped
+from core.backends.absence import CONNECT_SECONDS, absence_in_error
+from core.backends.backend import Backend
+from core.egress.fetch import Answer, Outgoing, exchange
+from core.egress.transport import outbound_client
+from core.errors import KeystageError
+from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
+from core.vault.kek_remote import Calls, away, refusal
 
-_WHO = "The transit engine"
+_WHO = "the transit engine"
 _REFUSED = 400
 """Transit's answer to a ciphertext that does not open, or whose associated data differs."""
+_MOST_ANSWER_BYTES = 1024 * 1024
 
 
 class TransitKeys:
@@ -25,8 +33,11 @@ class TransitKeys:
     def __init__(self, url: str, token: SecretStr, key_name: str, mount: str = "transit") -> None:
         self._base = f"{url.rstrip('/')}/v1/{mount}"
         self._key_name = key_name
-        headers = {"X-Vault-Token": token.get_secret_value(), "X-Vault-Request": "true"}
-        self._client = httpx.Client(headers=headers, timeout=REMOTE_TIMEOUT_SECONDS)
+        self._headers = {"X-Vault-Token": token.get_secret_value(), "X-Vault-Request": "true"}
+        # the authorities of the environment, too: many a Vault has one of its own
+        trust = httpx2.create_ssl_context()
+        self._client = outbound_client(None, connect_seconds=CONNECT_SECONDS, trust=trust)
+        self._calls = Calls()
 
     def current_kek_id(self) -> str:
         """The key's newest version."""
@@ -43,7 +54,7 @@ class TransitKeys:
             return Wrapped(self._id(ciphertext.split(":")[1]), ciphertext.encode())
 
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
-        """The data key. Raises IntegrityError, UnavailableError."""
+        """The data key. Raises IntegrityError, BackendAwayError."""
         # what was changed into no text does not open either
         ciphertext = wrapped.blob.decode(errors="replace")
         body = {"ciphertext": ciphertext, "associated_data": _text(binding(internal_id, version))}
@@ -51,24 +62,35 @@ class TransitKeys:
         with reading(_WHO):
             return unwrapped(base64.b64decode(_data_of(response)["plaintext"]))
 
+    def probe(self) -> None:
+        """Wrap a key in vain."""
+        self._calls.probe(self.wrap)
+
     def _id(self, key_version: str) -> str:
         return f"transit:{self._key_name}:{key_version}"
 
-    def _answer(self, method: str, path: str, body: dict[str, str] | None) -> httpx.Response:
+    def _answer(self, method: str, path: str, body: dict[str, str] | None) -> Answer:
+        content = None if body is None else json.dumps(body).encode()
+        request = Outgoing(method, f"{self._base}/{path}", self._headers, content)
+        return self._calls.make(lambda seconds: self._one_try(request, seconds))
+
+    def _one_try(self, request: Outgoing, seconds: float) -> Answer:
         try:
-            response = self._client.request(method, f"{self._base}/{path}", json=body)
-        except httpx.HTTPError as error:
-            raise UnavailableError(f"{_WHO} does not answer.") from error
-        if response.status_code == _REFUSED and path.startswith("decrypt/"):
+            answer = exchange(self._client, request, seconds, _MOST_ANSWER_BYTES)
+        except (httpx2.HTTPError, KeystageError, zlib.error) as error:
+            absent = absence_in_error(Backend.KEY_SERVICE, error)
+            did = absent.did if absent else "gave an answer that cannot be read"
+            raise away(_WHO, did, silent=absent is not None and absent.silent) from error
+        if answer.status == _REFUSED and "/decrypt/" in request.url:
             raise not_its_own()
-        if not response.is_success:
-            # its text may repeat what was sent
-            raise UnavailableError(f"{_WHO} answered {response.status_code}.")
-        return response
+        if not 200 <= answer.status < 300:
+            # its text may repeat what was sent. A sealed one says 503
+            raise refusal(_WHO, answer.status, f"HTTP {answer.status}")
+        return answer
 
 
-def _data_of(response: httpx.Response) -> Any:
-    return response.json()["data"]
+def _data_of(answer: Answer) -> Any:
+    return json.loads(answer.body)["data"]
 
 
 def _text(content: bytes) -> str:

@@ -30,3 +30,7 @@ class WatchedKeyEncryption:
         """Unless it is away."""
         self._require()
         return self._service.unwrap(wrapped, internal_id, version)
+
+    def probe(self) -> None:
+        """The service's, whatever is known of it: this is how it is found to be back."""
+        self._service.probe()

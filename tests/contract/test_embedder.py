@@ -9,7 +9,9 @@ import contextlib
 import importlib.metadata
 import json
 import math
+import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +25,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from config.settings import Settings
-from core.errors import StageError, UnavailableError
+from core.errors import BackendAwayError, StageError, UnavailableError
 from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
 from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
@@ -167,6 +169,7 @@ class Provider:
         """what becomes of an answer's vectors"""
         self.raw: bytes | None = None
         """sent instead of any answer"""
+        self.retry_after: str | None = None
 
     def answer(self, body: dict[str, Any], key: str | None) -> tuple[int, dict[str, Any]]:
         """Status and body of one request; a text's vector follows from its letters."""
@@ -192,6 +195,8 @@ def provider() -> Iterator[Provider]:
             encoded = json.dumps(answer).encode() if self.provider.raw is None else self.provider.raw
             self.send_response(status if self.path == "/v1/embeddings" else 404)
             self.send_header("Content-Length", str(len(encoded)))
+            if self.provider.retry_after:
+                self.send_header("Retry-After", self.provider.retry_after)
             self.end_headers()
             with contextlib.suppress(ConnectionError):
                 # who is told too much hangs up
@@ -224,18 +229,63 @@ def test_a_busy_endpoint_is_asked_again(provider: Provider) -> None:
     assert provider.keys == [None, None, None]
 
 
-def test_an_endpoint_that_stays_busy_is_unavailable(provider: Provider) -> None:
-    provider.fail = lambda _: 503
-    with pytest.raises(UnavailableError, match="503"):
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+@pytest.mark.parametrize("status", [408, 429, 500])
+def test_an_endpoint_that_stays_busy_is_not_away(provider: Provider, status: int) -> None:
+    provider.fail = lambda _: status
+    with pytest.raises(UnavailableError, match=str(status)) as caught:
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+    # it comes from an actor's process, by value
+    assert type(pickle.loads(pickle.dumps(caught.value))) is UnavailableError  # noqa: S301 - our own
+    assert len(provider.requests) == 3
 
 
 def test_a_refusal_is_told_without_the_key(provider: Provider) -> None:
-    provider.fail = lambda _: 401
-    with pytest.raises(StageError, match="HTTP 401") as caught:
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    provider.fail = lambda _: 404
+    provider.raw = json.dumps({"error": {"message": f"no such model for {KEY.get_secret_value()}"}}).encode()
+    with pytest.raises(StageError, match="HTTP 404") as caught:
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_is_the_operators_matter(provider: Provider, status: int) -> None:
+    provider.fail = lambda _: status
+    with pytest.raises(BackendAwayError, match=f"refuses the key.*HTTP {status}") as caught:
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+    assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
+    assert len(provider.requests) == 1
+
+
+def test_a_text_that_is_refused_is_not(provider: Provider) -> None:
+    provider.fail = lambda _: 403
+    provider.raw = b'{"error": {"message": "moderated", "metadata": {"reasons": ["violence"]}}}'
+    with pytest.raises(StageError, match="HTTP 403"):
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+
+
+def test_a_wait_that_is_asked_for_is_kept_where_it_fits(provider: Provider) -> None:
+    provider.fail = lambda number: 429 if number == 1 else 200
+    provider.retry_after = "1"
+    started = time.monotonic()
+    assert OpenAICompatibleEmbedder(provider.url, "test-model", None).dimension == 26
+    assert time.monotonic() - started >= 1
+
+
+def test_a_wait_that_is_longer_than_the_call_may_take_is_not_begun(provider: Provider) -> None:
+    provider.fail = lambda _: 429
+    provider.retry_after = "60"
+    with pytest.raises(UnavailableError, match="429"):
+        OpenAICompatibleEmbedder(provider.url, "test-model", None).embed(["keys"])
+    assert len(provider.requests) == 1
+
+
+def test_an_endpoint_that_is_away_at_the_start_is_asked_later(provider: Provider) -> None:
+    provider.fail = lambda number: 503 if number <= 3 else 200
+    embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    with pytest.raises(BackendAwayError):
+        embedder.embed(["keys"])
+    assert embedder.embed(["keys"]).shape == (1, 26)
 
 
 def _packed(row: dict[str, Any]) -> dict[str, Any]:
@@ -270,6 +320,7 @@ def test_vectors_that_are_packed_are_unpacked(provider: Provider) -> None:
 )
 def test_vectors_that_are_not_one_for_each_text_are_refused(provider: Provider, rows: Any) -> None:
     embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    assert embedder.dimension == 26
     provider.rows = rows
     with pytest.raises(StageError):
         embedder.embed(TEXTS)
@@ -282,7 +333,7 @@ def test_vectors_that_are_not_one_for_each_text_are_refused(provider: Provider, 
 def test_an_answer_that_is_none_is_refused(provider: Provider, raw: bytes) -> None:
     provider.raw = raw
     with pytest.raises(StageError):
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
     assert len(provider.requests) == 1
 
 
@@ -296,15 +347,10 @@ def test_broken_text_beside_the_vectors_does_not_matter(provider: Provider) -> N
 def test_an_account_without_credit_is_told_at_once(provider: Provider, status: int) -> None:
     provider.fail = lambda _: status
     provider.raw = json.dumps({"error": {"code": "insufficient_quota", "message": KEY.get_secret_value()}}).encode()
-    with pytest.raises(StageError, match="no credit") as caught:
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    with pytest.raises(BackendAwayError, match="no credit") as caught:
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
-
-
-def test_an_endpoint_that_is_away_is_unavailable() -> None:
-    with pytest.raises(UnavailableError, match="ConnectError"):
-        OpenAICompatibleEmbedder("http://127.0.0.1:9/v1", "test-model", KEY)
 
 
 def _letters(text: str) -> list[float]:

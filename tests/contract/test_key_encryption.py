@@ -8,10 +8,8 @@ import base64
 import io
 import logging
 import os
-import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +19,13 @@ import structlog
 from pydantic import SecretStr
 
 from config.logging_setup import configure_logs
-from core.errors import IntegrityError, UnavailableError
+from core.backends.backend import Backend
+from core.errors import BackendAwayError, IntegrityError
 from core.storage.keyring import Keyring
 from core.vault.kek import KeyEncryption, MovingKeyEncryption, Wrapped
 from core.vault.kek_environment import EnvironmentKeys
 from core.vault.kek_file import FileKeys
+from core.vault.kek_remote import Calls
 from core.vault.kek_vault_transit import TransitKeys
 from tests.key_servers import GOOGLE_KEY, TOKEN, GoogleKmsServer, NonsenseServer, TransitServer, running
 from tests.servers import free_port
@@ -217,8 +217,9 @@ def unavailable(keys: KeyEncryption) -> None:
         lambda: keys.unwrap(Wrapped(f"{keys.provider}:x", b"vault:v1:AAAA"), "int_a", 1),
     ]
     for call in calls:
-        with pytest.raises(UnavailableError):
+        with pytest.raises(BackendAwayError) as away:
             call()
+        assert away.value.backend is Backend.KEY_SERVICE
 
 
 @pytest.fixture
@@ -258,31 +259,69 @@ def test_a_disabled_key_of_google_is_unavailable_and_no_forgery() -> None:
         keys = at("google", server.url)
         wrapped = keys.wrap(KEY, "int_a", 1)
         server.disabled = True
-        with pytest.raises(UnavailableError, match="FAILED_PRECONDITION"):
+        with pytest.raises(BackendAwayError, match="FAILED_PRECONDITION"):
             keys.unwrap(wrapped, "int_a", 1)
-        with pytest.raises(UnavailableError, match="FAILED_PRECONDITION"):
+        with pytest.raises(BackendAwayError, match="FAILED_PRECONDITION"):
             keys.wrap(KEY, "int_a", 1)
         server.disabled = False
         assert keys.unwrap(wrapped, "int_a", 1) == KEY
 
 
-@pytest.mark.usefixtures("aws_credentials")
-@pytest.mark.parametrize("provider", REMOTE)
-def test_a_provider_that_hangs_is_given_up(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("kek_vault_transit", "kek_aws", "kek_google"):
-        monkeypatch.setattr(f"core.vault.{module}.REMOTE_TIMEOUT_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as hanging:
-        keys = at(provider, f"http://127.0.0.1:{hanging.getsockname()[1]}")
-        started = time.monotonic()
-        with pytest.raises(UnavailableError):
-            keys.wrap(KEY, "int_a", 1)
-        assert time.monotonic() - started < 5
+def test_an_absence_that_shows_at_once_is_looked_at_again() -> None:
+    tries: list[float] = []
+
+    def absent_once(seconds: float) -> str:
+        tries.append(seconds)
+        if len(tries) == 1:
+            raise BackendAwayError(Backend.KEY_SERVICE)
+        return "answered"
+
+    assert Calls().make(absent_once) == "answered"
+    first, second = tries
+    # one bound holds over both
+    assert second < first
+
+
+def test_a_silence_is_not_waited_for_twice() -> None:
+    tries: list[float] = []
+
+    def silent(seconds: float) -> str:
+        tries.append(seconds)
+        raise BackendAwayError(Backend.KEY_SERVICE, silent=True)
+
+    with pytest.raises(BackendAwayError):
+        Calls().make(silent)
+    assert len(tries) == 1
+
+
+def test_a_probe_asks_once_in_a_while_and_again_after_an_absence() -> None:
+    calls, asked = Calls(), []
+
+    def wrap(key: bytes, internal_id: str, version: int) -> None:
+        asked.append((len(key), internal_id, version))
+        calls.make(lambda _: None)
+
+    def silent(_: float) -> None:
+        raise BackendAwayError(Backend.KEY_SERVICE, silent=True)
+
+    for _ in range(3):
+        calls.probe(wrap)
+    assert asked == [(32, "keystage-probe", 0)]
+    with pytest.raises(BackendAwayError):
+        calls.make(silent)
+    calls.probe(wrap)
+    assert len(asked) == 2
+
+
+def test_every_provider_that_works_can_be_probed(subject: Subject) -> None:
+    subject.keys.probe()
+    MovingKeyEncryption(subject.keys, EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(line("k9"))]))).probe()
 
 
 def test_a_token_that_transit_refuses_is_unavailable_and_not_repeated() -> None:
     with running(TransitServer()) as server:
         keys = TransitKeys(server.url, SecretStr("another-token"), "keystage")
-        with pytest.raises(UnavailableError) as refused:
+        with pytest.raises(BackendAwayError) as refused:
             keys.wrap(KEY, "int_a", 1)
     assert "403" in refused.value.message
     assert "another-token" not in refused.value.message
@@ -297,5 +336,21 @@ def test_a_key_file_that_cannot_be_read_any_more_leaves_the_keys_of_before(tmp_p
     assert keys.unwrap(wrapped, "int_a", 1) == KEY
     path.unlink()
     assert keys.current_kek_id() == "file:k1"
-    with pytest.raises(UnavailableError):
+    with pytest.raises(BackendAwayError):
         FileKeys(path).current_kek_id()
+    with pytest.raises(BackendAwayError):
+        FileKeys(path).probe()
+
+
+def test_what_is_wrong_with_a_key_file_is_said_once_and_again_when_it_changes(tmp_path: Path, log: io.StringIO) -> None:
+    path = tmp_path / "keys"
+    path.write_text(line("k1"))
+    keys = FileKeys(path)
+    keys.probe()
+    path.write_text("k2:not a key at all\n")
+    for _ in range(3):
+        keys.probe()
+    path.unlink()
+    for _ in range(3):
+        keys.probe()
+    assert log.getvalue().count("vault.key_file_unusable") == 2

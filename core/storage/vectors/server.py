@@ -1,19 +1,26 @@
-"""Vectors on a Qdrant server: one collection per namespace. Also runs on the client's local mode, for tests."""
+"""Vectors on a Qdrant server: one collection per namespace. Also runs on the client's local mode, for tests.
 
-import ssl
+Each call has one deadline; what a server that is away does is told apart from what it says of a call
+(`docs/backends.md`). Nothing is tried again here.
+"""
+
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from core.errors import ConflictError, UnavailableError
+from core.backends.absence import absence_in_error, absence_in_status
+from core.backends.backend import Backend
+from core.egress.transport import deadline, remaining_seconds
+from core.errors import BackendAwayError, ConflictError, UnavailableError
 from core.recent import Recent
 from core.storage.vectors.filters import EVERYTHING, Equals, Filter, compile_filter
+from core.storage.vectors.http import DeadlineTransport
 from core.storage.vectors.store import (
     DENSE,
     INDEXED_FIELDS,
@@ -29,17 +36,26 @@ from core.storage.vectors.store import (
     within_namespace,
 )
 
-_TIMEOUT_SECONDS = 30
+_READ_SECONDS = 10.0
+_WRITE_SECONDS = 30.0
+_PROBE_SECONDS = 2.0
+"""How long one call may take as a whole, from the look-up of the server's name to the last byte."""
+_PART_AWAY = (
+    b"status: Unavailable",
+    b"enough active replicas",
+    b"Waiting for consensus operation commit failed",
+)
+"""What a server of a cluster says in a 500 while another server of it is away."""
+_PROBED = "keystage-probe"
+"""The name of no collection."""
 _MOST_KNOWN = 10_000
 """Collections that are remembered, some 2 MB; one that was forgotten costs a few calls."""
 
 
 def connect_qdrant(url: str, api_key: str | None, ca_file: Path | None = None) -> "ServerVectorStore":
     """A store on the server at `url`, which `ca_file` (or a CA that the machine knows) vouches for."""
-    trust: dict[str, Any] = {"verify": ssl.create_default_context(cafile=str(ca_file))} if ca_file else {}
-    return ServerVectorStore(
-        QdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_SECONDS, check_compatibility=False, **trust)
-    )
+    transport = DeadlineTransport(ca_file)
+    return ServerVectorStore(QdrantClient(url=url, api_key=api_key, check_compatibility=False, transport=transport))
 
 
 class ServerVectorStore:
@@ -54,10 +70,10 @@ class ServerVectorStore:
     def ensure(self, namespace_id: str, dimension: int) -> None:
         """Make the namespace's collection. Raises ConflictError when it holds vectors of another dimension."""
         name = collection_name(namespace_id)
-        with self._lock, _server_errors():
-            present = self._dimensions.get(name, 0)
-            if not present:
-                present = self._prepare(name, dimension)
+        present = self._dimensions.get(name, 0)
+        if not present:
+            with _within(_WRITE_SECONDS), self._alone():
+                present = self._dimensions.get(name, 0) or self._prepare(name, dimension)
                 self._dimensions.put(name, present)
         if present != dimension:
             raise ConflictError(f"The namespace holds vectors of {present} dimensions, the embedder gives {dimension}.")
@@ -65,13 +81,13 @@ class ServerVectorStore:
     def upsert(self, namespace_id: str, points: Sequence[Point]) -> None:
         """Store points durably. Raises ValueError for a point of another namespace."""
         check_points(namespace_id, points)
-        with _server_errors():
+        with _within(_WRITE_SECONDS):
             self._client.upsert(collection_name(namespace_id), [_server_point(point) for point in points], wait=True)
 
     def search(self, namespace_id: str, searches: Sequence[VectorSearch], limit: int) -> list[Hit]:
         """The best `limit` points over all searches."""
         name = collection_name(namespace_id)
-        with _server_errors():
+        with _within(_READ_SECONDS):
             if not self._exists(name):
                 return []
             requests = [_query(namespace_id, search) for search in searches]
@@ -84,7 +100,7 @@ class ServerVectorStore:
     def scroll(self, namespace_id: str, filter: Filter, limit: int) -> list[Hit]:
         """Up to `limit` points that match, in the order of their ids."""
         name = collection_name(namespace_id)
-        with _server_errors():
+        with _within(_READ_SECONDS):
             if not self._exists(name):
                 return []
             records, _ = self._client.scroll(name, _compiled(namespace_id, filter), limit=limit, with_payload=True)
@@ -93,7 +109,7 @@ class ServerVectorStore:
     def read_on(self, namespace_id: str, start: str | None, limit: int) -> tuple[list[Hit], str | None]:
         """Up to `limit` points from the id `start` on, in the order of their ids, and the id where the next begin."""
         name = collection_name(namespace_id)
-        with _server_errors():
+        with _within(_READ_SECONDS):
             if not self._exists(name):
                 return [], None
             inside = _compiled(namespace_id, EVERYTHING)
@@ -104,7 +120,7 @@ class ServerVectorStore:
     def replace_sparse(self, namespace_id: str, vectors: Sequence[TextVector]) -> None:
         """Give points other sparse vectors, durably; one that is gone or holds another text is passed over."""
         updates = [_sparse_update(namespace_id, vector) for vector in vectors]
-        with _server_errors():
+        with _within(_WRITE_SECONDS):
             if not self._exists(collection_name(namespace_id)):
                 return
             # the server ends a request at a point that is gone: then each goes alone
@@ -128,7 +144,7 @@ class ServerVectorStore:
     def delete(self, namespace_id: str, filter: Filter) -> None:
         """Remove the points that match, durably."""
         name = collection_name(namespace_id)
-        with _server_errors():
+        with _within(_WRITE_SECONDS):
             if self._exists(name):
                 selected = models.FilterSelector(filter=_compiled(namespace_id, filter))
                 self._client.delete(name, selected, wait=True)
@@ -136,14 +152,34 @@ class ServerVectorStore:
     def drop(self, namespace_id: str) -> bool:
         """Remove the namespace's collection; False when there was none."""
         name = collection_name(namespace_id)
-        with self._lock, _server_errors():
+        with _within(_WRITE_SECONDS), self._alone():
             self._known.drop(name)
             self._dimensions.drop(name)
             return self._client.collection_exists(name) and self._client.delete_collection(name)
 
+    def probe(self) -> None:
+        """Ask the server for next to nothing. Raises BackendAwayError; any answer will do, a refusal, too."""
+        try:
+            with _within(_PROBE_SECONDS):
+                self._client.collection_exists(_PROBED)
+        except BackendAwayError:
+            raise
+        except UnavailableError:
+            return
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread at a time. Raises BackendAwayError when the one before waits for the server for too long."""
+        if not self._lock.acquire(timeout=max(remaining_seconds(), 0)):
+            raise BackendAwayError(Backend.VECTORS)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _exists(self, name: str) -> bool:
         """Whether the collection is there; asked once for each that is."""
@@ -179,11 +215,36 @@ class ServerVectorStore:
 
 
 @contextmanager
-def _server_errors() -> Iterator[None]:
+def _within(seconds: float) -> Iterator[None]:
+    """Around one call: its deadline, and what its failure means."""
     try:
-        yield
-    except (ApiException, ResponseHandlingException, OSError) as error:
-        raise UnavailableError(f"The vector database failed: {type(error).__name__}") from error
+        with deadline(seconds):
+            yield
+    except ResponseHandlingException as error:
+        away = absence_in_error(Backend.VECTORS, error.source)
+        raise away or _failed(type(error.source).__name__) from error
+    except UnexpectedResponse as error:
+        raise _refused(error.status_code or 0, error.content) from error
+    except QdrantException as error:
+        # of a 429: its other errors are of calls that we do not make
+        raise UnavailableError("The vector database is busy.") from error
+    except (ApiException, OSError) as error:
+        raise _failed(type(error).__name__) from error
+
+
+def _refused(status: int, content: bytes) -> UnavailableError:
+    """What an answer with another status than success means. A 408 says that the call itself took too long."""
+    if away := absence_in_status(Backend.VECTORS, status):
+        return away
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR and any(sign in content for sign in _PART_AWAY):
+        return BackendAwayError(Backend.VECTORS, "lacks a part of its cluster")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return UnavailableError("The vector database is busy.")
+    return _failed(f"HTTP {status}")
+
+
+def _failed(how: str) -> UnavailableError:
+    return UnavailableError(f"The vector database failed: {how}")
 
 
 def _compiled(namespace_id: str, filter: Filter) -> models.Filter:

@@ -1,0 +1,352 @@
+"""Each adapter to a backend tells one that is away from a call that is at fault, and comes back in time.
+
+The table is made of every adapter and every manner of absence that `tests/away_server.py` can play. What a call may
+take is made short here; that each call ends is watched from outside.
+"""
+
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
+
+from core.backends.backend import Backend
+from core.errors import BackendAwayError, KeystageError, UnavailableError
+from core.ids import Prefix, random_id
+from core.storage.blobs import BlobStore
+from core.storage.vectors.bm25 import document_vector
+from core.storage.vectors.server import connect_qdrant
+from core.storage.vectors.store import Point, VectorSearch
+from core.vault.kek import KeyEncryption, Wrapped
+from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
+from tests.away_server import (
+    BAD_GATEWAY,
+    BUSY,
+    DENIED,
+    FAILED,
+    GATEWAY_TIMEOUT,
+    PROXY_PAGE,
+    UNAVAILABLE,
+    AwayServer,
+    Manner,
+    Reply,
+    Request,
+    away_server,
+    in_front_of,
+)
+from tests.contract.test_key_encryption import at
+
+SHORT = 1.0
+"""Seconds that stand for every deadline of a call as a whole."""
+PATIENCE = 12.0
+"""Far more than any call may take here, and far less than any library would take by itself."""
+BUCKET = "bucket-of-tests"
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One kind of call of one adapter."""
+
+    backend: Backend
+    open: Callable[[str], Any]
+    """the adapter for the server at a URL"""
+    call: Callable[[Any], object]
+    refusal: type[KeystageError] = UnavailableError
+    """what a 403 is"""
+    failure: type[KeystageError] = UnavailableError
+    """what a 500 is"""
+
+
+def _qdrant(call: Callable[[Any, str], object]) -> Adapter:
+    namespace = random_id(Prefix.NAMESPACE)
+    return Adapter(Backend.VECTORS, lambda url: connect_qdrant(url, None), lambda store: call(store, namespace))
+
+
+def _blobs(call: Callable[[BlobStore], object]) -> Adapter:
+    return Adapter(Backend.BLOBS, lambda _: BlobStore(f"s3://{BUCKET}"), call, failure=BackendAwayError)
+
+
+def _keys(provider: str, call: Callable[[KeyEncryption], object]) -> Adapter:
+    return Adapter(Backend.KEY_SERVICE, lambda url: at(provider, url), call, BackendAwayError, BackendAwayError)
+
+
+def _unwrap(keys: KeyEncryption) -> object:
+    return keys.unwrap(Wrapped(f"{keys.provider}:x", b"vault:v1:AAAA"), "int_a", 1)
+
+
+def _embedder(texts: int) -> Adapter:
+    def opened(url: str) -> OpenAICompatibleEmbedder:
+        return OpenAICompatibleEmbedder(f"{url}/v1", "a-model", SecretStr("sk-never-shown"))
+
+    return Adapter(Backend.EMBEDDER, opened, lambda embedder: embedder.embed(["keys"] * texts), BackendAwayError)
+
+
+def _point(namespace: str) -> Point:
+    return Point("7", np.ones(4, np.float32), document_vector("keys"), {"namespace_id": namespace, "text": "keys"})
+
+
+SEARCHES = [VectorSearch(document_vector("keys"), limit=1)]
+ADAPTERS = {
+    "qdrant search": _qdrant(lambda store, namespace: store.search(namespace, SEARCHES, 1)),
+    "qdrant upsert": _qdrant(lambda store, namespace: store.upsert(namespace, [_point(namespace)])),
+    "qdrant ensure": _qdrant(lambda store, namespace: store.ensure(namespace, 4)),
+    "qdrant drop": _qdrant(lambda store, namespace: store.drop(namespace)),
+    "s3 get": _blobs(lambda blobs: blobs.get("a/b")),
+    "s3 put": _blobs(lambda blobs: blobs.put("a/b", b"small")),
+    "s3 put of much": _blobs(lambda blobs: blobs.put("a/b", bytes(6 * 1024 * 1024))),
+    "s3 list": _blobs(lambda blobs: list(blobs.list_keys("a/"))),
+    "s3 delete": _blobs(lambda blobs: blobs.delete("a/b")),
+    "s3 delete of many": _blobs(lambda blobs: blobs.delete_many(["a/b", "a/c"])),
+    "transit unwrap": _keys("transit", _unwrap),
+    "aws unwrap": _keys("aws", _unwrap),
+    "google unwrap": _keys("google", _unwrap),
+    "embed a query": _embedder(1),
+    "embed a batch": _embedder(50),
+}
+PROBES = {
+    "qdrant": Adapter(Backend.VECTORS, lambda url: connect_qdrant(url, None), lambda store: store.probe()),
+    "s3": _blobs(lambda blobs: blobs.probe()),
+    "transit": _keys("transit", lambda keys: keys.probe()),
+    "aws": _keys("aws", lambda keys: keys.probe()),
+    "google": _keys("google", lambda keys: keys.probe()),
+}
+
+# the clients keep connections, which nobody here closes
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="how a full queue is met is the kernel's own")
+ABSENCES = [
+    pytest.param(Manner.REFUSES, False, id="refuses"),
+    pytest.param(Manner.UNREACHABLE, False, id="unreachable", marks=linux_only),
+    pytest.param(Manner.RESETS, False, id="resets"),
+    pytest.param(Manner.BREAKS_OFF, False, id="breaks off"),
+    pytest.param(Manner.SILENT, True, id="silent"),
+    pytest.param(Manner.TRICKLES, True, id="trickles"),
+    pytest.param(UNAVAILABLE, False, id="503"),
+    pytest.param(PROXY_PAGE, False, id="503 as HTML"),
+    pytest.param(BAD_GATEWAY, False, id="502"),
+    pytest.param(GATEWAY_TIMEOUT, True, id="504"),
+]
+"""Each manner, and whether the call may have been too much."""
+
+
+def whatever(request: Request) -> Reply:
+    """An answer of some length, for it to be broken off; of what is stored nothing but a head, as of S3."""
+    if request.method == "PUT":
+        return Reply(200, b"", {"ETag": '"x"'})
+    body = json.dumps({"result": {"exists": True}, "data": {"a": "b"}, "nothing": "x" * 200}).encode()
+    return Reply(200, body, {"Content-Type": "application/json"})
+
+
+@pytest.fixture
+def server() -> Iterator[AwayServer]:
+    """A server that nobody can work with: it is here to be away."""
+    with away_server(whatever) as running:
+        running.trickle_seconds = 0.2
+        yield running
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _short_and_local(monkeypatch: pytest.MonkeyPatch, server: AwayServer) -> None:
+    """Deadlines that a test can wait for, and credentials that open nothing."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT", server.url)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    for place in (
+        "storage.vectors.server._READ_SECONDS",
+        "storage.vectors.server._WRITE_SECONDS",
+        "storage.object_stores._ASK_SECONDS",
+        "storage.object_stores._READ_SECONDS",
+        "storage.object_stores._PART_SECONDS",
+        "vault.kek_remote.SECONDS",
+    ):
+        monkeypatch.setattr(f"core.{place}", SHORT)
+    for place in ("_FEW_SECONDS", "_MANY_SECONDS"):
+        monkeypatch.setattr(f"pipelines.embedders.openai_compatible.{place}", SHORT)
+    monkeypatch.setattr("core.vault.kek_remote._AGAIN_WITHIN_SECONDS", SHORT / 4)
+    # the wait for a connection is bounded by itself, and told from the wait for an answer
+    monkeypatch.setattr("core.storage.vectors.http.CONNECT_SECONDS", SHORT / 2)
+    monkeypatch.setattr("core.storage.object_stores.CONNECT_SECONDS", SHORT / 2)
+    monkeypatch.setattr("core.vault.kek_vault_transit.CONNECT_SECONDS", SHORT / 2)
+    monkeypatch.setattr("core.vault.kek_aws.CONNECT_SECONDS", SHORT / 2)
+    monkeypatch.setattr("core.vault.kek_google.CONNECT_SECONDS", SHORT / 2)
+    monkeypatch.setattr("pipelines.embedders.openai_compatible.CONNECT_SECONDS", SHORT / 2)
+
+
+def came_to(call: Call) -> Any:
+    """What a call gave or raised. Fails when it did not end."""
+    outcome: list[Any] = []
+
+    def make() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert outcome, "the call did not come back"
+    return outcome[0]
+
+
+@pytest.mark.parametrize(("manner", "silent"), ABSENCES)
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_backend_that_is_away_is_told(server: AwayServer, name: str, manner: Manner | Reply, silent: bool) -> None:
+    adapter = ADAPTERS[name]
+    opened = adapter.open(server.url)
+    server.be(manner)
+    error = came_to(lambda: adapter.call(opened))
+    assert isinstance(error, BackendAwayError), repr(error)
+    assert (error.backend, error.silent) == (adapter.backend, silent)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_busy_backend_is_not_away(server: AwayServer, name: str) -> None:
+    adapter = ADAPTERS[name]
+    opened = adapter.open(server.url)
+    server.be(BUSY)
+    error = came_to(lambda: adapter.call(opened))
+    assert isinstance(error, UnavailableError), repr(error)
+    assert not isinstance(error, BackendAwayError)
+
+
+@pytest.mark.parametrize(("reply", "which"), [(DENIED, "refusal"), (FAILED, "failure")])
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_refusal_and_a_failure_are_what_the_adapter_says(
+    server: AwayServer, name: str, reply: Reply, which: str
+) -> None:
+    adapter = ADAPTERS[name]
+    opened = adapter.open(server.url)
+    server.be(reply)
+    assert type(came_to(lambda: adapter.call(opened))) is getattr(adapter, which)
+
+
+@pytest.mark.parametrize(("manner", "_silent"), ABSENCES)
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_says_that_it_is_away(server: AwayServer, name: str, manner: Manner | Reply, _silent: bool) -> None:
+    opened = PROBES[name].open(server.url)
+    server.be(manner)
+    error = came_to(lambda: PROBES[name].call(opened))
+    assert isinstance(error, BackendAwayError), repr(error)
+    assert error.backend is PROBES[name].backend
+
+
+@pytest.mark.parametrize("name", ["qdrant", "s3"])
+@pytest.mark.parametrize("reply", [DENIED, BUSY, Reply(404, b"none"), Reply(401, b"{}")])
+def test_to_a_probe_each_answer_is_one(server: AwayServer, name: str, reply: Reply) -> None:
+    opened = PROBES[name].open(server.url)
+    server.be(reply)
+    assert came_to(lambda: PROBES[name].call(opened)) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Service internal error: The replica set for shard 2 on peer 1 does not have enough active replicas",
+        "Service internal error: 1 of 1 read operations failed: Tonic status error: status: Unavailable, message: x",
+        "Service internal error: Waiting for consensus operation commit failed. Timeout set at: 10 seconds",
+    ],
+)
+def test_a_qdrant_server_that_lacks_a_part_of_its_cluster_is_away(server: AwayServer, said: str) -> None:
+    adapter = ADAPTERS["qdrant search"]
+    opened = adapter.open(server.url)
+    server.be(Reply(500, json.dumps({"status": {"error": said}}).encode()))
+    assert isinstance(came_to(lambda: adapter.call(opened)), BackendAwayError)
+
+
+def test_a_qdrant_server_that_could_not_end_a_call_in_time_blames_the_call(server: AwayServer) -> None:
+    adapter = ADAPTERS["qdrant search"]
+    opened = adapter.open(server.url)
+    server.be(Reply(408, b'{"status": {"error": "Timeout error: Operation timed out after 60 seconds"}}'))
+    assert type(came_to(lambda: adapter.call(opened))) is UnavailableError
+
+
+def test_a_name_without_an_address_is_a_backend_that_is_away() -> None:
+    for adapter in (ADAPTERS["qdrant search"], ADAPTERS["transit unwrap"], ADAPTERS["embed a query"]):
+        error = came_to(lambda each=adapter: each.call(each.open("http://nowhere.invalid:1")))
+        assert isinstance(error, BackendAwayError), repr(error)
+        assert not error.silent
+
+
+@contextmanager
+def s3() -> Iterator[str]:
+    """A server that speaks S3, and has one bucket."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    try:
+        host, port = moto.get_host_and_port()
+        url = f"http://{host}:{port}"
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield url
+    finally:
+        moto.stop()
+
+
+@pytest.fixture
+def blobs(server: AwayServer) -> Iterator[BlobStore]:
+    """A place for blobs that works, behind the server that can be away."""
+    with ExitStack() as stack:
+        server.handler = in_front_of(stack.enter_context(s3()))
+        yield BlobStore(f"s3://{BUCKET}")
+
+
+def test_blobs_are_kept_in_s3_and_found_again(blobs: BlobStore, server: AwayServer) -> None:
+    blobs.put("a/b/small", b"small")
+    blobs.put("a/c", bytes(range(256)) * 48 * 1024)
+    assert blobs.get("a/b/small") == b"small"
+    assert blobs.get("a/c") == bytes(range(256)) * 48 * 1024
+    assert sorted(blobs.list_keys("a/")) == ["a/b/small", "a/c"]
+    assert blobs.list_folders("a/") == ["b"]
+    blobs.probe()
+    server.be(Manner.REFUSES)
+    assert isinstance(came_to(lambda: blobs.get("a/c")), BackendAwayError)
+    server.be(Manner.WORKS)
+    blobs.delete_many(["a/b/small", "a/c", "a/absent"])
+    assert list(blobs.list_keys("a/")) == []
+
+
+def test_a_slow_link_takes_a_large_blob_longer_than_one_part_may_take(
+    server: AwayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.storage.object_stores._PART_SECONDS", 4.0)
+    # 80 pieces a part of 5 MiB, two parts at once: over 2 s for each, and four parts of them
+    server.trickle_seconds = 0.025
+    with s3() as url:
+        server.handler = in_front_of(url)
+        blobs = BlobStore(f"s3://{BUCKET}")
+        server.be(Manner.TAKES_SLOWLY)
+        content = bytes(20 * 1024 * 1024)
+        blobs.put("a/large", content)
+        server.be(Manner.WORKS)
+        assert blobs.get("a/large") == content
+
+
+def test_a_refusal_that_passes_at_once_is_not_noticed(blobs: BlobStore, server: AwayServer) -> None:
+    refused: list[str] = []
+    works = server.handler
+
+    def refuse_once(request: Request) -> Reply:
+        if request.target not in refused:
+            refused.append(request.target)
+            return Reply(503, b"<Error><Code>SlowDown</Code></Error>")
+        return works(request)
+
+    server.handler = refuse_once
+    blobs.put("a/b", b"small")
+    assert blobs.get("a/b") == b"small"
