@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -277,7 +278,7 @@ def test_a_qdrant_server_that_could_not_end_a_call_in_time_blames_the_call(serve
 
 def test_a_name_without_an_address_is_a_backend_that_is_away() -> None:
     for adapter in (ADAPTERS["qdrant search"], ADAPTERS["transit unwrap"], ADAPTERS["embed a query"]):
-        error = came_to(lambda each=adapter: each.call(each.open("http://nowhere.invalid:1")))
+        error = came_to(partial(adapter.call, adapter.open("http://nowhere.invalid:1")))
         assert isinstance(error, BackendAwayError), repr(error)
         assert not error.silent
 
