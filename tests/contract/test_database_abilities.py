@@ -15,7 +15,7 @@ from core.storage.mongo import close, connect
 from tests import weaknesses
 from tests.servers import mongo_server, own_database
 from tests.weaknesses import KeepsFreedValues, Refuses
-from tests.wire_proxy import Weakness, weakened
+from tests.wire_proxy import Ask, Document, Weakness, weakened
 
 NO_TLS = TlsFiles()
 FORMS = sorted(ability.form for ability in ABILITIES if ability.form)
@@ -143,8 +143,27 @@ def test_it_works_in_a_database_that_is_named_and_leaves_what_is_there(url: str)
     close(database)
 
 
+class _IsBusyOnce(Weakness):
+    """Asks for another try of the first transaction."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def answer(self, name: str, command: Document, ask: Ask) -> Document:
+        if "startTransaction" in command and not self._asked:
+            self._asked = True
+            return {"ok": 0.0, "code": 112, "errmsg": "busy", "errorLabels": ["TransientTransactionError"]}
+        return ask(command)
+
+
+def test_a_server_that_asks_for_another_try_is_given_one(url: str) -> None:
+    concerned = [ability for ability in ABILITIES if ability.name.startswith("transaction.")]
+    with weakened(url, _IsBusyOnce()) as busy_url:
+        assert examine(busy_url, NO_TLS, abilities=concerned).shortfalls == []
+
+
 class _CreatesNothing(Weakness):
-    def answer(self, name, command, ask):  # type: ignore[no-untyped-def]
+    def answer(self, name: str, command: Document, ask: Ask) -> Document:
         if name == "insert" and command["$db"].startswith(CHECK_PREFIX):
             return {"ok": 0.0, "code": 13, "codeName": "Unauthorized", "errmsg": "not authorized"}
         return ask(command)

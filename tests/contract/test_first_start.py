@@ -10,7 +10,7 @@ from config.settings import Settings
 from config.tls import TlsFiles
 from core.errors import UnavailableError, UnfitDatabaseError
 from core.storage.abilities import first_start
-from core.storage.abilities.examination import examine
+from core.storage.abilities.examination import Examination, examine
 from core.storage.abilities.first_start import require_trusted, trusted_or_exit
 from core.storage.mongo import close, connect
 from tests.servers import free_port, mongo_server, own_database
@@ -37,9 +37,9 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each time that the checks ran."""
     runs: list[str] = []
 
-    def counted(url, *more):  # type: ignore[no-untyped-def]
+    def counted(url: str, tls: TlsFiles, within: str | None) -> Examination:
         runs.append(url)
-        return examine(url, *more)
+        return examine(url, tls, within)
 
     monkeypatch.setattr(first_start, "examine", counted)
     return runs

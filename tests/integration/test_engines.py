@@ -12,6 +12,7 @@ from config.tls import TlsFiles
 from core.storage.abilities.ability import Result
 from core.storage.abilities.examination import examine
 from core.storage.mongo import close, connect
+from tests.engines import LACKS
 from tests.servers import mongo_server
 
 INSTALLED = [
@@ -21,8 +22,6 @@ INSTALLED = [
 WRITERS = 4
 ENOUGH = 100
 """Acknowledged writes before the kill."""
-LACKS: dict[Engine, set[str]] = {Engine.SECANTUSD_PY: set(), Engine.SECANTUSD_RS: set(), Engine.MONGOD: set()}
-"""What the check finds missing on each: docs/databases.md has the same."""
 
 
 @pytest.mark.parametrize("engine", INSTALLED)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pymongo import monitoring
 from pymongo.client_session import ClientSession
@@ -15,6 +15,9 @@ from pymongo.database import Database
 from core.storage.command_forms import forms_of
 from core.storage.command_log import CHECK_PREFIX
 from core.storage.mongo import Document
+
+TRANSIENT: Final = "TransientTransactionError"
+"""What a server calls an error after which a transaction is to be tried again."""
 
 
 class ShortfallError(Exception):
@@ -65,8 +68,9 @@ class Room:
     def __init__(self, database: Database[Document], forms: FormsSent) -> None:
         self.database = database
         self.forms = forms
-        self._prefix = f"{CHECK_PREFIX}{secrets.token_hex(6)}"
+        self._prefix = _own_name()
         self._made: dict[str, Collection[Document]] = {}
+        self._left: list[Collection[Document]] = []
 
     def collection(self, name: str) -> Collection[Document]:
         """One of the room's collections, empty at first."""
@@ -86,10 +90,19 @@ class Room:
         with self.database.client.start_session() as session, session.start_transaction():
             yield session
 
+    def renew(self) -> None:
+        """Have a check begin again, on empty collections."""
+        self._left += self._made.values()
+        self._made, self._prefix = {}, _own_name()
+
     def clear(self) -> None:
         """Remove the room's collections."""
-        for collection in self._made.values():
+        for collection in (*self._left, *self._made.values()):
             collection.drop()
+
+
+def _own_name() -> str:
+    return f"{CHECK_PREFIX}{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True)

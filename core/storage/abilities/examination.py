@@ -8,10 +8,11 @@ from typing import Final
 
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from config.tls import TlsFiles
 from core.errors import UnavailableError
-from core.storage.abilities.ability import Ability, Finding, FormsSent, Result, Room, ShortfallError
+from core.storage.abilities.ability import TRANSIENT, Ability, Finding, FormsSent, Result, Room, ShortfallError
 from core.storage.abilities.forms import FORMS
 from core.storage.abilities.server import SERVER
 from core.storage.abilities.transactions import TRANSACTIONS
@@ -22,6 +23,7 @@ from core.storage.mongo import Document, close, connect
 
 ABILITIES: Final[tuple[Ability, ...]] = (*SERVER, *UNIQUENESS, *TRANSACTIONS, *FORMS)
 """All that we rely on a database for, and can see of it."""
+_TRIES: Final = 3
 _MAY_NOT: Final = frozenset({13, 8000})
 """MongoDB's code, and that of its cloud, for too few rights."""
 
@@ -71,10 +73,20 @@ def _room(database: Database[Document], sent: FormsSent, is_own: bool) -> Iterat
     try:
         yield room
     finally:
-        if is_own:
-            database.client.drop_database(database)
+        _leave(room, is_own)
+
+
+def _leave(room: Room, is_own: bool) -> None:
+    if is_own:
+        try:
+            room.database.client.drop_database(room.database)
+        except OperationFailure as error:
+            if error.code not in _MAY_NOT:
+                raise
         else:
-            room.clear()
+            return
+    # a database without a collection is none
+    room.clear()
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ def _look(ability: Ability, room: Room) -> _Look:
     room.forms.forms.clear()
     result, seen = Result.HOLDS, ""
     try:
-        ability.check(room)
+        _check(ability, room)
     except ShortfallError as shortfall:
         result, seen = Result.MISSING, str(shortfall)
     except PyMongoError as error:
@@ -98,6 +110,14 @@ def _look(ability: Ability, room: Room) -> _Look:
             raise
         result, seen = Result.MISSING, f"it was refused: {_first_words(error)}"
     return _Look(ability, Finding(ability.name, result, seen, ability.breaks), frozenset(room.forms.forms))
+
+
+def _check(ability: Ability, room: Room) -> None:
+    # a server that is busy, or made a collection a moment ago, may ask for another try
+    again = retry_if_exception(lambda error: isinstance(error, PyMongoError) and error.has_error_label(TRANSIENT))
+    Retrying(retry=again, stop=stop_after_attempt(_TRIES), before_sleep=lambda _: room.renew(), reraise=True)(
+        ability.check, room
+    )
 
 
 def _first_words(error: PyMongoError) -> str:

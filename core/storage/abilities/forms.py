@@ -71,12 +71,7 @@ _EXPRESSIONS: Final[tuple[tuple[str, Any, Any, str], ...]] = (
     ("expression.$in", {"$in": ["$n", [2, 3]]}, False, _CLAIMS),
     ("expression.$eq", {"$eq": ["$n", 1]}, True, "An endpoint's failures in a row would not be counted."),
     ("expression.$ifNull", {"$ifNull": ["$missing", "$n"]}, 1, "A job would forget when it first started."),
-    (
-        "expression.$literal",
-        {"$literal": {"$n": "$n"}},
-        {"$n": "$n"},
-        "A text of a customer would be read as code.",
-    ),
+    ("expression.$literal", {"$literal": {"k": "$n"}}, {"k": "$n"}, "A text of a customer would be read as code."),
     (
         "expression.$dateAdd",
         {"$dateAdd": {"startDate": "$at", "unit": "millisecond", "amount": Int64(2_592_000_001)}},
@@ -84,7 +79,7 @@ _EXPRESSIONS: Final[tuple[tuple[str, Any, Any, str], ...]] = (
         _CLAIMS,
     ),
 )
-"""A form, what is computed from `_BEFORE` in an update, what is right."""  # fmt: skip
+"""A form, what is computed from `_BEFORE` in an update, what is right."""
 
 
 def _filter_ability(name: str, query: Mapping[str, Any], ids: str, breaks: str) -> Ability:

@@ -40,12 +40,13 @@ def _local_time(room: Room) -> datetime:
 def _explain(room: Room) -> None:
     records = room.filled("explained", [{"_id": 0, "indexed": 1, "bare": 1}])
     records.create_index("indexed")
-    for field, step in (("indexed", "IXSCAN"), ("bare", "COLLSCAN")):
+    for field, step in (("indexed", 'IXSCAN"'), ("bare", 'COLLSCAN"')):
         try:
             plan = json.dumps(records.find({field: 1}).explain()["queryPlanner"], default=str)
         except KeyError as error:
             raise ShortfallError("`explain` shows no plan") from error
-        if f'"{step}"' not in plan:
+        # what stands before it differs between versions
+        if step not in plan:
             raise ShortfallError(
                 f"`explain` of a query {'on' if field == 'indexed' else 'off'} an index names no {step}"
             )

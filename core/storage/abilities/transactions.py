@@ -5,9 +5,7 @@ from typing import Final
 from bson import Int64
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from core.storage.abilities.ability import Ability, Room, ShortfallError, by_id, expect
-
-_TRANSIENT = "TransientTransactionError"
+from core.storage.abilities.ability import TRANSIENT, Ability, Room, ShortfallError, by_id, expect
 
 
 def _isolated(room: Room) -> None:
@@ -54,7 +52,7 @@ def _conflict(room: Room) -> None:
             first.commit_transaction()
             second.commit_transaction()
         except OperationFailure as error:
-            if not error.has_error_label(_TRANSIENT):
+            if not error.has_error_label(TRANSIENT):
                 raise ShortfallError(
                     f"two transactions met, and the driver is not told to try again: {error}"
                 ) from error
