@@ -42,6 +42,7 @@ from core.vault.rotation import KeyRotation
 from core.vault.secret import SecretLimits
 from core.vault.store import SecretStore
 from core.vault.use import SecretUse
+from tests.engines import meets
 
 OLDER, NEWER = (SecretStr(f"k{number}:{base64.urlsafe_b64encode(bytes([number] * 32)).decode()}") for number in (1, 2))
 KEYS = Keyring("KEYSTAGE_VAULT_KEYS", [OLDER])
@@ -376,6 +377,7 @@ def test_what_was_destroyed_is_never_replaced(vault: Vault) -> None:
         vault.create("another")
 
 
+@meets("unique.freed_by_leaving_a_partial_index")
 def test_a_write_whose_key_was_retired_meanwhile_begins_again_under_the_new_one(
     vault: Vault, handles: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from core.storage.command_forms import forms_of
 from core.storage.command_log import CHECK_PREFIX
 from core.storage.mongo import Document
 
+_OF_A_CONNECTION: Final = frozenset({"lsid", "$db", "$clusterTime"})
 TRANSIENT: Final = "TransientTransactionError"
 """What a server calls an error after which a transaction is to be tried again."""
 
@@ -50,10 +51,14 @@ class FormsSent(monitoring.CommandListener):
 
     def __init__(self) -> None:
         self.forms: set[str] = set()
+        self.numbered: Document = {}
+        """the last command that bears a number, by which a server knows it when it is sent again"""
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Note what is sent."""
         self.forms |= forms_of(event.command_name, event.command)
+        if "txnNumber" in event.command:
+            self.numbered = {name: value for name, value in event.command.items() if name not in _OF_A_CONNECTION}
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Noted when it started."""
