@@ -150,7 +150,7 @@ def test_no_more_is_read_while_as_much_is_remembered_as_may_be(
     monkeypatch: pytest.MonkeyPatch, room: int, reads: bool
 ) -> None:
     queue: Any = NothingNew()
-    dispatcher = Dispatcher(Settings(_env_file=None), queue, *[Any] * 3)  # type: ignore[arg-type]  # never asked here
+    dispatcher = Dispatcher(Settings(_env_file=None), queue, *[Any] * 4)  # type: ignore[arg-type]  # never asked here
     monkeypatch.setattr("workers.dispatcher._REMEMBERED", room)
     dispatcher.stop()
     asyncio.run(dispatcher._look_once())
@@ -162,7 +162,7 @@ def test_looks_are_planned_for_the_earliest_time_whatever_was_planned_before() -
     fired: list[int] = []
 
     async def plan() -> None:
-        dispatcher = Dispatcher(Settings(_env_file=None), nobody, nobody, CIPHER, nobody)
+        dispatcher = Dispatcher(Settings(_env_file=None), nobody, nobody, CIPHER, nobody, nobody)
         # the usual look comes before this one
         dispatcher._look_in(3600.0)
         assert dispatcher._next_look is None
