@@ -24,7 +24,6 @@ from core.clock import DatabaseClock
 from core.collections.store import CollectionStore
 from core.credits.ledger import Ledger
 from core.credits.usage import UsageReader
-from core.errors import BackendAwayError
 from core.health import Heartbeats
 from core.idempotency.store import IdempotencyStore
 from core.jobs.doorbell import Doorbell
@@ -300,12 +299,7 @@ def build_watched_cipher(settings: Settings, database: Database[Document], redis
         Backend.REDIS: redis.ping,
     }
     watch = BackendWatch(probes)
-
-    def require() -> None:
-        if watch.away({Backend.KEY_SERVICE}):
-            raise BackendAwayError(Backend.KEY_SERVICE)
-
-    watched = WatchedKeyEncryption(kek, require)
+    watched = WatchedKeyEncryption(kek, lambda: watch.require(Backend.KEY_SERVICE))
     return Cipher(DataKeys(Handles(database), watched, settings.data_key_cache_seconds)), watch
 
 

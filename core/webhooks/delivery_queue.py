@@ -146,7 +146,7 @@ class DeliveryQueue:
             "status": DeliveryStatus.PENDING.value,
             "attempts": {"$subtract": ["$attempts", 1]},
             "tries_in_schedule": {"$subtract": ["$tries_in_schedule", 1]},
-            "due_at": {"$add": ["$$NOW", int(wait.total_seconds() * 1000)]},
+            "due_at": from_now(wait),
         }
         return await self._update_ours(claimed, [{"$set": fields}])
 
