@@ -21,11 +21,14 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.bounded import Bounded
 from config.refusals import refused
 
 _PREFIX = "KEYSTAGE_SECRETS_"
 _KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _TIMEOUT_SECONDS = 10
+_WHOLE_SECONDS = 60.0
+"""How long the manager has for everything: the clients' own patience is counted a try, or has no end."""
 
 
 class ManagerSettings(BaseSettings):
@@ -119,7 +122,8 @@ class Manager(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """The values of the settings that the manager holds. Raises SettingsError."""
         with _in_one_sentence(self._manager):
-            return _source(self.settings_cls, self._manager)()
+            ask = Bounded("secret-manager", most=1)
+            return ask.within(_WHOLE_SECONDS, lambda: _source(self.settings_cls, self._manager)())
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Not asked field by field."""

@@ -17,7 +17,7 @@ from core.audit.recorder import Recorder
 from core.audit.trail import AuditTrail
 from core.backends.backend import Backend
 from core.backends.probes import BackendProbes
-from core.backends.watch import BackendWatch
+from core.backends.watch import BackendWatch, Probe
 from core.batches.store import BatchStore
 from core.buckets.store import BucketStore
 from core.clock import DatabaseClock
@@ -42,7 +42,7 @@ from core.storage.blobs import BlobStore
 from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
-from core.storage.mongo import Document, close, connect, connect_impatiently, database_clock
+from core.storage.mongo import Document, close, connect, connect_impatiently, database_clock, within
 from core.storage.redis import connect_redis_impatiently
 from core.storage.redis_memory import RedisMemory
 from core.storage.schema import create_schema
@@ -74,6 +74,8 @@ from core.webhooks.store import WebhookStore
 
 _SPARE_CONNECTIONS = 16
 """To Redis, beyond one for each thread that handles requests."""
+_PROBE_SECONDS = 1.0
+"""How long MongoDB is asked whether it is there: below the patience of the watch."""
 
 
 @dataclass(frozen=True)
@@ -282,10 +284,23 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     )
 
 
-def build_cipher(settings: Settings, database: Database[Document]) -> Cipher:
-    """What opens sealed values, for a process that needs nothing else of the vault."""
+def build_watched_cipher(settings: Settings, database: Database[Document], redis: Redis) -> tuple[Cipher, BackendWatch]:
+    """What opens sealed values, for a process that needs nothing else of the vault; and who knows, once it is started,
+    which of its backends are away. A key service that is known to be is not waited for."""
     kek = choose_key_encryption(settings)
-    return Cipher(DataKeys(Handles(database), kek, settings.data_key_cache_seconds))
+
+    def ask_database() -> None:
+        with within(_PROBE_SECONDS):
+            database.client.admin.command("ping")
+
+    probes: dict[Backend, Probe] = {
+        Backend.KEY_SERVICE: kek.probe,
+        Backend.MONGO: ask_database,
+        Backend.REDIS: redis.ping,
+    }
+    watch = BackendWatch(probes)
+    watched = WatchedKeyEncryption(kek, lambda: watch.require(Backend.KEY_SERVICE))
+    return Cipher(DataKeys(Handles(database), watched, settings.data_key_cache_seconds)), watch
 
 
 def build_recorder(settings: Settings, database: Database[Document]) -> Recorder:

@@ -1,7 +1,8 @@
 """The dispatcher process (`python -m workers.dispatcher`): sends due deliveries. Retries live in MongoDB, not here.
 
 One hanging endpoint cannot take every slot: what is over an endpoint's cap is left unclaimed, for later or for another
-dispatcher. Redis only makes it look sooner; it looks once a second anyway, and when the next delivery becomes due.
+dispatcher. What needs the key service while that is away waits, and no attempt is counted. Redis only makes it look
+sooner; it looks once a second anyway, and when the next delivery becomes due.
 """
 
 import asyncio
@@ -20,14 +21,17 @@ import uvloop
 from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
 from core.audit.recorder import Recorder
-from core.bootstrap import build_cipher, build_recorder
+from core.backends.backend import Backend
+from core.backends.watch import BackendWatch
+from core.bootstrap import build_recorder, build_watched_cipher
 from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
+from core.errors import UnavailableError
 from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.command_log import log_commands
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.mongo import close, connect, connect_async
-from core.storage.redis import DeliverySignal
+from core.storage.redis import DeliverySignal, connect_redis_impatiently
 from core.vault.cipher import Cipher
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
@@ -36,7 +40,7 @@ from core.webhooks.endpoint import why_not_told
 from core.webhooks.event import read_body
 from core.webhooks.lanes import DueDelivery, Lanes
 from core.webhooks.schedule import next_delay
-from workers.endpoint_vault import EndpointVault
+from workers.endpoint_vault import EndpointVault, Opened
 from workers.sender import Sender
 
 _SLOTS = 128
@@ -55,6 +59,8 @@ _LOOK_AT_ALL_EVERY_SECONDS = 30.0
 _BEAT_SECONDS = 5.0
 _LEASE_MARGIN_SECONDS = 15.0
 """A lease outlives the request's deadline by this much, for the database's sake."""
+_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+"""Seconds that a delivery waits for the key service, which follow how long that is away already."""
 _GONE = 410
 _EARLIEST, _LATEST = -1.0, 0.5
 """Of the jitter: the look, the claim and the request take their time, and the schedule's 20 % hold for the whole."""
@@ -66,11 +72,21 @@ class Dispatcher:
     """Claims due deliveries, sends them, settles them."""
 
     def __init__(
-        self, settings: Settings, queue: DeliveryQueue, sender: Sender, cipher: Cipher, recorder: Recorder
+        self,
+        settings: Settings,
+        queue: DeliveryQueue,
+        sender: Sender,
+        cipher: Cipher,
+        recorder: Recorder,
+        watch: BackendWatch,
     ) -> None:
+        """`watch` says once that a backend went, and once that it came back."""
         self._schedule = settings.webhook_retry_schedule
         self._queue = queue
         self._sender = sender
+        self._watch = watch
+        self._shut_since: float | None = None
+        """since when nothing that is sealed could be opened"""
         self._vault = EndpointVault(cipher, recorder)
         self._lanes = Lanes(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
         self._scan = DueScan()
@@ -93,7 +109,8 @@ class Dispatcher:
                     await self._look_once()
                 except Exception as error:
                     # nothing is lost: what is due stays due
-                    log.exception("dispatcher.round_broken", backend=is_backend_failure(error))
+                    if not self._is_absence(error):
+                        log.exception("dispatcher.round_broken")
                 await asyncio.sleep(_LOOK_AT_MOST_EVERY_SECONDS)
                 await self._look.wait()
             listener.cancel()
@@ -160,7 +177,8 @@ class Dispatcher:
                 await self._try_once(claimed)
         except Exception as error:
             # the lease runs out, or never began, and the delivery is tried again
-            log.exception("delivery.left_due", delivery_id=due.delivery_id, backend=is_backend_failure(error))
+            if not self._is_absence(error):
+                log.exception("delivery.left_due", delivery_id=due.delivery_id)
         finally:
             self._lanes.finished(due)
 
@@ -168,8 +186,17 @@ class Dispatcher:
         if ended := self._ends_untried(claimed):
             await self._queue.end_untried(claimed, *ended)
             return
+        try:
+            # the organization's key may have to be read, and unwrapped by a service far away
+            opened = await asyncio.to_thread(self._vault.open, claimed)
+        except UnavailableError:
+            self._watch.note_away(Backend.KEY_SERVICE)
+            await self._queue.put_back(claimed, self._wait())
+            return
+        if isinstance(opened, Opened) and opened.was_sealed:
+            self._shut_since = None
         await self._queue.start_attempt(claimed)
-        attempt = await self._send(claimed)
+        attempt = opened if isinstance(opened, Attempt) else await self._send(claimed, opened)
         ended_at = time.monotonic()
         self._attempts[attempt.result.value] += 1
         status, retry_in = self._judge(claimed, attempt, await self._queue.now())
@@ -196,15 +223,25 @@ class Dispatcher:
         exhausted = claimed.tries > len(self._schedule) + 1
         return (DeliveryStatus.FAILED, "schedule_exhausted") if exhausted else None
 
-    async def _send(self, claimed: ClaimedDelivery) -> Attempt:
+    async def _send(self, claimed: ClaimedDelivery, opened: Opened) -> Attempt:
         endpoint, body = claimed.endpoint or {}, claimed.body or b""
-        # the organization's key may have to be read, and unwrapped by a service far away
-        opened = await asyncio.to_thread(self._vault.open, claimed)
-        if isinstance(opened, Attempt):
-            return opened
         headers = opened.signed(claimed.event_id, await self._queue.now(), body)
         attempt = await self._sender.send(endpoint["url"], headers, body, endpoint["timeout_seconds"])
         return await asyncio.to_thread(opened.kept, attempt)
+
+    def _wait(self) -> timedelta:
+        """How long what needs the key service is left alone: as long again as it was away by now, within bounds."""
+        moment = time.monotonic()
+        self._shut_since = self._shut_since or moment
+        seconds = min(max(moment - self._shut_since, _SHORTEST_WAIT), _LONGEST_WAIT)
+        return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
+
+    def _is_absence(self, error: Exception) -> bool:
+        """Whether it says that a backend is away. The watch logs that once, not each time that somebody meets it."""
+        absent = away(error)
+        if absent is not None:
+            self._watch.note_away(absent.backend)
+        return absent is not None
 
     def _judge(
         self, claimed: ClaimedDelivery, attempt: Attempt, moment: datetime
@@ -251,20 +288,34 @@ async def dispatch(settings: Settings) -> None:
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
     sender = Sender(EgressPolicy.allowing(settings.egress_allow_cidrs), settings.webhook_timeout_seconds, _SLOTS)
     keys_database = connect(settings.mongo_url, settings.mongo_tls)
-    cipher, recorder = build_cipher(settings, keys_database), build_recorder(settings, keys_database)
+    redis = connect_redis_impatiently(settings.redis_url, settings.redis_tls)
+    cipher, watch = build_watched_cipher(settings, keys_database, redis)
+    recorder = build_recorder(settings, keys_database)
+    watch.start()
     wake = DeliverySignal(settings.redis_url, settings.redis_tls)
-    dispatcher = Dispatcher(settings, queue, sender, cipher, recorder)
+    dispatcher = Dispatcher(settings, queue, sender, cipher, recorder, watch)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
     try:
         await dispatcher.run(wake)
-        await queue.leave()
+        await _leave(queue)
     finally:
+        watch.close()
         await wake.close()
         await sender.close()
         await database.client.close()
         recorder.close()
+        redis.close()
         close(keys_database)
+
+
+async def _leave(queue: DeliveryQueue) -> None:
+    try:
+        await queue.leave()
+    except Exception as error:
+        # the heartbeat grows old by itself
+        if away(error) is None:
+            raise
 
 
 def main() -> None:

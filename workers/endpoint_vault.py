@@ -11,7 +11,7 @@ import structlog
 
 from core.audit.entry import Actor, ActorType
 from core.audit.recorder import Recorder
-from core.errors import IntegrityError, UnavailableError
+from core.errors import IntegrityError
 from core.vault.cipher import Cipher, SealedValue
 from core.vault.redaction import Redactor
 from core.vault.unreadable import WEBHOOK, WEBHOOK_HEADERS, Part, unreadable
@@ -33,6 +33,11 @@ class Opened:
     secret: str | None = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     url: str = field(default="", repr=False)
+
+    @property
+    def was_sealed(self) -> bool:
+        """Whether anything of it had to be opened."""
+        return self.secret is not None or bool(self.headers)
 
     def signed(self, event_id: str, moment: datetime, body: bytes) -> dict[str, str]:
         """The endpoint's own headers, with those that say which event this is and, where there is a secret, prove it.
@@ -73,7 +78,8 @@ class EndpointVault:
         self._recorder = recorder
 
     def open(self, claimed: ClaimedDelivery) -> Opened | Attempt:
-        """The endpoint's values; or, where one does not open, the attempt that ends with that."""
+        """The endpoint's values; or, where one does not open, the attempt that ends with that. Raises UnavailableError
+        when nobody can tell now: that is no attempt."""
         part = WEBHOOK
         try:
             secret = self._secret(claimed)
@@ -81,10 +87,9 @@ class EndpointVault:
             endpoint = claimed.endpoint or {}
             headers = open_headers(self._cipher, claimed.scope.internal_id, endpoint)
             return Opened(secret, headers, endpoint.get("url", ""))
-        except (IntegrityError, UnavailableError) as error:
+        except IntegrityError as error:
             log.error("delivery.not_signed", delivery_id=claimed.delivery_id, part=part.name, error=error.message)
-            if isinstance(error, IntegrityError):
-                self._record_unreadable(claimed, part)
+            self._record_unreadable(claimed, part)
             return Attempt(AttemptResult.NOT_SENT, error=f"{part.name}_unreadable")
 
     def _secret(self, claimed: ClaimedDelivery) -> str | None:

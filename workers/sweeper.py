@@ -20,6 +20,7 @@ import structlog
 from config.logging_setup import configure_logging
 from config.settings import settings_or_exit
 from core.bootstrap import Services, build_checkpointer, build_services
+from core.errors import BackendAwayError
 from core.health import HEARTBEAT_SECONDS
 from core.jobs.leadership import Leadership
 from core.storage.abilities.first_start import trusted_or_exit
@@ -57,6 +58,8 @@ class Sweeper:
         self._holds_checked_until: datetime | None = None
         self._checkpointer = build_checkpointer(services)
         self._checkpoints_at = 0.0
+        self._checkpoints_wait = False
+        """whether the object storage was away at the last try"""
         self._deletions_at = 0.0
         self._is_blind = False
         """whether the last round ended because a backend was away"""
@@ -129,8 +132,19 @@ class Sweeper:
         return len(orphans)
 
     def sign_audit_logs(self) -> int:
-        """Make the audit checkpoints that are due; how many."""
-        return len(self._checkpointer.run()) if self._checkpointer else 0
+        """Make the audit checkpoints that are due; how many. While the object storage is away they wait, which is said
+        once: the rest of the round goes on."""
+        try:
+            made = len(self._checkpointer.run()) if self._checkpointer else 0
+        except BackendAwayError as error:
+            if not self._checkpoints_wait:
+                log.warning("sweeper.audit_checkpoints_wait", backend=error.backend.value, error=error.message)
+            self._checkpoints_wait = True
+            return 0
+        if self._checkpoints_wait:
+            log.warning("sweeper.audit_checkpoints_go_on", made=made)
+        self._checkpoints_wait = False
+        return made
 
     def resume_deletions(self) -> int:
         """Submit the job of each deletion that has none, or whose job failed; how many."""

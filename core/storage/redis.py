@@ -110,6 +110,9 @@ def wake_dispatcher(redis: Redis) -> None:
         return
 
 
+_GREETING_SECONDS = 0.5
+
+
 class DeliverySignal:
     """Waits for `wake_dispatcher` in an asyncio process. Without Redis each wait just takes its full time."""
 
@@ -120,11 +123,15 @@ class DeliverySignal:
     async def wait(self, seconds: float) -> None:
         """Return at the next signal, or after `seconds`."""
         try:
-            if self._subscription is None:
-                subscription = self._redis.pubsub(ignore_subscribe_messages=True)
-                await subscription.subscribe(DELIVERIES_CHANNEL)
-                self._subscription = subscription
-            await self._subscription.get_message(timeout=seconds)
+            # one that is silent takes the connection and never greets: nothing else would end that wait
+            async with asyncio.timeout(seconds + _GREETING_SECONDS):
+                if self._subscription is None:
+                    subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+                    await subscription.subscribe(DELIVERIES_CHANNEL)
+                    self._subscription = subscription
+                await self._subscription.get_message(timeout=seconds)
+        except TimeoutError:
+            self._subscription = None
         except (RedisError, OSError):
             self._subscription = None
             await asyncio.sleep(seconds)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from config.bounded import Bounded
 from core.backends.absence import CONNECT_SECONDS
-from core.backends.bounded import Bounded
 from core.errors import KeystageError, UnavailableError
 from core.vault.kek import Wrapped, not_its_own, reading, unwrapped
 from core.vault.kek_remote import SECONDS, THREADS, Calls, away, refusal

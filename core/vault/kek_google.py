@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from config.bounded import Bounded
 from core.backends.absence import CONNECT_SECONDS
-from core.backends.bounded import Bounded
 from core.errors import KeystageError
 from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
 from core.vault.kek_remote import SECONDS, THREADS, Calls, away, refusal

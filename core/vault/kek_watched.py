@@ -1,4 +1,7 @@
-"""The key service as intake reaches it: one that is known to be away is not waited for. It wraps nothing itself."""
+"""The key service as intake and the dispatcher reach it: one that is known to be away is not waited for.
+
+It wraps nothing itself.
+"""
 
 from collections.abc import Callable
 

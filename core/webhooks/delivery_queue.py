@@ -140,6 +140,16 @@ class DeliveryQueue:
             fields["due_at"] = from_now(retry_in)
         return await self._update_ours(claimed, steps)
 
+    async def put_back(self, claimed: ClaimedDelivery, wait: timedelta) -> bool:
+        """Give a claim up that came to no attempt, through nobody's fault: nothing of it is counted. False as above."""
+        fields: dict[str, Any] = {
+            "status": DeliveryStatus.PENDING.value,
+            "attempts": {"$subtract": ["$attempts", 1]},
+            "tries_in_schedule": {"$subtract": ["$tries_in_schedule", 1]},
+            "due_at": from_now(wait),
+        }
+        return await self._update_ours(claimed, [{"$set": fields}])
+
     async def end_untried(self, claimed: ClaimedDelivery, status: DeliveryStatus, error: str) -> bool:
         """End a claimed delivery for which no request was made: the claim does not count as an attempt."""
         uncounted = {"$subtract": ["$attempts", 1]}

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -19,8 +20,10 @@ from core.audit.head import sealed_head
 from core.audit.pages import LogFilter
 from core.audit.recorder import Recorder
 from core.audit.trail import AuditSettings, AuditTrail
+from core.backends.backend import Backend
 from core.clock import now
-from core.errors import NotFoundError, UnavailableError
+from core.errors import BackendAwayError, NotFoundError, UnavailableError
+from core.storage.blobs import BlobStore
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
 from core.storage.mongo import Document
@@ -297,6 +300,27 @@ def test_a_checkpoint_that_a_crash_left_in_one_place_is_completed(
     assert world.problems(organization) == ["1: checkpoint 1 is missing in the object storage"]
     assert world.checkpointer().run() == []
     assert world.problems(organization) == []
+
+
+def test_checkpoints_that_met_no_object_storage_are_in_both_places_once_it_is_back(
+    world: AuditWorld, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _append(world, organization, 1)
+    checkpointer = world.checkpointer()
+
+    def away(_self: BlobStore, _key: str, _data: bytes) -> None:
+        raise BackendAwayError(Backend.BLOBS)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobStore, "put", away)
+        for _ in range(3):
+            with suppress(BackendAwayError):
+                checkpointer.run()
+    assert world.problems(organization) == ["1: checkpoint 1 is missing in the object storage"]
+    for _ in range(2):
+        checkpointer.run()
+    assert world.problems(organization) == []
+    assert world.checkpoints.count(organization.scope) == 1
 
 
 def test_a_log_that_is_not_genuine_is_not_signed(

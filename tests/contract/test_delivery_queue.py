@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -130,7 +130,7 @@ def test_attempts_and_deliveries_of_another_tenant_are_left_alone(
     assert failures == (1 if field == "namespace_id" else 0), "an endpoint is its organization's, not a namespace's"
 
 
-@pytest.mark.parametrize("write", ["settle", "end_untried"])
+@pytest.mark.parametrize("write", ["settle", "end_untried", "put_back"])
 def test_an_owner_whose_lease_was_taken_over_is_refused(use: Use, database: Database[Document], write: str) -> None:
     async def work(own: AsyncDatabase[Document]) -> None:
         # leases that have ended when they are given: the next claim is a take-over
@@ -142,6 +142,8 @@ def test_an_owner_whose_lease_was_taken_over_is_refused(use: Use, database: Data
         before = stored(database)
         if write == "settle":
             assert not await old.settle(of_old, DeliveryStatus.PENDING, "http_500", timedelta(seconds=1))
+        elif write == "put_back":
+            assert not await old.put_back(of_old, timedelta(seconds=1))
         else:
             assert not await old.end_untried(of_old, DeliveryStatus.CANCELLED, "endpoint_gone")
         assert stored(database) == before
@@ -220,6 +222,31 @@ def test_a_delivery_that_was_not_tried_counts_no_attempt(use: Use, database: Dat
 
     use(work)
     assert (stored(database)["status"], stored(database)["attempts"]) == ("cancelled", 0)
+
+
+def test_a_delivery_that_was_put_back_waits_as_if_it_had_never_been_claimed(
+    use: Use, database: Database[Document]
+) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 60)
+        before = stored(database)
+        assert await queue.put_back(await claimed_by(queue), timedelta(seconds=60))
+        after = stored(database)
+        for field in ("status", "attempts", "tries_in_schedule", "last_error"):
+            assert after.get(field) == before.get(field)
+        wait = after["due_at"] - await queue.now()
+        assert timedelta(seconds=50) < wait <= timedelta(seconds=61)
+        assert await queue.put_back(await claimed_at_once(queue, database), timedelta()), "it can be claimed again"
+        again = await claimed_at_once(queue, database)
+        assert (again.number, again.tries) == (1, 1)
+
+    use(work)
+
+
+async def claimed_at_once(queue: DeliveryQueue, database: Database[Document]) -> ClaimedDelivery:
+    """Claimed, although it would be due later."""
+    database["deliveries"].update_one({"_id": ID}, {"$set": {"due_at": datetime(2026, 1, 1, tzinfo=UTC)}})
+    return await claimed_by(queue)
 
 
 def test_an_endpoint_remembers_its_failures_until_it_answers_well(use: Use, database: Database[Document]) -> None:

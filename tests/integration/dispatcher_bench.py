@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -24,6 +25,7 @@ from core.storage.redis import connect_redis
 from core.storage.scope import NamespaceScope
 from core.vault.cipher import Cipher
 from core.vault.data_keys import DataKeys
+from core.vault.kek import KeyEncryption
 from core.vault.kek_environment import EnvironmentKeys
 from core.webhooks.delivery import Delivery, DeliveryStatus
 from core.webhooks.endpoint import EndpointSettings
@@ -114,19 +116,27 @@ def _settings(url: str, timeout_seconds: float, more: Mapping[str, Any]) -> Endp
 
 
 @contextmanager
-def bench_on(database: Database[Document], scope: NamespaceScope, redis_url: str) -> Iterator[Bench]:
-    """A bench for one tenant."""
+def bench_on(
+    database: Database[Document], scope: NamespaceScope, redis_url: str, kek: KeyEncryption | None = None
+) -> Iterator[Bench]:
+    """A bench for one tenant, whose values are sealed under `kek`, or a key of the environment."""
     redis, handles = connect_redis(redis_url), Handles(database)
-    keys = DataKeys(handles, EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(VAULT_KEY)])), kept_seconds=60)
+    kek = kek or EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(VAULT_KEY)]))
+    keys = DataKeys(handles, kek, kept_seconds=60)
     yield Bench(handles, scope, redis, WebhookStore(handles, keys, Cipher(keys), redis), database_clock(database))
     redis.close()
     redis.connection_pool.disconnect()
 
 
 def start_dispatcher(
-    mongo_url: str, redis_url: str, program: Sequence[str] = ("-m", "workers.dispatcher"), **settings: str
+    mongo_url: str,
+    redis_url: str,
+    program: Sequence[str] = ("-m", "workers.dispatcher"),
+    log: Path | None = None,
+    /,
+    **settings: str,
 ) -> Process:
-    """A dispatcher process that may call this machine and retries soon."""
+    """A dispatcher process that may call this machine and retries soon. Its log is written to `log`."""
     environment = {
         **os.environ,
         "KEYSTAGE_MONGO_URL": mongo_url,
@@ -137,7 +147,8 @@ def start_dispatcher(
         "KEYSTAGE_WEBHOOK_RETRY_SCHEDULE": "0.2,0.2",
         **settings,
     }
-    return subprocess.Popen([sys.executable, *program], env=environment, stderr=subprocess.DEVNULL)
+    with (log or Path(os.devnull)).open("ab") as written:
+        return subprocess.Popen([sys.executable, *program], env=environment, stderr=written)
 
 
 def stop_dispatcher(process: Process) -> None:

@@ -3,13 +3,16 @@
 import gzip
 import socket
 import ssl
+import sys
 import threading
+import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +24,7 @@ from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.policy import EgressPolicy
 from core.egress.transport import outbound_client, system_resolve
 from core.errors import EgressDeniedError, KeystageError, PayloadTooLargeError, UnavailableError
+from tests.away_server import AwayServer, Manner, Reply, away_server
 from tests.receiver import dripping, hang_up, plain, receiver, silent
 
 LOOPBACK = EgressPolicy.allowing(["127.0.0.0/8", "::1/128"])
@@ -216,3 +220,61 @@ def test_an_encoding_nobody_asked_for_and_broken_gzip_are_no_answer() -> None:
     for headers in ("Content-Encoding: br\r\n", "Content-Encoding: gzip\r\n"):
         with receiver(plain(200, headers, b"not it")) as endpoint, pytest.raises(UnavailableError):
             get(endpoint.url)
+
+
+unreachable_only_here = pytest.mark.skipif(
+    sys.platform != "linux", reason="how a full queue is met is the kernel's own"
+)
+
+
+@pytest.fixture
+def unreachable() -> Iterator[AwayServer]:
+    """A port where nobody takes a connection, and nobody refuses one."""
+    with away_server(lambda _: Reply(200, b"here")) as server:
+        server.be(Manner.UNREACHABLE)
+        yield server
+
+
+@unreachable_only_here
+def test_a_connection_has_a_bound_of_its_own(unreachable: AwayServer) -> None:
+    with outbound_client(LOOPBACK, connect_seconds=0.5) as client:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError):
+            fetch(client, Outgoing("GET", unreachable.url, {}), seconds=60, most_bytes=10)
+        assert time.monotonic() - started < 30
+
+
+@unreachable_only_here
+def test_an_address_where_nobody_answers_leaves_the_next_one_its_time(unreachable: AwayServer) -> None:
+    with socket.create_server(("127.0.0.2", unreachable.port)) as other:
+
+        def serve() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(4096)
+                plain(200, body=b"there")(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        both = ["127.0.0.1", "127.0.0.2"]
+        with outbound_client(LOOPBACK, lambda *_: both, connect_seconds=2) as client:
+            request = Outgoing("GET", f"http://both.test:{unreachable.port}/", {})
+            assert fetch(client, request, seconds=60, most_bytes=10).body == b"there"
+
+
+def test_the_wait_for_a_free_connection_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
+    monkeypatch.setattr("core.egress.transport._CONNECTIONS", one)
+    with receiver(silent) as endpoint, outbound_client(LOOPBACK) as client:
+        request = Outgoing("GET", endpoint.url, {})
+
+        def hold() -> None:
+            with suppress(UnavailableError):
+                fetch(client, request, seconds=10, most_bytes=10)
+
+        holding = threading.Thread(target=hold)
+        holding.start()
+        endpoint.wait_for(1)
+        with pytest.raises(UnavailableError):
+            fetch(client, request, seconds=0.3, most_bytes=10)
+        assert holding.is_alive(), "it waited for the other one's deadline"
+        holding.join()

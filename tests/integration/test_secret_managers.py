@@ -23,6 +23,7 @@ from moto.server import ThreadedMotoServer
 from pydantic_settings import SettingsError
 
 from config.settings import Settings
+from tests.away_server import Manner, Reply, away_server
 from tests.certificates import Authority
 from tests.servers import free_port
 from tests.tls_proxy import server_context
@@ -204,6 +205,34 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, origin: str) 
     monkeypatch.setattr("pydantic_settings.sources.providers.gcp.SecretManagerServiceClient", None)
     with pytest.raises(SettingsError, match=f"^KEYSTAGE_SECRETS_FROM={origin} needs the extra `{origin}`"):
         Settings(_env_file=None)
+
+
+@pytest.mark.parametrize("origin", ["vault", "aws", "gcp"])
+@pytest.mark.parametrize("manner", [Manner.SILENT, Manner.TRICKLES])
+def test_a_manager_that_does_not_answer_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: str, manner: Manner
+) -> None:
+    monkeypatch.setattr("config.secret_managers._WHOLE_SECONDS", 1.0)
+    monkeypatch.setattr("config.secret_managers._TIMEOUT_SECONDS", 3)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with away_server(lambda _: Reply(200, b"{}")) as manager:
+        _give_google_credentials(monkeypatch, tmp_path, f"{manager.url}/token")
+        manager.trickle_seconds = 0.5
+        manager.be(manner)
+        from_manager(monkeypatch, origin, address=manager.url, region="eu-central-1", token="t", project="p")
+        outcome: list[BaseException] = []
+
+        def start() -> None:
+            try:
+                Settings(_env_file=None)
+            except SettingsError as error:
+                outcome.append(error)
+
+        starting = Thread(target=start, daemon=True)
+        starting.start()
+        starting.join(20)
+    assert "gave no settings (TimeoutError)" in str(outcome[0])
 
 
 def test_an_unknown_manager_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

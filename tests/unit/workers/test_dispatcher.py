@@ -13,7 +13,9 @@ import uvloop
 
 from config.settings import Settings
 from core.audit.entry import AuditRecord
+from core.backends.backend import Backend
 from core.clock import now
+from core.errors import BackendAwayError
 from core.storage.scope import NamespaceScope, OrganizationScope
 from core.vault.cipher import Cipher, DataKey
 from core.webhooks.delivery import Attempt, AttemptResult
@@ -78,6 +80,17 @@ def test_what_was_sealed_for_another_organization_is_not(delivery: ClaimedDelive
     found, reasons = opened(delivery)
     assert found == Attempt(AttemptResult.NOT_SENT, error=f"{part}_unreadable")
     assert reasons == [f"{part}_unreadable:dlv_1"]
+
+
+def test_what_nobody_can_open_now_is_no_attempt_and_in_no_audit_log() -> None:
+    class Away(OneKeyForAll):
+        def find(self, internal_id: str, version: int) -> DataKey:
+            raise BackendAwayError(Backend.KEY_SERVICE)
+
+    recorder: Any = Recording()
+    with pytest.raises(BackendAwayError):
+        EndpointVault(Cipher(Away()), recorder).open(claimed("int_1"))
+    assert recorder.records == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +163,7 @@ def test_no_more_is_read_while_as_much_is_remembered_as_may_be(
     monkeypatch: pytest.MonkeyPatch, room: int, reads: bool
 ) -> None:
     queue: Any = NothingNew()
-    dispatcher = Dispatcher(Settings(_env_file=None), queue, *[Any] * 3)  # type: ignore[arg-type]  # never asked here
+    dispatcher = Dispatcher(Settings(_env_file=None), queue, *[Any] * 4)  # type: ignore[arg-type]  # never asked here
     monkeypatch.setattr("workers.dispatcher._REMEMBERED", room)
     dispatcher.stop()
     asyncio.run(dispatcher._look_once())
@@ -162,7 +175,7 @@ def test_looks_are_planned_for_the_earliest_time_whatever_was_planned_before() -
     fired: list[int] = []
 
     async def plan() -> None:
-        dispatcher = Dispatcher(Settings(_env_file=None), nobody, nobody, CIPHER, nobody)
+        dispatcher = Dispatcher(Settings(_env_file=None), nobody, nobody, CIPHER, nobody, nobody)
         # the usual look comes before this one
         dispatcher._look_in(3600.0)
         assert dispatcher._next_look is None

@@ -1,0 +1,158 @@
+"""The dispatcher while what it needs is away: it lives, counts nothing, says so once, and goes on by itself."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pymongo.database import Database
+
+from core.storage.mongo import Document
+from core.storage.redis import DeliverySignal
+from core.storage.scope import NamespaceScope
+from core.vault.kek_vault_transit import TransitKeys
+from core.webhooks.delivery import DeliveryStatus
+from core.webhooks.signature import generate_secret
+from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Manner, Reply, away_server, in_front_of
+from tests.cut_line import Line, line_to
+from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
+from tests.key_servers import TOKEN, TransitServer, running
+from tests.receiver import receiver
+from tests.servers import own_database
+
+# the key service's client keeps a connection, which nobody here closes
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+PATIENCE = 60.0
+_PROGRAM = ("-m", "workers.dispatcher")
+
+
+def until(come_true: Callable[[], bool]) -> None:
+    """Wait for it. Raises TimeoutError."""
+    deadline = time.monotonic() + PATIENCE
+    while not come_true():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not come true")
+        time.sleep(0.05)
+
+
+def said(log: Path, *events: str) -> list[str]:
+    """Of these events, those that were logged, in order."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return [line["event"] for line in lines if line["event"] in events]
+
+
+def without_a_trace(log: Path) -> bool:
+    """Whether nothing was logged with a traceback."""
+    return "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def key_service() -> Iterator[AwayServer]:
+    """A transit engine that can be away."""
+    with running(TransitServer()) as transit, away_server(in_front_of(transit.url)) as server:
+        yield server
+
+
+@contextmanager
+def dispatching(database: Database[Document], mongo_url: str, redis_url: str, log: Path, **more: str) -> Iterator[None]:
+    """A dispatcher process on the test's own database."""
+    process = start_dispatcher(
+        own_database(mongo_url, database.name), redis_url, _PROGRAM, log, KEYSTAGE_LOG_FORMAT="json", **more
+    )
+    try:
+        yield
+        assert process.poll() is None, "the dispatcher died"
+    finally:
+        stop_dispatcher(process)
+
+
+@pytest.mark.parametrize(
+    "manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
+)
+def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
+    database: Database[Document],
+    scope: NamespaceScope,
+    mongo_url: str,
+    redis_url: str,
+    key_service: AwayServer,
+    tmp_path: Path,
+    manner: Manner | Reply,
+) -> None:
+    keys, log = TransitKeys(key_service.url, SecretStr(TOKEN), "keystage"), tmp_path / "log"
+    settings = {
+        "KEYSTAGE_KEK_PROVIDER": "transit",
+        "KEYSTAGE_KEK_TRANSIT_URL": key_service.url,
+        "KEYSTAGE_KEK_TRANSIT_TOKEN": TOKEN,
+    }
+    with bench_on(database, scope, redis_url, keys) as bench, receiver() as sealed, receiver() as plain:
+        hook, open_hook = bench.endpoint(sealed.url, generate_secret()), bench.endpoint(plain.url)
+        key_service.be(manner)
+        with dispatching(database, mongo_url, redis_url, log, **settings):
+            bench.send()
+            # more rounds than the schedule has attempts
+            until(lambda: _puts_back(bench, hook) >= 4)
+            waiting = bench.delivery(hook)
+            assert (sealed.requests, bench.attempts(hook), waiting.last_error) == ([], [], None)
+            # who needs no key is served meanwhile
+            bench.await_status(open_hook, DeliveryStatus.DELIVERED)
+            key_service.be(Manner.WORKS)
+            delivered = bench.await_status(hook, DeliveryStatus.DELIVERED)
+            assert (delivered.attempts, len(sealed.requests)) == (1, 1)
+            until(lambda: said(log, "backend.away", "backend.back") == ["backend.away", "backend.back"])
+        assert without_a_trace(log)
+
+
+def _puts_back(bench: Bench, hook: str) -> int:
+    """How often the delivery was claimed: each claim has a fence of its own."""
+    found = bench.handles.organization(bench.scope)["deliveries"].find_one({"webhook_id": hook})
+    return int(found["fence"]) if found else 0
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["cut", "frozen"])
+def test_without_mongodb_it_lives_says_so_once_and_goes_on(
+    database: Database[Document], scope: NamespaceScope, mongo_url: str, redis_url: str, tmp_path: Path, frozen: bool
+) -> None:
+    log = tmp_path / "log"
+    with (
+        line_to(mongo_url) as (line, through),
+        bench_on(database, scope, redis_url) as bench,
+        receiver() as endpoint,
+        dispatching(database, through, redis_url, log),
+    ):
+        hook = bench.endpoint(endpoint.url)
+        bench.send()
+        bench.await_status(hook, DeliveryStatus.DELIVERED)
+        _take_away(line, frozen=frozen)
+        until(lambda: said(log, "backend.away") == ["backend.away"])
+        bench.send()
+        # several rounds that cannot be made
+        time.sleep(3)
+        line.mend()
+        endpoint.wait_for(2)
+        until(lambda: said(log, "backend.back") == ["backend.back"])
+    assert said(log, "backend.away", "backend.back") == ["backend.away", "backend.back"]
+    assert without_a_trace(log)
+
+
+def _take_away(line: Line, *, frozen: bool) -> None:
+    if frozen:
+        line.freeze()
+    else:
+        line.cut()
+
+
+def test_a_redis_that_is_silent_does_not_end_the_looks() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        signal = DeliverySignal(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+
+        async def wait_twice() -> None:
+            await signal.wait(0.1)
+            await signal.wait(0.1)
+            await signal.close()
+
+        asyncio.run(asyncio.wait_for(wait_twice(), 20))
