@@ -303,9 +303,10 @@ SLOW = "<html>" + "<b>Keys</b> are rotated. " * 160_000
 def reading_processes(head: RayHead) -> dict[int, float]:
     """The processes that read files for stage actors, and the seconds for which each has worked."""
     found = {}
-    for actor in stage_actors(head):
+    for child in psutil.Process(head.process.pid).children(recursive=True):
         try:
-            found.update({child.pid: child.cpu_times().user for child in actor.children()})
+            if "pipelines.extractors.reading_process" in child.cmdline():
+                found[child.pid] = child.cpu_times().user
         except psutil.Error:
             continue
     return found
@@ -326,10 +327,14 @@ def test_a_file_that_takes_too_long_fails_alone_and_its_actor_lives(
 
 def test_a_cancelled_job_ends_the_reading_of_its_file(runner: Runner, settings: Settings, head: RayHead) -> None:
     Job(runner, settings).extract("a text", "another one")
-    job = Job(runner, settings)
+    before, job = reading_processes(head), Job(runner, settings)
+
+    def at_work() -> list[int]:
+        return [pid for pid, worked in reading_processes(head).items() if worked > before.get(pid, 60) + 0.3]
+
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(job.extract, SLOW)
-        busy = wait_until(lambda: [pid for pid, worked in reading_processes(head).items() if worked > 3])
+        busy = wait_until(at_work)
         job.stop.set()
         with pytest.raises(CallCancelledError):
             reading.result()
