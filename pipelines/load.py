@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import structlog
@@ -113,7 +114,7 @@ class Load:
                     del self._asked[place]
                     log.error("actor.silent", seconds=round(now - asked_at), actor=place)
                     actor = self._actors[place]
-                    beside(lambda actor=actor: end_actor(actor, restart=True), "ray-kill")
+                    beside(partial(end_actor, actor, restart=True), "ray-kill")
 
     def leave(self, turn: Turn) -> None:
         """Stand in line no longer."""

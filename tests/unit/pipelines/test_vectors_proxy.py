@@ -8,6 +8,7 @@ import pytest
 from core.backends.backend import Backend
 from core.errors import ActorLostError, BackendAwayError, ConflictError, UnavailableError
 from core.storage.vectors.filters import EVERYTHING
+from core.storage.vectors.store import Hit
 from pipelines.vectors_actor import READ_SECONDS, WRITE_SECONDS, VectorsProxy
 
 
@@ -73,8 +74,9 @@ def test_an_owner_that_says_nothing_is_away_and_silent(monkeypatch: pytest.Monke
 
 
 def test_an_owner_that_ended_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    owner = Owner(monkeypatch, ActorLostError(), ActorLostError(), ["found"])
-    assert VectorsProxy(owner, "ns_1").scroll("ns_1", EVERYTHING, 1) == ["found"]
+    found = [Hit("1", 1.0, {})]
+    owner = Owner(monkeypatch, ActorLostError(), ActorLostError(), found)
+    assert VectorsProxy(owner, "ns_1").scroll("ns_1", EVERYTHING, 1) == found
 
 
 def test_an_owner_that_is_not_back_in_time_is_away_and_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
