@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import UnavailableError
 from pipelines.beside import beside
 from pipelines.cluster import Attachment, Cluster
-from pipelines.remote import CallCancelledError
+from pipelines.remote import CallCancelledError, end_actor
 
 _LOOK_SECONDS = 0.1
 
@@ -61,15 +61,4 @@ class Alone:
     def _end(self) -> None:
         actor, self._actor = self._actor, None
         if actor is not None:
-            beside(lambda: _kill(actor), "ray-kill")
-
-
-def _kill(actor: Any) -> None:
-    import ray
-    from ray.exceptions import RayError
-
-    try:
-        ray.kill(actor)
-    except (RayError, ValueError, ConnectionError, RuntimeError):
-        # Ray went away, and the actor with it
-        return
+            beside(lambda: end_actor(actor), "ray-kill")

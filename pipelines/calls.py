@@ -114,6 +114,7 @@ class Calls:
                     load.leave(turn)
                     yield result
                 watch.look()
+                load.look()
 
     def _once_alone(
         self, kind: Kind, call: CallContext, method: str, arguments: Arguments, should_stop: threading.Event
@@ -134,6 +135,7 @@ class Calls:
             try:
                 while not _look(running, should_stop):
                     watch.look()
+                    attachment.load.look()
             except CallCancelledError:
                 _wait_for_its_end(running)
             return self._result(attachment, running.pop())

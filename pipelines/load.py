@@ -4,12 +4,23 @@ It chooses when a call is sent, over all jobs of the process. It knows nothing o
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
+import structlog
+
 from core.errors import ActorLostError
-from pipelines.remote import ended, result_of
+from pipelines.beside import beside
+from pipelines.remote import end_actor, ended, result_of
+
+_LOOK_SECONDS = 10.0
+_SILENCE_SECONDS = 60.0
+"""An actor that answers no question for so long, in a thread that does nothing else, is frozen."""
+
+log = structlog.get_logger(__name__)
 
 Send = Callable[[Any], Any]
 """Sends a call to the actor that it is given; the call's reference."""
@@ -56,6 +67,9 @@ class Load:
         self._line: list[Turn] = []
         self._returning: dict[int, Any] = {}
         """place of an actor that ended → what it answers once it is back"""
+        self._asked: dict[int, tuple[Any, float]] = {}
+        """place of an actor that has calls → what it was asked, and when"""
+        self._look_at = 0.0
         self._changed = threading.Condition()
         self.is_void = False
         """whether an actor ended for good: only attaching again makes another"""
@@ -82,6 +96,26 @@ class Load:
             sent = self._take(kind, min(idle, key=self._waiting))
         return self._sent(sent, send)
 
+    def look(self) -> None:
+        """End actors that have calls and say nothing: Ray makes them again, and their calls are lost as with any other
+        that ended. To be called now and then by whoever waits."""
+        now = time.monotonic()
+        with self._changed:
+            if now < self._look_at:
+                return
+            self._look_at = now + _LOOK_SECONDS
+            busy = {sent.place for sent in self._under_way if sent.kind is not Kind.PROBES} - self._returning.keys()
+            self._asked = {place: asked for place, asked in self._asked.items() if place in busy}
+            for place in busy:
+                answer, asked_at = self._asked.get(place, (None, now))
+                if answer is None or ended([answer], 0):
+                    self._asked[place] = (self._question(place), now)
+                elif now - asked_at > _SILENCE_SECONDS:
+                    del self._asked[place]
+                    log.error("actor.silent", seconds=round(now - asked_at), actor=place)
+                    actor = self._actors[place]
+                    beside(partial(end_actor, actor, restart=True), "ray-kill")
+
     def leave(self, turn: Turn) -> None:
         """Stand in line no longer."""
         with self._changed:
@@ -105,9 +139,11 @@ class Load:
         with self._changed:
             for sent in self._under_way:
                 if sent.reference is reference and sent.place not in self._returning:
-                    probe = self._actors[sent.place].config.options(concurrency_group=Kind.PROBES)
-                    self._returning[sent.place] = probe.remote()
+                    self._returning[sent.place] = self._question(sent.place)
         self.done(reference)
+
+    def _question(self, place: int) -> Any:
+        return self._actors[place].config.options(concurrency_group=Kind.PROBES.value).remote()
 
     def _present(self) -> list[int]:
         """The actors that are there; all of them when none is, for Ray keeps a call until its actor is back."""

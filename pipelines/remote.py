@@ -73,6 +73,18 @@ def cancel(references: list[Any]) -> None:
             return
 
 
+def end_actor(actor: Any, restart: bool = False) -> None:
+    """End an actor's process at once, for good or to have it made again."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        ray.kill(actor, no_restart=not restart)
+    except (RayError, ValueError, ConnectionError, RuntimeError):
+        # Ray went away, and the actor with it
+        return
+
+
 def check_cancelled() -> None:
     """Inside an actor: raise CallCancelledError when the caller cancelled the call at hand."""
     import ray

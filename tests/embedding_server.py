@@ -64,7 +64,7 @@ class EmbeddingServer:
         """SIGKILL the stage actor at the other end of a connection."""
         for process in psutil.process_iter():
             try:
-                if process.name().startswith("ray::StageActor") and self._is_connected(process, port):
+                if process.name().startswith("ray::") and self._is_connected(process, port):
                     self.killed.append(process.pid)
                     process.send_signal(signal.SIGKILL)
             except psutil.Error:

@@ -26,7 +26,7 @@ from core.retrievers.stages import parse_stages
 from core.storage.blobs import BlobStore
 from core.storage.scope import NamespaceScope
 from core.vault.resolved import NO_SECRETS
-from pipelines.runner import CallContext, ChainResult, ChunkResult, Health, Runner
+from pipelines.runner import CallCancelledError, CallContext, ChainResult, ChunkResult, Health, Runner
 from tests.embedding_server import EmbeddingServer
 from tests.integration.test_runner import wait_until
 from tests.ray_cluster import RayHead, ray_head
@@ -65,6 +65,7 @@ def settings(head: RayHead, embeddings: EmbeddingServer, tmp_path_factory: pytes
         openai_api_key="sk-test",
         stage_actors=2,
         ingestion_chunk_objects=1,
+        file_seconds=10,
     )
 
 
@@ -115,7 +116,8 @@ class Job:
     def _stored(self, number: int, text: str) -> StoredObject:
         key = f"{self.call.namespace_id}/bkt_1/obj_{number}/0"
         self._blobs.put(key, text.encode())
-        blob = StoredBlob("content", FieldType.TEXT, key, "text/plain", len(text), "", {})
+        kind = "text/html" if text.startswith("<html>") else "text/plain"
+        blob = StoredBlob("content", FieldType.TEXT, key, kind, len(text), "", {})
         return StoredObject(f"obj_{number}", "bkt_1", None, (blob,), {}, NOW, NOW)
 
 
@@ -292,6 +294,52 @@ def test_searches_go_past_one_that_is_stuck(runner: Runner, settings: Settings, 
         assert not any(search.done() for search in stuck)
         embeddings.release.set()
         assert [search.result().documents for search in stuck] == [[]] * 3
+
+
+SLOW = "<html>" + "<b>Keys</b> are rotated. " * 160_000
+"""A page on which the converter, in C code, is longer than its bound."""
+
+
+def reading_processes(head: RayHead) -> dict[int, float]:
+    """The processes that read files for stage actors, and the seconds for which each has worked."""
+    found = {}
+    for child in psutil.Process(head.process.pid).children(recursive=True):
+        try:
+            if "pipelines.extractors.reading_process" in child.cmdline():
+                found[child.pid] = child.cpu_times().user
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_file_that_takes_too_long_fails_alone_and_its_actor_lives(
+    runner: Runner, settings: Settings, head: RayHead
+) -> None:
+    Job(runner, settings).extract("a text", "another one")
+    before = {actor.pid for actor in stage_actors(head)}
+    chunks = Job(runner, settings).extract("one", SLOW, "two")
+    assert texts_of(chunks) == ["one", "two"]
+    [failure] = [failure for chunk in chunks for failure in chunk.failures]
+    assert (failure.object_id, failure.code) == ("obj_1", "took_too_long")
+    assert "10 seconds" in failure.message
+    assert {actor.pid for actor in stage_actors(head)} == before
+
+
+def test_a_cancelled_job_ends_the_reading_of_its_file(runner: Runner, settings: Settings, head: RayHead) -> None:
+    Job(runner, settings).extract("a text", "another one")
+    before, job = reading_processes(head), Job(runner, settings)
+
+    def at_work() -> list[int]:
+        return [pid for pid, worked in reading_processes(head).items() if worked > before.get(pid, 60) + 0.3]
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(job.extract, SLOW)
+        busy = wait_until(at_work)
+        job.stop.set()
+        with pytest.raises(CallCancelledError):
+            reading.result()
+    wait_until(lambda: not set(busy) & reading_processes(head).keys())
+    assert texts_of(Job(runner, settings).extract("next")) == ["next"]
 
 
 def test_a_frozen_owner_of_the_vectors_is_away_and_keeps_no_thread(

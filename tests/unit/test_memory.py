@@ -35,6 +35,7 @@ BOUNDED = {
     "core/webhooks/lanes.py _turns": "endpoints among those that wait",
     "core/webhooks/lanes.py _under_way": "the dispatcher's slots",
     "core/webhooks/lanes.py _waiting": "the dispatcher reads no further while it is full",
+    "pipelines/load.py _asked": "the stage actors",
     "pipelines/load.py _line": "the jobs under way",
     "pipelines/load.py _returning": "the stage actors",
     "pipelines/load.py _under_way": "calls that have not ended: the jobs under way, and the threads of the actors",

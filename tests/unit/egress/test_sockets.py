@@ -36,7 +36,7 @@ ALLOWED = {
     "core/storage/redis.py",
     "core/storage/vectors/server.py",
     "core/jobs/doorbell.py",
-    "pipelines/cluster.py",
+    "pipelines/ray_probe.py",
     "workers/dispatcher.py",
     "workers/drive_job.py",
     "workers/sweeper.py",

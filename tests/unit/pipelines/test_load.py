@@ -145,3 +145,26 @@ def test_an_actor_that_is_not_made_again_voids_the_attachment(ray: Ray) -> None:
     ray.failed.update(actor.probes)
     load.send(Kind.CHAINS, send)
     assert load.is_void
+
+
+def test_an_actor_that_has_calls_and_says_nothing_is_ended_to_be_made_again(
+    ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, now = list[tuple[object, bool]](), [1000.0]
+    monkeypatch.setattr("pipelines.load.end_actor", lambda actor, restart: killed.append((actor, restart)))
+    monkeypatch.setattr("pipelines.load.beside", lambda work, _: work())
+    monkeypatch.setattr("pipelines.load.time.monotonic", lambda: now[0])
+    busy, idle = actors = Actor(), Actor()
+    load = Load(actors)
+    load.send(Kind.EXTRACTION, send)
+    for _ in range(30):
+        # asked every ten seconds, it answers
+        load.look()
+        ray.done.update(busy.probes)
+        now[0] += 10
+    assert (len(busy.probes), idle.probes, killed) == (30, [], [])
+    for _ in range(8):
+        load.look()
+        now[0] += 10
+    assert killed == [(busy, True)]
+    assert idle.probes == []
