@@ -188,8 +188,10 @@ class Settings(TlsSettings, BaseSettings):
     namespace_settle_seconds: float = Field(default=45.0, gt=0)
     """How long a deleted namespace is watched for late writes before its name is free again. Longer than a job's lease,
     than any request, and than the 30 s for which a process may trust what it remembers."""
-    worker_slots: int = Field(default=4, ge=1)
-    """Jobs that one worker process drives at the same time."""
+    interactive_slots: int = Field(default=4, ge=1)
+    """Executions of retrievers that one worker process drives at the same time."""
+    batch_slots: int = Field(default=4, ge=1)
+    """Other jobs that one worker process drives at the same time, beside them."""
     stage_actors: int = Field(default=2, ge=1)
     """Ray actors that hold the models and run the stages."""
     sync_wait_seconds: float = Field(default=30.0, ge=0)

@@ -19,6 +19,8 @@ _OF_THE_STACK = frozenset({f"{PREFIX}STACK", f"{PREFIX}STACK_SERVICE"})
 """Marks of the processes of an embedded stack."""
 SETTINGS = frozenset(map(variable, Settings.model_fields))
 _KNOWN = SETTINGS | _ENVIRONMENT_ONLY | _OF_THE_STACK
+_EARLIER = {f"{PREFIX}WORKER_SLOTS": f"{PREFIX}INTERACTIVE_SLOTS and {PREFIX}BATCH_SLOTS"}
+"""What earlier releases read, and what took its place."""
 _WITHOUT_PREFIX = sorted(name.removeprefix(PREFIX) for name in SETTINGS | _ENVIRONMENT_ONLY)
 _NEAR, _NEARLY_THE_SAME = 0.6, 0.9
 """How alike two names are: of ours, and of any program's."""
@@ -94,6 +96,8 @@ def _judged(name: str, place: str) -> Unread | None:
         return Unread(name, place, None, "is read from the environment only")
     if said in _KNOWN:
         return None
+    if said in _EARLIER:
+        return Unread(name, place, _EARLIER[said], "is no setting any more")
     # without the prefix, which would make any two of them alike
     near = difflib.get_close_matches(said.removeprefix(PREFIX), _WITHOUT_PREFIX, 1, _NEAR)
     return Unread(name, place, f"{PREFIX}{near[0]}" if near else None)

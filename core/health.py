@@ -1,11 +1,12 @@
 """Heartbeats: each process says that it lives and what answered it. Health routes and the supervisor read them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import DatabaseClock
+from core.jobs.lane import Lane
 from core.jobs.queue import JobQueue
 from core.storage.handles import Handles
 from core.storage.moments import NOW
@@ -19,7 +20,7 @@ ROLES = ("worker", "dispatcher", "sweeper")
 _KEPT = timedelta(days=1)
 """MongoDB forgets older heartbeats."""
 STALL = timedelta(seconds=10)
-"""Work due for this long, while a free worker took no doorbell, means that the worker stopped consuming."""
+"""Work due for this long, while every worker has a free slot for it and took none, means that they stopped taking."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,38 @@ class Heartbeats:
         self._handles.system["heartbeats"].delete_one({"_id": name})
 
 
+@dataclass(frozen=True)
+class SlotsFacts:
+    """What a worker says of the slots of one lane."""
+
+    slots: int
+    busy: int
+    """those that drive a job now"""
+    idle_seconds: float
+    """since one of them last had a job, or the worker began"""
+
+    @staticmethod
+    def of(worker: Heartbeat, lane: Lane) -> "SlotsFacts | None":
+        """What its heartbeat says; None of a worker that knows no lanes."""
+        facts = worker.facts.get("lanes", {}).get(lane.value)
+        return SlotsFacts(facts["slots"], facts["busy"], facts["idle_seconds"]) if facts else None
+
+    def document(self) -> dict[str, Any]:
+        """The same as a heartbeat holds it."""
+        return asdict(self)
+
+
 def worker_is_stalled(queue: JobQueue, heartbeats: Heartbeats, clock: DatabaseClock) -> bool:
-    """Whether work waits although a worker has free slots and takes no doorbell."""
+    """Whether work of some lane waits although every worker has a free slot for it, and takes none.
+
+    Doorbells have no say: a worker that hears none, because the broker is away, looks for work by itself.
+    """
     now = clock.now()
-    due = queue.due(limit=1)
-    if not due or now - due[0].due_at < STALL:
-        return False
-    workers = heartbeats.fresh("worker")
-    return bool(workers) and all(
-        worker.facts["busy"] < worker.facts["slots"]
-        and now - (worker.facts["last_doorbell_at"] or worker.facts["started_at"]) > STALL
-        for worker in workers
-    )
+    waits = [lane for lane in Lane if (due := queue.due(1, lane.kinds)) and now - due[0].due_at >= STALL]
+    workers = heartbeats.fresh("worker") if waits else []
+    return bool(workers) and any(all(_idles(worker, lane) for worker in workers) for lane in waits)
+
+
+def _idles(worker: Heartbeat, lane: Lane) -> bool:
+    facts = SlotsFacts.of(worker, lane)
+    return facts is not None and facts.busy < facts.slots and facts.idle_seconds > STALL.total_seconds()

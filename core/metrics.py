@@ -57,6 +57,9 @@ class _Processes(Collector):
         """The living processes, and how what they worked on ended."""
         alive = GaugeMetricFamily("keystage_processes", "Living processes.", labels=["role"])
         ended = CounterMetricFamily("keystage_jobs_ended", "Jobs by how they ended.", labels=["process", "state"])
+        dropped = CounterMetricFamily(
+            "keystage_doorbells_dropped", "What came from the broker and was no doorbell.", labels=["process"]
+        )
         tried = CounterMetricFamily("keystage_attempts", "Webhook attempts by result.", labels=["process", "result"])
         waited = CounterMetricFamily("keystage_jobs_waited", "Jobs that began to wait.", labels=["process", "backend"])
         waiting = GaugeMetricFamily("keystage_jobs_waiting", "Jobs that wait now.", labels=["process", "backend"])
@@ -67,6 +70,8 @@ class _Processes(Collector):
         for beat in beats:
             for state, count in beat.facts.get("ended", {}).items():
                 ended.add_metric([beat.name, state], count)
+            if "doorbells_dropped" in beat.facts:
+                dropped.add_metric([beat.name], beat.facts["doorbells_dropped"])
             for result, count in beat.facts.get("attempts", {}).items():
                 tried.add_metric([beat.name, result], count)
             for backend, count in beat.facts.get("waited", {}).items():
@@ -76,7 +81,7 @@ class _Processes(Collector):
             if (absent := beat.facts.get("away")) is not None:
                 for backend in Backend:
                     away.add_metric([beat.name, backend], backend in absent)
-        yield from (alive, ended, tried, waited, waiting, away)
+        yield from (alive, ended, dropped, tried, waited, waiting, away)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering asks no database."""

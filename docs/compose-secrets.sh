@@ -41,6 +41,6 @@ keep keystage_broker_url "redis://broker:$(value redis_broker_password)@redis:63
 common='+ping +auth +hello +select +client|setname +client|setinfo +client|id'
 keep redis_users.acl "user default off
 user limits on #$(digest redis_limits_password) resetchannels ~ks:* &ks:* -@all $common +@string +@hash +@list +@set +@sortedset +eval +evalsha +script|load +script|exists +@transaction +@pubsub +del +unlink +exists +expire +pexpire +ttl +pttl +time
-user broker on #$(digest redis_broker_password) ~keystage.jobs* ~_kombu.* ~unacked* resetchannels &/* &celery* -@all $common +@list +@hash +@set +@sortedset +@transaction +@pubsub +get +set +del +exists +expire +pexpire +eval +evalsha
+user broker on #$(digest redis_broker_password) ~keystage.interactive ~keystage.batch ~_kombu.* resetchannels &/* &celery* -@all $common +@list +@hash +@set +@sortedset +@transaction +@pubsub +get +set +del +exists +expire +pexpire +eval +evalsha
 user probe on #$(digest redis_probe_password) resetchannels -@all +ping +auth
 "

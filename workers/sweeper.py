@@ -21,7 +21,8 @@ from config.logging_setup import configure_logging
 from config.settings import settings_or_exit
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.errors import BackendAwayError
-from core.health import HEARTBEAT_SECONDS
+from core.health import HEARTBEAT_SECONDS, SlotsFacts
+from core.jobs.lane import Lane
 from core.jobs.leadership import Leadership
 from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.failures import away
@@ -103,16 +104,20 @@ class Sweeper:
             self.seal_clear_headers()
 
     def ring_for_due_jobs(self) -> int:
-        """Ring for jobs that stay due, at most twice the worker slots; how many rings."""
-        cap = 2 * self._worker_slots()
-        waiting = self._services.doorbell.waiting()
+        """Ring for jobs that stay due, in each lane at most twice its slots; how many rings."""
+        return sum(map(self._ring_in, Lane))
+
+    def _ring_in(self, lane: Lane) -> int:
+        cap = 2 * self._slots(lane)
+        waiting = self._services.doorbell.waiting(lane)
         if waiting is None or waiting >= cap:
             return 0
         overdue = self._services.clock.now() - _RING_AFTER
-        due = [job for job in self._services.queue.due(limit=4 * cap) if job.due_at <= overdue]
-        rung = sum(self._services.doorbell.ring(job.job_id, job.namespace_id) for job in due[: cap - waiting])
+        due = [job for job in self._services.queue.due(4 * cap, lane.kinds) if job.due_at <= overdue]
+        ring = self._services.doorbell.ring
+        rung = sum(ring(lane, job.job_id, job.namespace_id) for job in due[: cap - waiting])
         if rung:
-            log.info("sweeper.rang", rung=rung, due=len(due))
+            log.info("sweeper.rang", lane=lane.value, rung=rung, due=len(due))
         return rung
 
     def release_orphan_holds(self) -> int:
@@ -164,9 +169,11 @@ class Sweeper:
             log.info("sweeper.webhook_headers_sealed", webhooks=sealed)
         return sealed
 
-    def _worker_slots(self) -> int:
-        living = sum(worker.facts["slots"] for worker in self._heartbeats.fresh("worker"))
-        return living or self._services.settings.worker_slots
+    def _slots(self, lane: Lane) -> int:
+        said = (SlotsFacts.of(worker, lane) for worker in self._heartbeats.fresh("worker"))
+        settings = self._services.settings
+        own = settings.interactive_slots if lane is Lane.INTERACTIVE else settings.batch_slots
+        return sum(facts.slots for facts in said if facts) or own
 
     def _beat(self, leads: bool) -> None:
         if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:

@@ -1,35 +1,35 @@
-"""The worker process (`python -m workers.worker`): Celery takes doorbells, the job driver does the work.
+"""The worker process (`python -m workers.worker`): Celery listens for doorbells, the slots of two lanes drive the jobs.
 
-Celery carries wake-ups and nothing else: no results, no ETA, no retries. A thread pool, never prefork, because the
-Ray driver does not survive a fork.
+Celery carries wake-ups and nothing else: no tasks, no results, no retries. The slots are threads, never processes,
+because the Ray driver does not survive a fork.
 """
 
 import logging
 import os
 import socket
 import threading
-from datetime import datetime
 from typing import Any
 
 import structlog
-from celery import Celery
 from celery.signals import setup_logging, worker_shutting_down
 
-from config.logging_setup import bind_unit_of_work, configure_logging, unbind_unit_of_work
-from config.settings import Settings, settings_or_exit
+from config.logging_setup import configure_logging
+from config.settings import settings_or_exit
 from core.bootstrap import Services, build_services
 from core.health import HEARTBEAT_SECONDS
-from core.jobs.doorbell import JOBS_QUEUE, QUEUE_NAME, TASK_NAME, TRANSPORT_OPTIONS
+from core.jobs.doorbell_message import Rung
 from core.jobs.job import JobKind
+from core.jobs.lane import Lane
 from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.failures import is_backend_failure
-from core.storage.redis import tls_options
 from pipelines.runner import Runner
 from workers.backends import worker_backends
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
 from workers.index_rebuild import IndexRebuildExecutor
 from workers.ingestion import IngestionExecutor
+from workers.lane import LaneSlots
+from workers.listener import Listener
 from workers.namespace_deletion import NamespaceDeletionExecutor
 from workers.watch import LeaseWatch
 
@@ -72,34 +72,6 @@ def _attach_in_a_thread(runner: Runner) -> None:
         raise failures[0]
 
 
-def celery_app(settings: Settings) -> Celery:
-    """Celery as a doorbell: late acks, one message at a time, no results."""
-    app = Celery("keystage", broker=settings.broker)
-    app.conf.update(
-        task_queues=[JOBS_QUEUE],
-        task_default_queue=QUEUE_NAME,
-        task_acks_late=True,
-        task_acks_on_failure_or_timeout=True,
-        task_ignore_result=True,
-        worker_prefetch_multiplier=1,
-        worker_pool="threads",
-        worker_concurrency=settings.worker_slots,
-        worker_redirect_stdouts=False,
-        worker_hijack_root_logger=False,
-        worker_send_task_events=False,
-        worker_enable_remote_control=False,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        # falsy means plain; Celery hands it to kombu as it is
-        broker_use_ssl=tls_options(settings.broker, settings.redis_tls) or None,
-        broker_transport_options={**TRANSPORT_OPTIONS, "restore_interval": 1},
-        accept_content=["json"],
-        task_serializer="json",
-    )
-    return app
-
-
 def _keep_our_logging(**_: Any) -> None:
     """Celery leaves all of logging alone where somebody else sets it up; otherwise it changes the root's level."""
     logging.getLogger("celery").setLevel(logging.WARNING)
@@ -126,28 +98,25 @@ class Worker:
         )
         self._heartbeats = services.heartbeats
         self._name = f"worker:{socket.gethostname()}:{os.getpid()}"
-        self._started_at = services.clock.now()
-        self._last_doorbell_at: datetime | None = None
+        settings = services.settings
+        slots = {Lane.INTERACTIVE: settings.interactive_slots, Lane.BATCH: settings.batch_slots}
+        self._lanes = {lane: self._lane(lane, number) for lane, number in slots.items()}
+        self._listener = Listener(settings, self._hear)
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Consume doorbells in the main thread until a signal says stop; then hand running jobs back."""
-        app = celery_app(self._services.settings)
-        app.task(name=TASK_NAME)(self._answer_doorbell)
+        """Take jobs until a signal says stop; then hand running ones back."""
         worker_shutting_down.connect(self._shut_down, weak=False)
         setup_logging.connect(_keep_our_logging, weak=False)
         self._watch.start()
         self._backends.start()
         heartbeat = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
         heartbeat.start()
-        app.Worker(
-            hostname=f"{self._name}@{socket.gethostname()}",
-            # its banner is no line of a log
-            quiet=True,
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        ).start()
+        # a job that began before Celery hears signals would not be handed back at one
+        self._listener.listen(f"{self._name}@{socket.gethostname()}", ready=self._start_lanes)
+        self._shut_down()
+        for lane in self._lanes.values():
+            lane.join()
         self._stopping.set()
         self._backends.close()
         self._beat_now.set()
@@ -155,18 +124,22 @@ class Worker:
         self._heartbeats.leave(self._name)
         self._services.close()
 
-    def _answer_doorbell(self, job_id: str, namespace_id: str) -> None:
-        self._last_doorbell_at = self._services.clock.now()
-        bind_unit_of_work({"namespace_id": namespace_id})
-        try:
-            self._driver.drive(job_id)
-        except Exception as error:
-            # the job is still due: its lease runs out and the sweeper rings again
-            log.exception("doorbell.job_left_due", job_id=job_id, backend=is_backend_failure(error))
-        finally:
-            unbind_unit_of_work("namespace_id")
+    def _lane(self, lane: Lane, slots: int) -> LaneSlots:
+        def look(limit: int) -> list[str]:
+            return [job.job_id for job in self._services.queue.due(limit, lane.kinds)]
+
+        return LaneSlots(lane, slots, look, self._driver.drive)
+
+    def _start_lanes(self) -> None:
+        for lane in self._lanes.values():
+            lane.start()
+
+    def _hear(self, rung: Rung) -> None:
+        self._lanes[rung.lane].hear(rung.job_id)
 
     def _shut_down(self, **_: Any) -> None:
+        for lane in self._lanes.values():
+            lane.stop()
         self._watch.shut_down()
 
     def _beat_until_stopped(self) -> None:
@@ -185,10 +158,8 @@ class Worker:
                     "away": sorted(self._backends.away()),
                     "ended": dict(self._driver.ended),
                     "waited": dict(self._driver.waited),
-                    "busy": self._watch.busy,
-                    "slots": self._services.settings.worker_slots,
-                    "started_at": self._started_at,
-                    "last_doorbell_at": self._last_doorbell_at,
+                    "lanes": {lane.value: slots.facts.document() for lane, slots in self._lanes.items()},
+                    "doorbells_dropped": self._listener.dropped,
                 },
             )
         except Exception as error:

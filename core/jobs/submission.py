@@ -9,6 +9,7 @@ from core.errors import ConflictError
 from core.ids import Prefix, random_id
 from core.jobs.doorbell import Doorbell
 from core.jobs.job import FINAL_STATES, Job, JobState, NewJob
+from core.jobs.lane import lane_of
 from core.jobs.store import JobStore
 from core.storage.scope import NamespaceScope, OrganizationScope
 
@@ -38,7 +39,7 @@ class Submission:
     def _ring(self, job: Job) -> None:
         # workers find due work by themselves, too: a broker that is away is not worth a caller's wait
         if not self._broker_is_away():
-            self._doorbell.ring(job.job_id, job.scope.namespace_id, job.request_id)
+            self._doorbell.ring(lane_of(job.kind), job.job_id, job.scope.namespace_id, job.request_id)
 
     def _recorded(self, scope: NamespaceScope, new: NewJob, number: int = 1) -> Job:
         hold_id = hold_id_of(new.job_id, number)

@@ -12,12 +12,14 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from cli.stack.readiness import accepts
 from config.settings import Settings
 from core.ids import Prefix, random_id
-from core.jobs.doorbell import JOBS_QUEUE, Doorbell
+from core.jobs.doorbell import Doorbell
+from core.jobs.doorbell_message import Rung
+from core.jobs.lane import Lane
 from core.jobs.waiting import tell_waiting
 from core.storage.redis import connect_redis, job_done_key, wake_dispatcher
 from tests.servers import free_port, wheel_redis
 from tests.stack import wait_until
-from workers.worker import celery_app
+from workers.listener import Listener
 
 _ROOT = Path(__file__).parents[2]
 
@@ -62,19 +64,19 @@ def test_nobody_gets_in_without_a_name(settings: Settings) -> None:
         redis.ping()
 
 
-def test_the_broker_user_rings_waits_and_lets_celery_take(settings: Settings) -> None:
+@pytest.mark.parametrize("lane", Lane)
+def test_the_broker_user_rings_waits_and_lets_celery_take(settings: Settings, lane: Lane) -> None:
     doorbell = Doorbell(settings.broker)
-    assert doorbell.ring("task_a", "ns_a")
+    assert doorbell.ring(lane, "task_a", "ns_a")
     assert doorbell.waiting() == 1
-    taken: list[object] = []
-
-    def take(body: object, message: object) -> None:
-        taken.append(body)
-        message.ack()  # type: ignore[attr-defined]
-
-    with celery_app(settings).connection_for_read() as connection, connection.Consumer(JOBS_QUEUE, callbacks=[take]):
+    heard: list[Rung] = []
+    listener = Listener(settings, heard.append)
+    with (
+        listener.app.connection_for_read() as connection,
+        connection.Consumer(listener.app.conf.task_queues, on_message=listener.take),
+    ):
         connection.drain_events(timeout=10)
-    assert len(taken) == 1
+    assert heard == [Rung(lane, "task_a")]
     doorbell.close()
 
 
@@ -90,8 +92,8 @@ def test_the_limits_user_signals_waits_and_runs_scripts(settings: Settings) -> N
 
 @pytest.mark.parametrize(
     "command",
-    [("GET", "keystage.jobs"), ("LRANGE", "keystage.jobs", 0, -1), ("KEYS", "*"), ("FLUSHALL",), ("CONFIG", "GET", "*"),
-     ("ACL", "LIST"), ("MONITOR",), ("SHUTDOWN",), ("DEBUG", "SLEEP", 0)],
+    [("GET", "keystage.batch"), ("LRANGE", "keystage.interactive", 0, -1), ("KEYS", "*"), ("FLUSHALL",),
+     ("CONFIG", "GET", "*"), ("ACL", "LIST"), ("MONITOR",), ("SHUTDOWN",), ("DEBUG", "SLEEP", 0)],
 )  # fmt: skip
 def test_the_limits_user_may_not(settings: Settings, command: tuple[object, ...]) -> None:
     with closing(connect_redis(settings.redis_url)) as redis, pytest.raises(NoPermissionError):
@@ -100,7 +102,8 @@ def test_the_limits_user_may_not(settings: Settings, command: tuple[object, ...]
 
 @pytest.mark.parametrize(
     "command",
-    [("LRANGE", "ks:ns:done:x", 0, -1), ("DEL", "ks:org:leases"), ("PUBLISH", "ks:deliveries", ""), ("KEYS", "*"),
+    [("LRANGE", "keystage.jobs", 0, -1),
+     ("LRANGE", "ks:ns:done:x", 0, -1), ("DEL", "ks:org:leases"), ("PUBLISH", "ks:deliveries", ""), ("KEYS", "*"),
      ("FLUSHALL",), ("CONFIG", "GET", "*"), ("ACL", "LIST")],
 )  # fmt: skip
 def test_the_broker_user_may_not(settings: Settings, command: tuple[object, ...]) -> None:

@@ -138,7 +138,7 @@ def _environment(provider: LlmServer) -> dict[str, str]:
         **urls,
         "KEYSTAGE_EGRESS_ALLOW_CIDRS": "127.0.0.0/8",
         "KEYSTAGE_LOG_LEVEL": "DEBUG",
-        "KEYSTAGE_WORKER_SLOTS": "8",
+        "KEYSTAGE_INTERACTIVE_SLOTS": "8",
         # an unreadable provider is asked again for this long
         "KEYSTAGE_LLM_TIMEOUT_SECONDS": "3",
     }

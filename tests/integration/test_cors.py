@@ -19,8 +19,9 @@ from config.logging_setup import configure_logs
 from core.bootstrap import Services, build_services
 from core.clock import now
 from core.jobs.announcement import events_of
-from core.jobs.doorbell import JOBS_QUEUE
+from core.jobs.broker import QUEUES
 from core.jobs.job import Decision, JobState
+from core.jobs.lane import Lane
 from core.webhooks.relay import relay_events
 from tests.integration.bodies import WEBHOOK, retriever_body
 from tests.integration.conftest import Tenant
@@ -195,7 +196,7 @@ def test_a_request_id_travels_to_the_doorbell_the_task_and_the_webhook(tenant: T
     tenant.created("/v1/organizations/webhooks", WEBHOOK)
     tenant.created("/v1/retrievers", retriever_body())
     with Connection(services.settings.broker) as connection:
-        queue = JOBS_QUEUE(connection.default_channel)
+        queue = next(each for each in QUEUES if each.name == Lane.INTERACTIVE.queue_name)(connection.default_channel)
         queue.purge()
         accepted = tenant.post(
             "/v1/retrievers/answers/execute", {"inputs": {"query": "?"}}, Prefer="respond-async", X_Request_ID="far-1"

@@ -19,6 +19,7 @@ from core.credits.ledger import Ledger
 from core.errors import StageError, UnavailableError
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
+from core.jobs.lane import Lane
 from core.jobs.lease import Lease
 from core.storage.scope import NamespaceScope
 from core.webhooks import relay
@@ -317,20 +318,40 @@ def test_an_event_occurred_when_the_database_says_so(
     assert timedelta() < services.clock.now() - event.occurred_at < ahead
 
 
+def make_overdue(services: Services, job: Job) -> None:
+    services.handles.namespace(job.scope)["jobs"].update_one(
+        {"_id": job.job_id}, [{"$set": {"due_at": {"$subtract": ["$$NOW", 5000]}}}]
+    )
+
+
 def test_the_sweeper_rings_for_a_job_nobody_was_told_of(services: Services, submitted: Job) -> None:
     services.redis.flushall()
-    services.handles.namespace(submitted.scope)["jobs"].update_one(
-        {"_id": submitted.job_id}, [{"$set": {"due_at": {"$subtract": ["$$NOW", 5000]}}}]
-    )
+    make_overdue(services, submitted)
     assert Sweeper(services).ring_for_due_jobs() == 1
-    assert services.doorbell.waiting() == 1
+    assert (services.doorbell.waiting(Lane.INTERACTIVE), services.doorbell.waiting()) == (1, 1)
 
 
 def test_the_sweeper_does_not_ring_into_a_long_queue(services: Services, submitted: Job) -> None:
     services.redis.flushall()
-    for _ in range(2 * services.settings.worker_slots):
-        services.doorbell.ring(submitted.job_id, submitted.scope.namespace_id)
+    # of what its lane's jobs are due, one lane's queue says nothing about the other's
+    make_overdue(services, submitted)
+    for _ in range(2 * services.settings.batch_slots):
+        services.doorbell.ring(Lane.BATCH, submitted.job_id, submitted.scope.namespace_id)
+    assert Sweeper(services).ring_for_due_jobs() == 1
+    for _ in range(2 * services.settings.interactive_slots - 1):
+        services.doorbell.ring(Lane.INTERACTIVE, submitted.job_id, submitted.scope.namespace_id)
     assert Sweeper(services).ring_for_due_jobs() == 0
+
+
+def test_the_sweeper_rings_at_most_twice_the_slots_of_the_lane(services: Services, submitted: Job) -> None:
+    for number in range(2 * services.settings.batch_slots + 1):
+        new = NewJob(f"task_{number}", JobKind.INGESTION, {}, 0, "req_1")
+        make_overdue(services, services.submission.submit(submitted.scope, new))
+    make_overdue(services, submitted)
+    services.redis.flushall()
+    assert Sweeper(services).ring_for_due_jobs() == 2 * services.settings.batch_slots + 1
+    assert services.doorbell.waiting(Lane.BATCH) == 2 * services.settings.batch_slots
+    assert services.doorbell.waiting(Lane.INTERACTIVE) == 1
 
 
 def test_the_sweeper_releases_a_hold_whose_job_was_never_recorded(

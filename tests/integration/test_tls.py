@@ -29,7 +29,9 @@ from cli.stack.readiness import http_answers
 from config.settings import Settings
 from config.tls import TlsFiles
 from core.errors import UnavailableError
-from core.jobs.doorbell import JOBS_QUEUE, Doorbell
+from core.jobs.doorbell import Doorbell
+from core.jobs.doorbell_message import Rung
+from core.jobs.lane import Lane
 from core.storage.mongo import connect, connect_async
 from core.storage.redis import DELIVERIES_CHANNEL, DeliverySignal, connect_redis
 from core.storage.vectors.filters import EVERYTHING
@@ -39,7 +41,7 @@ from tests.ray_cluster import ray_head
 from tests.servers import free_port, mongo_server, own_database, redis_server
 from tests.stack import wait_until
 from tests.tls_proxy import server_context, tls_in_front_of
-from workers.worker import celery_app
+from workers.listener import Listener
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,7 @@ def test_redis_is_not_believed_without_its_ca(guarded_redis: str, redis_files: T
     for wrong in (TlsFiles(), TlsFiles(stranger.certificate, redis_files.cert_file, redis_files.key_file)):
         with closing(connect_redis(guarded_redis, wrong)) as redis, pytest.raises(RedisConnectionError, match="CERT"):
             redis.ping()
-        assert Doorbell(guarded_redis, wrong).ring("task_a", "ns_a") is False
+        assert Doorbell(guarded_redis, wrong).ring(Lane.BATCH, "task_a", "ns_a") is False
 
 
 def test_redis_refuses_a_client_without_a_certificate(guarded_redis: str, authority: Authority) -> None:
@@ -187,21 +189,22 @@ def test_a_doorbell_rung_over_tls_reaches_celery_over_tls(guarded_redis: str, re
         redis_tls_key_file=redis_files.key_file,
     )
     doorbell = Doorbell(settings.broker, settings.redis_tls)
-    assert doorbell.ring("task_over_tls", "ns_a")
+    assert doorbell.ring(Lane.BATCH, "task_over_tls", "ns_a")
     assert doorbell.waiting() == 1
-    taken: list[Any] = []
+    heard: list[Rung] = []
+    listener = Listener(settings, heard.append)
     with (
-        celery_app(settings).connection_for_read() as connection,
-        connection.Consumer(JOBS_QUEUE, callbacks=[lambda body, _message: taken.append(body)], no_ack=True),
+        listener.app.connection_for_read() as connection,
+        connection.Consumer(listener.app.conf.task_queues, on_message=listener.take),
     ):
         connection.drain_events(timeout=10)
-    assert taken[0][0] == ["task_over_tls", "ns_a"]
+    assert heard == [Rung(Lane.BATCH, "task_over_tls")]
     doorbell.close()
 
 
 def test_celery_does_not_believe_a_broker_without_its_ca(guarded_redis: str) -> None:
     settings = Settings(_env_file=None, redis_url=guarded_redis)
-    with celery_app(settings).connection_for_read() as connection:  # noqa: SIM117
+    with Listener(settings, print).app.connection_for_read() as connection:  # noqa: SIM117
         with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
             connection.ensure_connection(max_retries=1, timeout=2)
 

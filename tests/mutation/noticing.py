@@ -49,7 +49,7 @@ NOTICED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("core/credits/usage.py", (_USAGE,)),
     ("core/credits/", _locks("each_ledger_notes_its_own_head")),
     ("core/idempotency/", ("tests/unit/idempotency", *_locks("one_idempotency_key_of_two_tenants_is_two_requests"))),
-    ("core/jobs/doorbell.py", ("tests/contract/test_doorbell.py",)),
+    ("core/jobs/doorbell", ("tests/contract/test_doorbell.py",)),
     ("core/jobs/waiting.py", _locks("the_signal_of_a_jobs_end_is_its_namespaces_own")),
     ("core/jobs/job.py", ("tests/contract/test_jobs.py", _USAGE)),
     ("core/jobs/", ("tests/contract/test_jobs.py", *_locks(_NARROWED), _SCOPED)),
@@ -123,7 +123,7 @@ UNNOTICEABLE: dict[str, str] = {
     "core/audit/checkpoint.py: chosen: name not in {'_id', 'internal_id'}": (
         "what is left aside when a stored checkpoint is read back: the handle has narrowed that read"
     ),
-    "core/jobs/doorbell.py: *": "what a message says for the logs: a worker reads whose the job is from the job",
+    "core/jobs/doorbell*": "what a message says for the logs: a worker reads whose the job is from the job",
     "core/templating/sandbox.py: condition: not all((isinstance(bound*": "what bounds a range, and no tenant",
     "pipelines/actors.py: key: namespace_id in {'request_id'*": "for the log lines of a call",
     "workers/drive_job.py: key: namespace_id in {'job_id'*": "for the log lines of a job",

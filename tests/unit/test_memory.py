@@ -43,6 +43,7 @@ BOUNDED = {
     "workers/dispatcher.py _attempts": "results of attempts, a closed list",
     "workers/dispatcher.py _tasks": "the dispatcher's slots",
     "workers/drive_job.py ended": "states of a job",
+    "workers/lane.py _line": "what it has no place for is forgotten",
     "workers/watch.py _by_id": "the jobs under way",
 }
 

@@ -23,6 +23,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("KEYSTAGE_SECRETS_ADRESS", "did you mean KEYSTAGE_SECRETS_ADDRESS?"),
         ("keystage_log_levl", "keystage_log_levl (environment) is no setting: did you mean KEYSTAGE_LOG_LEVEL?"),
         ("KEYSTGE_MONGO_URL", "KEYSTGE_MONGO_URL (environment) is no setting: did you mean KEYSTAGE_MONGO_URL?"),
+        # of an earlier release
+        ("KEYSTAGE_WORKER_SLOTS", "any more: did you mean KEYSTAGE_INTERACTIVE_SLOTS and KEYSTAGE_BATCH_SLOTS?"),
         ("KEYSTAGE_QQQ", "KEYSTAGE_QQQ (environment) is no setting"),
     ],
 )

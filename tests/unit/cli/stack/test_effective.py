@@ -16,15 +16,15 @@ _KEY = "k1:" + "A" * 43
 def test_each_setting_says_where_it_came_from(layout: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("KEYSTAGE_LOG_LEVEL=DEBUG\n")
     monkeypatch.setenv("KEYSTAGE_API_THREADS", "3")
-    monkeypatch.setenv("KEYSTAGE_WORKER_SLOTS", "4")
+    monkeypatch.setenv("KEYSTAGE_BATCH_SLOTS", "4")
     found = effective(load_settings(data=layout.root), {"mongo_url": "mongodb://127.0.0.1:5/k"}, options=["data"])
-    shown = {name: (row.value, row.origin, row.changed) for name in ("log_level", "api_threads", "worker_slots",
+    shown = {name: (row.value, row.origin, row.changed) for name in ("log_level", "api_threads", "batch_slots",
              "mongo_url", "data", "redis_url") for row in [found.row(name)]}  # fmt: skip
     assert shown == {
         "log_level": ("DEBUG", ".env", True),
         "api_threads": (3, "environment", True),
         # given, and the same as the default
-        "worker_slots": (4, "environment", False),
+        "batch_slots": (4, "environment", False),
         "mongo_url": ("mongodb://127.0.0.1:5/k", "this stack", True),
         "data": (str(layout.root), "command line", True),
         "redis_url": ("redis://127.0.0.1:6379/0", "default", False),

@@ -73,25 +73,25 @@ def test_the_file_of_a_stack_that_was_killed_counts_for_nothing(layout: DataDire
 def test_what_the_stack_was_told_completes_what_is_given_here(
     running: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _was_told(running, {"KEYSTAGE_WORKER_SLOTS": "7", "KEYSTAGE_BLOB_URL": "s3://of-the-stack"})
-    monkeypatch.setenv("KEYSTAGE_WORKER_SLOTS", "9")
+    _was_told(running, {"KEYSTAGE_BATCH_SLOTS": "7", "KEYSTAGE_BLOB_URL": "s3://of-the-stack"})
+    monkeypatch.setenv("KEYSTAGE_BATCH_SLOTS", "9")
     settings = stack_settings(running.root)
-    assert (settings.worker_slots, settings.blob_url) == (9, "s3://of-the-stack")
+    assert (settings.batch_slots, settings.blob_url) == (9, "s3://of-the-stack")
 
 
 def test_whoever_describes_the_stack_reads_what_it_was_told(
     running: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _was_told(running, {"KEYSTAGE_WORKER_SLOTS": "7", "KEYSTAGE_BROKER_URL": "redis://u:hidden@h:1/0"})
+    _was_told(running, {"KEYSTAGE_BATCH_SLOTS": "7", "KEYSTAGE_BROKER_URL": "redis://u:hidden@h:1/0"})
     monkeypatch.setenv("KEYSTAGE_DATA", str(running.root))
-    monkeypatch.setenv("KEYSTAGE_WORKER_SLOTS", "9")
+    monkeypatch.setenv("KEYSTAGE_BATCH_SLOTS", "9")
     monkeypatch.setenv("KEYSTAGE_MONGO_URL", "mongodb://elsewhere/keystage")
     located = installation_settings()
-    assert located.settings.worker_slots == 7
+    assert located.settings.batch_slots == 7
     assert located.settings.mongo_url == _ADDRESSES["mongo_url"]
     # where it is can be said, and its password not
     assert located.settings.broker == "redis://u:***@h:1/0"
-    assert located.told.row("worker_slots").value == 7
+    assert located.told.row("batch_slots").value == 7
     assert f"the stack that runs on {running.root} (process {os.getpid()})" in located.whose
 
 
