@@ -53,15 +53,9 @@ _FAULT_SETTINGS = {
 
 @dataclass
 class Tenant:
-    """One customer: what it may do, and what it was promised."""
+    """One customer, and what it was promised."""
 
-    name: str
-    organization_id: str
-    api_key: str
-    namespace_id: str
-    bucket_id: str = ""
-    collection_id: str = ""
-    retriever_id: str = ""
+    customer: Customer
     acknowledged: list[str] = field(default_factory=list)
     """task ids of every 2xx"""
     batches: dict[str, list[str]] = field(default_factory=dict)
@@ -107,7 +101,7 @@ def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verd
         tenants = [_prepare(stack, receiver, name) for name in ("one", "two")]
         killer = Killer(stack, random.Random(seed), kills, flushes)
         submitters = [
-            threading.Thread(target=_submit, args=(stack, tenant, jobs // 2, directory), name=tenant.name)
+            threading.Thread(target=_submit, args=(tenant, jobs // 2, directory), name=tenant.customer.name)
             for tenant in tenants
         ]
         for submitter in submitters:
@@ -125,29 +119,8 @@ def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verd
 
 
 def _prepare(stack: RunningStack, receiver: Receiver, name: str) -> Tenant:
-    created = _create_organization(stack, name)
-    tenant = Tenant(name, created["organization_id"], created["api_key"], created["namespace_id"])
-    with _client(stack, tenant) as client:
-        bucket = {"bucket_name": "notes", "bucket_schema": {"properties": {"text": {"type": "text"}}}}
-        tenant.bucket_id = client.post("/v1/buckets", bucket)["bucket_id"]
-        collection = {
-            "collection_name": "notes",
-            "source": {"type": "bucket", "bucket_ids": [tenant.bucket_id]},
-            "feature_extractor": {"feature_extractor_name": "text_extractor", "version": "v1"},
-        }
-        tenant.collection_id = client.post("/v1/collections", collection)["collection_id"]
-        search = {
-            "feature_uri": "mixpeek://text_extractor@v1/text_embedding",
-            "query": {"input_mode": "text", "value": "{{INPUT.query}}"},
-        }
-        stages = [{"stage_type": "filter", "stage_id": "feature_search", "parameters": {"searches": [search]}}]
-        retriever = {
-            "retriever_name": "search",
-            "collection_identifiers": [tenant.collection_id],
-            "input_schema": {"query": {"type": "string"}},
-            "stages": stages,
-        }
-        tenant.retriever_id = client.post("/v1/retrievers", retriever)["retriever_id"]
+    tenant = Tenant(new_customer(stack.data, stack.api_url, name))
+    with tenant.customer.client(_PATIENCE_SECONDS) as client:
         hook = {
             "webhook_name": "all",
             "event_types": [
@@ -159,25 +132,12 @@ def _prepare(stack: RunningStack, receiver: Receiver, name: str) -> Tenant:
     return tenant
 
 
-def _create_organization(stack: RunningStack, name: str) -> dict[str, Any]:
-    command = [str(Path(sys.executable).parent / "keystage"), "org", "create"]
-    ran = subprocess.run(
-        [*command, "--name", name, "--email", f"{name}@example.com"],
-        env={**os.environ, "KEYSTAGE_DATA": str(stack.data)},
-        capture_output=True,
-        check=True,
-    )
-    created: dict[str, Any] = json.loads(ran.stdout)
-    return created
-
-
-def _client(stack: RunningStack, tenant: Tenant) -> Client:
-    return Client(stack.api_url, tenant.api_key, tenant.namespace_id, patience_seconds=_PATIENCE_SECONDS)
-
-
-def _submit(stack: RunningStack, tenant: Tenant, count: int, directory: Path) -> None:
+def _submit(tenant: Tenant, count: int, directory: Path) -> None:
     """Every third job is a batch of new objects, the others are searches."""
-    with _client(stack, tenant) as client, (directory / f"{tenant.name}.acks").open("a") as acks:
+    with (
+        tenant.customer.client(_PATIENCE_SECONDS) as client,
+        (directory / f"{tenant.customer.name}.acks").open("a") as acks,
+    ):
         for number in range(count):
             task_id, objects = _submit_one(client, tenant, number)
             acks.write(task_id + "\n")
@@ -189,17 +149,14 @@ def _submit(stack: RunningStack, tenant: Tenant, count: int, directory: Path) ->
 
 
 def _submit_one(client: Client, tenant: Tenant, number: int) -> tuple[str, list[str]]:
+    customer = tenant.customer
     if number % 3:
-        path = f"/v1/retrievers/{tenant.retriever_id}/execute"
+        path = f"/v1/retrievers/{customer.retriever_id}/execute"
         body = {"inputs": {"query": f"note {number}"}, "limit": 3}
         return client.post(path, body, prefer="respond-async")["task_id"], []
-    path = f"/v1/buckets/{tenant.bucket_id}"
-    texts = [f"Note {number}.{part} of tenant {tenant.name}." for part in range(_OBJECTS_PER_BATCH)]
-    blobs = [{"blobs": [{"property": "text", "type": "text", "data": text}]} for text in texts]
-    stored = client.post(f"{path}/objects/batch", {"objects": blobs})["succeeded"]
-    objects = [item["object_id"] for item in stored]
-    batch = client.post(f"{path}/batches", {"object_ids": objects})
-    return client.post(f"{path}/batches/{batch['batch_id']}/submit")["task_id"], objects
+    texts = [f"Note {number}.{part} of tenant {customer.name}." for part in range(_OBJECTS_PER_BATCH)]
+    objects = customer.store(client, texts)
+    return customer.submit(client, objects), objects
 
 
 class Killer:
@@ -270,7 +227,7 @@ def _judge(
     told = {item.headers["webhook-id"] for item in receiver.received}
     found = [job for tenant in tenants for job in _jobs(services, tenant)]
     ended = [job for job in found if job.is_final]
-    ledgers = [_ledger(services, tenant) for tenant in tenants]
+    ledgers = [tenant.customer.ledger(services) for tenant in tenants]
     documents = [_documents(services, tenant) for tenant in tenants]
     return Verdict(
         seed=seed,
@@ -304,21 +261,9 @@ def _event_ids(job: Job) -> list[str]:
     return [event.event_id for event in events_of(job, job.decision, job.created_at)]
 
 
-def _ledger(services: Services, tenant: Tenant) -> tuple[int, int, int]:
-    """(captures beyond the first of a job, problems, milli-credits still held)."""
-    scope = services.organizations.find(tenant.organization_id).scope
-    entries = services.ledger.statement(scope, limit=100_000)
-    captures = Counter(entry.job_id for entry in entries if entry.kind is EntryKind.CAPTURE)
-    summary = reconcile(entries)
-    return sum(count - 1 for count in captures.values()), len(summary.problems), summary.held
-
-
 def _documents(services: Services, tenant: Tenant) -> tuple[int, int]:
     """(documents beyond the one that each note gives, notes without one): each note is a single chunk."""
-    scope = services.organizations.find(tenant.organization_id).scope
-    namespace = services.namespaces.get(scope, tenant.namespace_id)
-    stored = services.handles.namespace(namespace.scope)["documents"].find({"collection_id": tenant.collection_id})
-    counts: Counter[Any] = Counter(document["source_object_id"] for document in stored)
+    counts = tenant.customer.documents(services)
     expected = {object_id for objects in tenant.batches.values() for object_id in objects}
     return sum(count - 1 for count in counts.values()), len(expected - counts.keys())
 
