@@ -1,4 +1,4 @@
-"""A port in front of a real server that refuses, stays silent or answers 503, as told, and otherwise changes no byte."""
+"""A port in front of a real server that refuses, stays silent or answers 503, as told, or else changes no byte."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""One question put to the API again and again, by some callers side by side, and what each asking took and ended with."""
+"""One question put to the API again and again, by some callers side by side, and how each asking ended."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""One scene: a batch in the middle of its work and other customers' requests, while one part is away; and its figures."""
+"""One scene: a batch in the middle of its work and another customer's requests, while one part is away."""
 
 import threading
 import time
@@ -100,6 +100,8 @@ class _Promised:
     batch: str
     objects: list[str]
     executions: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """answers to those who asked for one"""
 
 
 def play(world: World, row: Row, objects: int, seconds: float) -> Figures:
@@ -107,14 +109,16 @@ def play(world: World, row: Row, objects: int, seconds: float) -> Figures:
     started_at = world.services.clock.now()
     restarts = {name: world.stack.restarts(name) for name in _OWN}
     with world.batches.client(patience_seconds=60) as client:
-        stored = world.batches.store(client, [f"Text {number} of {row.name} {started_at}." for number in range(objects)])
+        stored = world.batches.store(
+            client, [f"Text {number} of {row.name} {started_at}." for number in range(objects)]
+        )
         promised = _Promised(world.batches.submit(client, stored), stored)
     with _requests(world, row) as asked, TaskWatch(world.batches, [promised.batch]) as batch:
         wait_until(lambda: batch.processed > 0, 60, "the batch to be in the middle of its work")
         time.sleep(_BEFORE_SECONDS)
         with away(world.parts[row.backend], row.manner):
             away_at = time.monotonic()
-            promised.executions = _begin_executions(world, row, away_at + seconds)
+            _begin_executions(world, row, away_at + seconds, promised)
             time.sleep(max(0.0, away_at + seconds - time.monotonic()))
         back_at = time.monotonic()
         with TaskWatch(world.searches, promised.executions) as executions:
@@ -152,7 +156,7 @@ def play(world: World, row: Row, objects: int, seconds: float) -> Figures:
         left_behind=records.left_behind(asked.search.between(0, now)),
         holds_open=sum(customer.ledger(world.services)[2] for customer in (world.batches, world.searches)),
         restarts={name: new for name in _OWN if (new := world.stack.restarts(name) - restarts[name])},
-        wrong=asked.wrong(),
+        wrong=(*promised.wrong, *asked.wrong()),
     )
 
 
@@ -189,29 +193,31 @@ def _requests(world: World, row: Row) -> Iterator[_Requests]:
     upload = {"blobs": [{"property": "text", "type": "text", "data": "An upload."}]}
     with ExitStack() as entered:
         yield _Requests(
-            entered.enter_context(Asking(customer, "POST", f"/v1/retrievers/{retriever}/execute", search, callers=_SEARCHERS)),
+            entered.enter_context(
+                Asking(customer, "POST", f"/v1/retrievers/{retriever}/execute", search, callers=_SEARCHERS)
+            ),
             entered.enter_context(Asking(customer, "GET", f"/v1/buckets/{customer.bucket_id}")),
             entered.enter_context(Asking(customer, "POST", f"/v1/buckets/{customer.bucket_id}/objects", upload, 1.0)),
             entered.enter_context(Asking(customer, "GET", "/v1/health", pause=0.5)),
         )
 
 
-def _begin_executions(world: World, row: Row, until: float) -> list[str]:
-    """Ask for executions that nobody waits for; the tasks of those that were accepted."""
+def _begin_executions(world: World, row: Row, until: float, promised: _Promised) -> None:
+    """Ask for executions that nobody waits for; those that were accepted are promised."""
     keyed = row.backend is Backend.KEY_SERVICE
     path = f"/v1/retrievers/{world.keyed_retriever_id if keyed else world.searches.retriever_id}/execute"
-    accepted: list[str] = []
     with world.searches.client() as client:
         for number in range(_EXECUTIONS):
             body = {"inputs": {"query": f"question {number}"}, "limit": 3}
             try:
-                accepted.append(client.post(path, body, prefer="respond-async")["task_id"])
+                promised.executions.append(client.post(path, body, prefer="respond-async")["task_id"])
             except RequestFailedError as error:
                 if error.status != httpx.codes.SERVICE_UNAVAILABLE:
-                    raise
+                    promised.wrong.append(f"execution: {error}")
+            except httpx.TransportError as error:
+                promised.wrong.append(f"execution: no answer, {type(error).__name__}")
             if time.monotonic() > until:
                 break
-    return accepted
 
 
 class TaskWatch:
@@ -319,7 +325,9 @@ class _Records:
 
 
 def _jobs_since(handles: Handles, scope: Any, since: Any) -> list[Job]:
-    return [job_from_document(found) for found in handles.namespace(scope)["jobs"].find({"created_at": {"$gte": since}})]
+    return [
+        job_from_document(found) for found in handles.namespace(scope)["jobs"].find({"created_at": {"$gte": since}})
+    ]
 
 
 def _wait_until_settled(world: World, since: Any) -> None:
