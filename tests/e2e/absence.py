@@ -17,7 +17,6 @@ from tests.e2e.absence_page import write_page
 from tests.e2e.scene import ROWS, Figures, play
 from tests.e2e.world import world
 
-
 _STOPS_SEARCHES = {Backend.MONGO, Backend.VECTORS, Backend.EMBEDDER, Backend.RAY, Backend.KEY_SERVICE}
 """The searches beside a key service that is away use a secret."""
 _STOPS_UPLOADS = {Backend.MONGO, Backend.REDIS, Backend.BLOBS}
