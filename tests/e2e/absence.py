@@ -6,6 +6,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -50,6 +51,8 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=600)
     parser.add_argument("--only", nargs="*", default=[], help="backends, by their names in /v1/health")
     options = parser.parse_args()
+    # told to end, it still gives back what it took away, and stops its stack
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows = [row for row in ROWS if not options.only or row.backend.value in options.only]
     played: list[Figures] = []
     failed = False

@@ -313,6 +313,8 @@ def main() -> None:
     for name in ("seed", "jobs", "kills", "absences", "flushes"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
+    # told to end, it still gives back what it took away, and stops its stack
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="keystage-chaos-") as directory:
         verdict = run(options.seed, options.jobs, options.kills, options.absences, options.flushes, Path(directory))
     print(json.dumps(asdict(verdict), indent=2))
