@@ -13,35 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cli.demo.client import RequestFailedError
-from core.backends.backend import Backend
 from tests.e2e.absence_page import write_page
-from tests.e2e.scene import ROWS, Figures, play
+from tests.e2e.figures import ROWS, Figures, broken
+from tests.e2e.scene import play
 from tests.e2e.world import world
-
-_STOPS_SEARCHES = {Backend.MONGO, Backend.VECTORS, Backend.EMBEDDER, Backend.RAY, Backend.KEY_SERVICE}
-"""The searches beside a key service that is away use a secret."""
-_STOPS_UPLOADS = {Backend.MONGO, Backend.REDIS, Backend.BLOBS}
-_ZEROS = ("attempts_beyond_the_first", "not_completed", "lost", "doubled", "holds_open")
-
-
-def broken(figures: Figures) -> list[str]:
-    """Which promises were not kept in a scene; bounds of time are nobody's promise here."""
-    backend = Backend(figures.backend)
-    found = [f"{name} = {value}" for name in _ZEROS if (value := getattr(figures, name))]
-    if figures.found != figures.expected:
-        found.append(f"documents: {figures.found} of {figures.expected}")
-    answers = {
-        "searches": (figures.searches, backend in _STOPS_SEARCHES),
-        "uploads": (figures.uploads, backend in _STOPS_UPLOADS),
-        "others": (figures.others, backend is Backend.MONGO),
-    }
-    for name, (seen, may_be_refused) in answers.items():
-        if not may_be_refused and set(seen) - {"200"}:
-            found.append(f"{name}, which need nothing that is away: {dict(seen)}")
-    # a request whose record was written in the database's last moment is answered 503, for nobody can say so any more
-    if figures.left_behind and backend is not Backend.MONGO:
-        found.append(f"left behind = {figures.left_behind}")
-    return [*found, *figures.wrong]
 
 
 def main() -> None:

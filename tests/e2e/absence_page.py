@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.backends.backend import Backend
-from tests.e2e.scene import Figures
+from tests.e2e.figures import Figures
 
 PAGE = Path(__file__).parents[2] / "docs" / "absence.md"
 _START, _END = "<!-- figures -->\n", "<!-- end of figures -->"

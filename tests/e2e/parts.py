@@ -70,37 +70,43 @@ class SupervisedPart:
 
 
 class VectorOwner:
-    """The actor that owns the vectors. Killed, each one that Ray starts in its place ends too."""
+    """The actor that owns the vectors. Killed, the one that Ray starts in its place is held until it is given back."""
 
     def __init__(self, stack: RunningStack) -> None:
         self._stack = stack
         self._stopped: list[psutil.Process] = []
         self._back = threading.Event()
-        self._killer: threading.Thread | None = None
+        self._holder: threading.Thread | None = None
 
     def take(self, manner: Manner) -> None:
-        """Its process is stopped, or ends again and again."""
+        """Its process is stopped, or ends and has no successor for now."""
+        owners = actors(self._stack, _OWNER)
         if manner is Manner.FROZEN:
-            self._stopped = actors(self._stack, _OWNER)
-            send(self._stopped, signal.SIGSTOP)
+            self._stop(owners)
             return
+        send(owners, signal.SIGKILL)
         self._back.clear()
-        self._killer = threading.Thread(target=self._kill_until_back, name="killer of the owner")
-        self._killer.start()
+        self._holder = threading.Thread(target=self._hold_successors, args=(owners,), name="holder of owners")
+        self._holder.start()
 
     def give_back(self) -> None:
-        """It goes on, or may start again."""
+        """It goes on, or its successor does."""
         self._back.set()
+        if self._holder:
+            self._holder.join()
+            self._holder = None
         send(self._stopped, signal.SIGCONT)
         self._stopped = []
-        if self._killer:
-            self._killer.join()
-            self._killer = None
 
-    def _kill_until_back(self) -> None:
+    def _hold_successors(self, killed: list[psutil.Process]) -> None:
         while not self._back.is_set():
-            send(actors(self._stack, _OWNER), signal.SIGKILL)
+            known = {*killed, *self._stopped}
+            self._stop([owner for owner in actors(self._stack, _OWNER) if owner not in known])
             self._back.wait(_AGAIN_SECONDS)
+
+    def _stop(self, owners: list[psutil.Process]) -> None:
+        self._stopped += owners
+        send(owners, signal.SIGSTOP)
 
 
 class GatedPart:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -15,9 +15,9 @@ from core.jobs.job import Job, JobKind, JobState, job_from_document
 from core.storage.handles import Handles
 from tests.e2e.asking import Answer, Asking, slowest, statuses
 from tests.e2e.customer import Customer
+from tests.e2e.figures import Figures, Row
 from tests.e2e.parts import away
 from tests.e2e.world import World
-from tests.gate import Manner
 from tests.stack import wait_until
 
 _BEFORE_SECONDS = 1.0
@@ -29,68 +29,6 @@ _EXECUTIONS = 4
 """Asynchronous ones, begun while the part is away."""
 _ENDED = {"COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED", "CANCELED"}
 _OWN = ("api", "worker", "dispatcher", "sweeper")
-
-
-@dataclass(frozen=True)
-class Row:
-    """Which part is away, and how."""
-
-    backend: Backend
-    manner: Manner
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{self.backend.value} {self.manner.value}"
-
-
-ROWS = tuple(
-    Row(backend, manner)
-    for backend in (
-        Backend.MONGO, Backend.REDIS, Backend.BROKER, Backend.VECTORS, Backend.BLOBS, Backend.KEY_SERVICE,
-        Backend.EMBEDDER, Backend.RAY,
-    )
-    for manner in Manner
-    if manner is not Manner.UNAVAILABLE or backend is Backend.BLOBS
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one scene showed. Seconds; None where there was nothing of the kind."""
-
-    backend: str
-    manner: str
-    away_seconds: float
-    search_first: float | None
-    search_first_status: int
-    search_slowest: float | None
-    searches: Mapping[str, int]
-    """answers to searches asked while it was away, by status"""
-    upload_slowest: float | None
-    uploads: Mapping[str, int]
-    health_slowest: float | None
-    other_slowest: float | None
-    others: Mapping[str, int]
-    """answers to a request that needs MongoDB alone"""
-    search_well_after: float | None
-    """from the return to the first search that was done again"""
-    batch_ended_after: float
-    """from the return to the end of the batch; below 0 when it had ended by then"""
-    all_ended_after: float
-    attempts_beyond_the_first: int
-    waiting_for: tuple[str, ...]
-    not_completed: int
-    lost: int
-    doubled: int
-    expected: int
-    found: int
-    left_behind: int
-    """jobs of which no caller was told"""
-    holds_open: int
-    restarts: Mapping[str, int]
-    wrong: tuple[str, ...] = ()
-    """answers that no caller can work with"""
 
 
 @dataclass

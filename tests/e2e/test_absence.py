@@ -7,11 +7,11 @@ from dataclasses import asdict
 import pytest
 
 from core.backends.backend import Backend
-from tests.e2e.absence import broken
 from tests.e2e.beside import search_beside_a_long_document
 from tests.e2e.customer import SEARCH
+from tests.e2e.figures import Row, broken
 from tests.e2e.poison import poison
-from tests.e2e.scene import Row, play
+from tests.e2e.scene import play
 from tests.e2e.world import SECONDS_A_TEXT, World, world
 from tests.gate import Manner
 
