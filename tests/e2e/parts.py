@@ -14,12 +14,14 @@ import psutil
 
 from tests.gate import Gate, Manner
 from tests.servers import Server, free_port
-from tests.stack import RunningStack
+from tests.stack import RunningStack, wait_until
 
 ACTOR = re.compile(r"ray::(?!IDLE|\w*Agent|Dashboard)")
 """How Ray names a worker process that holds an actor; its own agents belong to the raylet."""
 _OWNER = re.compile(r"ray::VectorsActor")
+"""Its name between two calls; during one, Ray shows the call's."""
 _AGAIN_SECONDS = 0.1
+_FOUND_SECONDS = 30.0
 
 
 class Part(Protocol):
@@ -80,7 +82,7 @@ class VectorOwner:
 
     def take(self, manner: Manner) -> None:
         """Its process is stopped, or ends and has no successor for now."""
-        owners = actors(self._stack, _OWNER)
+        owners = self._owners()
         if manner is Manner.FROZEN:
             self._stop(owners)
             return
@@ -97,6 +99,16 @@ class VectorOwner:
             self._holder = None
         send(self._stopped, signal.SIGCONT)
         self._stopped = []
+
+    def _owners(self) -> list[psutil.Process]:
+        found: list[psutil.Process] = []
+
+        def seen() -> bool:
+            found.extend(actors(self._stack, _OWNER))
+            return bool(found)
+
+        wait_until(seen, _FOUND_SECONDS, "the owner of the vectors to be seen")
+        return found
 
     def _hold_successors(self, killed: list[psutil.Process]) -> None:
         while not self._back.is_set():
