@@ -16,12 +16,13 @@ OLD_CLIENT := .venv-client-1.3.1/.ready
 export PYTHONPATH := $(CURDIR)
 SEED ?= 1
 MINUTES ?= 15
+SECONDS ?= 60
 NAMESPACES ?= 10
 FUZZ_PHASES := examples,coverage,fuzzing,stateful
 INPUT ?=
 ARGS ?=
 
-.PHONY: engine test-engine help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench soak mutate mutate-tenancy fuzz chaos clean
+.PHONY: engine test-engine help setup lock format check test test-unit test-contract test-integration test-e2e demo up bench soak mutate mutate-tenancy fuzz chaos absence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -109,8 +110,11 @@ mutate-tenancy: $(READY) ## take each tenant predicate away once and see that a 
 fuzz: $(READY) ## the API against its own document: many requests of every kind, with keys of every permission (minutes)
 	@KEYSTAGE_FUZZ_PHASES=$(FUZZ_PHASES) KEYSTAGE_FUZZ_EXAMPLES=100 KEYSTAGE_FUZZ_SEED=$$RANDOM $(BIN)/pytest -q tests/integration/test_fuzz.py
 
-chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 2 Redis flushes (SEED=n)
-	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --flushes 2
+chaos: $(READY) ## the long fault run: 300 jobs, 30 kills, 8 absences of servers, 2 Redis flushes (SEED=n)
+	@$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --jobs 300 --kills 30 --absences 8 --flushes 2
+
+absence: $(READY) ## each backend away for SECONDS=60 in the middle of a batch and of searches, into docs/absence.md
+	@$(BIN)/python -m tests.e2e.absence --seconds $(SECONDS) $(ARGS)
 
 clean: ## remove the environment and all caches
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

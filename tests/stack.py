@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,4 +184,5 @@ def _end_by_force(process: "subprocess.Popen[bytes]", data: Path) -> None:
         process.kill()
         process.wait()
     for left in processes_of(data):
-        left.kill()
+        with suppress(psutil.NoSuchProcess):
+            left.kill()

@@ -1,4 +1,5 @@
-"""The fault run: jobs of two tenants while our processes are killed at random moments and Redis is emptied.
+"""The fault run: jobs of two tenants while our processes are killed at random moments, servers of the stack are away
+for some seconds, and Redis is emptied.
 
 `make chaos SEED=n` runs the long one. It counts, from the records themselves, what was lost, charged twice, doubled or
 never announced, and fails when any of these is not 0. The client writes each 2xx down with fsync before it goes on, and
@@ -9,18 +10,16 @@ import argparse
 import json
 import os
 import random
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import psutil
 from redis import Redis
@@ -29,18 +28,25 @@ from cli.demo.client import Client
 from cli.demo.receiver import Receiver
 from cli.stack.locate import stack_settings
 from core.bootstrap import Services, build_services
-from core.credits.entry import EntryKind
-from core.credits.reconcile import reconcile
 from core.jobs.announcement import events_of
 from core.jobs.job import Job
+from tests.e2e.customer import Customer, new_customer
+from tests.e2e.parts import Part, SupervisedPart, VectorOwner, actors, away
+from tests.gate import Manner
 from tests.stack import RunningStack, running_stack
 
 _PATIENCE_SECONDS = 120.0
 _SETTLE_SECONDS = 300.0
 _OBJECTS_PER_BATCH = 3
 _ROLES = ("api", "worker", "dispatcher", "sweeper", "actor")
-_ACTOR = re.compile(r"ray::(?!IDLE|\w*Agent|Dashboard)")
-"""How Ray names a worker process that holds an actor; its own agents belong to the raylet, which is not a target."""
+_PARTS: Mapping[str, Callable[[RunningStack], Part]] = {
+    "mongo": lambda stack: SupervisedPart(stack, "mongo"),
+    "redis": lambda stack: SupervisedPart(stack, "redis"),
+    "vectors": VectorOwner,
+    "ray": lambda stack: SupervisedPart(stack, "ray"),
+}
+"""What is taken away in turn."""
+_AWAY_SECONDS = (2.0, 8.0)
 _FAULT_SETTINGS = {
     "KEYSTAGE_JOB_LEASE_SECONDS": "4",
     # a job may be hit again and again here; attempts_exhausted has a test of its own
@@ -53,15 +59,9 @@ _FAULT_SETTINGS = {
 
 @dataclass
 class Tenant:
-    """One customer: what it may do, and what it was promised."""
+    """One customer, and what it was promised."""
 
-    name: str
-    organization_id: str
-    api_key: str
-    namespace_id: str
-    bucket_id: str = ""
-    collection_id: str = ""
-    retriever_id: str = ""
+    customer: Customer
     acknowledged: list[str] = field(default_factory=list)
     """task ids of every 2xx"""
     batches: dict[str, list[str]] = field(default_factory=dict)
@@ -75,6 +75,7 @@ class Verdict:
     seed: int
     jobs: int
     kills: dict[str, int]
+    absences: dict[str, int]
     flushes: int
     acknowledged: int
     lost: int
@@ -100,14 +101,14 @@ class Verdict:
         return not any(broken)
 
 
-def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verdict:
+def run(seed: int, jobs: int, kills: int, absences: int, flushes: int, directory: Path) -> Verdict:
     """One whole fault run on a private stack in `directory`."""
     started = time.monotonic()
     with Receiver() as receiver, running_stack(directory / "data", _FAULT_SETTINGS) as stack:
         tenants = [_prepare(stack, receiver, name) for name in ("one", "two")]
-        killer = Killer(stack, random.Random(seed), kills, flushes)
+        killer = Killer(stack, random.Random(seed), kills, absences, flushes)
         submitters = [
-            threading.Thread(target=_submit, args=(stack, tenant, jobs // 2, directory), name=tenant.name)
+            threading.Thread(target=_submit, args=(tenant, jobs // 2, directory), name=tenant.customer.name)
             for tenant in tenants
         ]
         for submitter in submitters:
@@ -125,29 +126,8 @@ def run(seed: int, jobs: int, kills: int, flushes: int, directory: Path) -> Verd
 
 
 def _prepare(stack: RunningStack, receiver: Receiver, name: str) -> Tenant:
-    created = _create_organization(stack, name)
-    tenant = Tenant(name, created["organization_id"], created["api_key"], created["namespace_id"])
-    with _client(stack, tenant) as client:
-        bucket = {"bucket_name": "notes", "bucket_schema": {"properties": {"text": {"type": "text"}}}}
-        tenant.bucket_id = client.post("/v1/buckets", bucket)["bucket_id"]
-        collection = {
-            "collection_name": "notes",
-            "source": {"type": "bucket", "bucket_ids": [tenant.bucket_id]},
-            "feature_extractor": {"feature_extractor_name": "text_extractor", "version": "v1"},
-        }
-        tenant.collection_id = client.post("/v1/collections", collection)["collection_id"]
-        search = {
-            "feature_uri": "mixpeek://text_extractor@v1/text_embedding",
-            "query": {"input_mode": "text", "value": "{{INPUT.query}}"},
-        }
-        stages = [{"stage_type": "filter", "stage_id": "feature_search", "parameters": {"searches": [search]}}]
-        retriever = {
-            "retriever_name": "search",
-            "collection_identifiers": [tenant.collection_id],
-            "input_schema": {"query": {"type": "string"}},
-            "stages": stages,
-        }
-        tenant.retriever_id = client.post("/v1/retrievers", retriever)["retriever_id"]
+    tenant = Tenant(new_customer(stack.data, stack.api_url, name))
+    with tenant.customer.client(_PATIENCE_SECONDS) as client:
         hook = {
             "webhook_name": "all",
             "event_types": [
@@ -159,25 +139,12 @@ def _prepare(stack: RunningStack, receiver: Receiver, name: str) -> Tenant:
     return tenant
 
 
-def _create_organization(stack: RunningStack, name: str) -> dict[str, Any]:
-    command = [str(Path(sys.executable).parent / "keystage"), "org", "create"]
-    ran = subprocess.run(
-        [*command, "--name", name, "--email", f"{name}@example.com"],
-        env={**os.environ, "KEYSTAGE_DATA": str(stack.data)},
-        capture_output=True,
-        check=True,
-    )
-    created: dict[str, Any] = json.loads(ran.stdout)
-    return created
-
-
-def _client(stack: RunningStack, tenant: Tenant) -> Client:
-    return Client(stack.api_url, tenant.api_key, tenant.namespace_id, patience_seconds=_PATIENCE_SECONDS)
-
-
-def _submit(stack: RunningStack, tenant: Tenant, count: int, directory: Path) -> None:
+def _submit(tenant: Tenant, count: int, directory: Path) -> None:
     """Every third job is a batch of new objects, the others are searches."""
-    with _client(stack, tenant) as client, (directory / f"{tenant.name}.acks").open("a") as acks:
+    with (
+        tenant.customer.client(_PATIENCE_SECONDS) as client,
+        (directory / f"{tenant.customer.name}.acks").open("a") as acks,
+    ):
         for number in range(count):
             task_id, objects = _submit_one(client, tenant, number)
             acks.write(task_id + "\n")
@@ -189,42 +156,71 @@ def _submit(stack: RunningStack, tenant: Tenant, count: int, directory: Path) ->
 
 
 def _submit_one(client: Client, tenant: Tenant, number: int) -> tuple[str, list[str]]:
+    customer = tenant.customer
     if number % 3:
-        path = f"/v1/retrievers/{tenant.retriever_id}/execute"
+        path = f"/v1/retrievers/{customer.retriever_id}/execute"
         body = {"inputs": {"query": f"note {number}"}, "limit": 3}
         return client.post(path, body, prefer="respond-async")["task_id"], []
-    path = f"/v1/buckets/{tenant.bucket_id}"
-    texts = [f"Note {number}.{part} of tenant {tenant.name}." for part in range(_OBJECTS_PER_BATCH)]
-    blobs = [{"blobs": [{"property": "text", "type": "text", "data": text}]} for text in texts]
-    stored = client.post(f"{path}/objects/batch", {"objects": blobs})["succeeded"]
-    objects = [item["object_id"] for item in stored]
-    batch = client.post(f"{path}/batches", {"object_ids": objects})
-    return client.post(f"{path}/batches/{batch['batch_id']}/submit")["task_id"], objects
+    texts = [f"Note {number}.{part} of tenant {customer.name}." for part in range(_OBJECTS_PER_BATCH)]
+    objects = customer.store(client, texts)
+    return customer.submit(client, objects), objects
+
+
+@dataclass(frozen=True)
+class _Kill:
+    """One process of a role is killed; its supervisor, or Ray, starts it again at once."""
+
+    role: str
+
+
+@dataclass(frozen=True)
+class _Absence:
+    """A part is away for some seconds."""
+
+    part: str
+    manner: Manner
+
+
+@dataclass(frozen=True)
+class _Flush:
+    """Redis is emptied, and killed."""
 
 
 class Killer:
-    """Strikes at seeded shares of the submitted jobs: the same seed kills the same roles in the same order."""
+    """Strikes at seeded shares of the submitted jobs: the same seed strikes the same in the same order."""
 
-    def __init__(self, stack: RunningStack, chance: random.Random, kills: int, flushes: int) -> None:
+    def __init__(self, stack: RunningStack, chance: random.Random, kills: int, absences: int, flushes: int) -> None:
         self._stack = stack
         self._chance = chance
-        strikes = [chance.choice(_ROLES) for _ in range(kills)] + ["redis"] * flushes
+        strikes: list[_Kill | _Absence | _Flush] = [_Kill(chance.choice(_ROLES)) for _ in range(kills)]
+        in_turn = cycle(_Absence(part, manner) for manner in (Manner.FROZEN, Manner.KILLED) for part in _PARTS)
+        strikes += [*islice(in_turn, absences), *([_Flush()] * flushes)]
         chance.shuffle(strikes)
         moments = sorted(chance.uniform(0.05, 1.0) for _ in strikes)
         self._pending = list(zip(moments, strikes, strict=True))
-        self.struck: Counter[str] = Counter()
+        self.killed: Counter[str] = Counter()
+        self.absent: Counter[str] = Counter()
+        self.flushed = 0
 
     def strike_up_to(self, progress: float) -> None:
         """Make every strike whose moment has come. A target that is just being restarted is waited for."""
         while self._pending and self._pending[0][0] <= progress:
-            _moment, role = self._pending.pop(0)
-            victim = self._victim(role)
-            if role == "redis":
-                # nothing in it may matter
-                with Redis.from_url(self._stack.ready["redis_url"], socket_timeout=5) as client:
-                    client.flushall()
-            victim.send_signal(signal.SIGKILL)
-            self.struck[role] += 1
+            match self._pending.pop(0)[1]:
+                case _Kill(role):
+                    self._victim(role).send_signal(signal.SIGKILL)
+                    self.killed[role] += 1
+                case _Absence(part, manner):
+                    self._victim("actor" if part in ("vectors", "ray") else part)
+                    with away(_PARTS[part](self._stack), manner):
+                        time.sleep(self._chance.uniform(*_AWAY_SECONDS))
+                    self.absent[f"{part} {manner.value}"] += 1
+                case _Flush():
+                    victim = self._victim("redis")
+                    # nothing in it may matter
+                    with Redis.from_url(self._stack.ready["redis_url"], socket_timeout=5) as client:
+                        client.flushall()
+                    victim.send_signal(signal.SIGKILL)
+                    self.flushed += 1
 
     def _victim(self, role: str) -> psutil.Process:
         deadline = time.monotonic() + 60
@@ -242,8 +238,7 @@ def _processes(stack: RunningStack, role: str) -> list[psutil.Process]:
     try:
         if role != "actor":
             return [psutil.Process(stack.pid(role))]
-        family = psutil.Process(stack.pid("ray")).children(recursive=True)
-        return [process for process in family if process.cmdline()[:1] and _ACTOR.match(process.cmdline()[0])]
+        return actors(stack)
     except psutil.NoSuchProcess:
         return []
 
@@ -270,13 +265,14 @@ def _judge(
     told = {item.headers["webhook-id"] for item in receiver.received}
     found = [job for tenant in tenants for job in _jobs(services, tenant)]
     ended = [job for job in found if job.is_final]
-    ledgers = [_ledger(services, tenant) for tenant in tenants]
+    ledgers = [tenant.customer.ledger(services) for tenant in tenants]
     documents = [_documents(services, tenant) for tenant in tenants]
     return Verdict(
         seed=seed,
         jobs=jobs,
-        kills={role: count for role, count in killer.struck.items() if role != "redis"},
-        flushes=killer.struck["redis"],
+        kills=dict(killer.killed),
+        absences=dict(killer.absent),
+        flushes=killer.flushed,
         acknowledged=sum(len(tenant.acknowledged) for tenant in tenants),
         lost=sum(len(tenant.acknowledged) for tenant in tenants) - len(ended),
         outcomes=dict(Counter(job.state.value for job in found)),
@@ -304,21 +300,9 @@ def _event_ids(job: Job) -> list[str]:
     return [event.event_id for event in events_of(job, job.decision, job.created_at)]
 
 
-def _ledger(services: Services, tenant: Tenant) -> tuple[int, int, int]:
-    """(captures beyond the first of a job, problems, milli-credits still held)."""
-    scope = services.organizations.find(tenant.organization_id).scope
-    entries = services.ledger.statement(scope, limit=100_000)
-    captures = Counter(entry.job_id for entry in entries if entry.kind is EntryKind.CAPTURE)
-    summary = reconcile(entries)
-    return sum(count - 1 for count in captures.values()), len(summary.problems), summary.held
-
-
 def _documents(services: Services, tenant: Tenant) -> tuple[int, int]:
     """(documents beyond the one that each note gives, notes without one): each note is a single chunk."""
-    scope = services.organizations.find(tenant.organization_id).scope
-    namespace = services.namespaces.get(scope, tenant.namespace_id)
-    stored = services.handles.namespace(namespace.scope)["documents"].find({"collection_id": tenant.collection_id})
-    counts: Counter[Any] = Counter(document["source_object_id"] for document in stored)
+    counts = tenant.customer.documents(services)
     expected = {object_id for objects in tenant.batches.values() for object_id in objects}
     return sum(count - 1 for count in counts.values()), len(expected - counts.keys())
 
@@ -326,11 +310,13 @@ def _documents(services: Services, tenant: Tenant) -> tuple[int, int]:
 def main() -> None:
     """Run once and print the verdict as JSON; exit code 1 when a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("seed", "jobs", "kills", "flushes"):
+    for name in ("seed", "jobs", "kills", "absences", "flushes"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
+    # told to end, it still gives back what it took away, and stops its stack
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="keystage-chaos-") as directory:
-        verdict = run(options.seed, options.jobs, options.kills, options.flushes, Path(directory))
+        verdict = run(options.seed, options.jobs, options.kills, options.absences, options.flushes, Path(directory))
     print(json.dumps(asdict(verdict), indent=2))
     sys.exit(0 if verdict.holds else 1)
 
