@@ -15,7 +15,7 @@ from config.logging_setup import configure_logging
 from config.settings import load_settings
 from core.bootstrap import Services, build_services
 from core.jobs.job import Decision, JobState
-from pipelines.runner import CallCancelledError, Health, Runner
+from pipelines.runner import CallCancelledError, Runner
 from workers import worker
 from workers.watch import Watched
 
@@ -26,9 +26,14 @@ _noting = threading.Lock()
 class PlayedRunner(Runner):
     """Says that all is well, and reaches no Ray."""
 
-    def health(self) -> Health:
+    def probe_ray(self) -> None:
         """All is well."""
-        return Health(vectors=True, inference=True)
+
+    def probe_vectors(self) -> None:
+        """All is well."""
+
+    def probe_inference(self) -> None:
+        """All is well."""
 
 
 def _played(run: Callable[[Watched], Decision]) -> Callable[[Services, Runner], Any]:
