@@ -87,9 +87,9 @@ class Gate:
     def _require_backends(self, route: Route) -> None:
         """Raises BackendAwayError without MongoDB, which says who calls: at once, where that is known."""
         backends = self._services.backends
+        backends.require(Backend.MONGO)
         if route.hurried and not backends.look(_WHAT_LETS_IN)[Backend.MONGO]:
             raise BackendAwayError(Backend.MONGO)
-        backends.require(Backend.MONGO)
 
     def _authenticate(self, request: Request, source: str) -> Caller:
         sent = request.headers.get("Authorization", "")

@@ -177,12 +177,18 @@ def build_services(settings: Settings, *, impatient: bool = False) -> Services:
 
 def _connect(settings: Settings, *, impatient: bool) -> _Backends:
     log_commands(settings.mongo_command_log)
-    database, handles = _connect_mongo(settings, impatient=impatient)
+    database = connect(settings.mongo_url, settings.mongo_tls)
     try:
+        # with all patience: a new index may keep the server busy
         create_schema(database)
     except BaseException:
         close(database)
         raise
+    handles = Handles(database)
+    if impatient:
+        close(database)
+        database, pulse = connect_impatiently(settings.mongo_url, settings.mongo_tls)
+        handles = Handles(database, lambda: pulse.is_away)
     # one memory: a request that finds Redis silent pays for that once
     memory, threads = RedisMemory(), settings.api_threads
     return _Backends(
@@ -198,14 +204,6 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
         broker_is_away=lambda: settings.broker == settings.redis_url and memory.is_away,
         blobs=BlobStore(settings.blobs),
     )
-
-
-def _connect_mongo(settings: Settings, *, impatient: bool) -> tuple[Database[Document], Handles]:
-    if not impatient:
-        database = connect(settings.mongo_url, settings.mongo_tls)
-        return database, Handles(database)
-    database, pulse = connect_impatiently(settings.mongo_url, settings.mongo_tls)
-    return database, Handles(database, lambda: pulse.is_away)
 
 
 def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryption) -> Services:

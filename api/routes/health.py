@@ -102,8 +102,13 @@ def metrics(call: Call) -> Reply:
 
 
 def _look(call: Call) -> Mapping[Backend, bool]:
-    """Whether each answers now: all are asked side by side, and none is waited for longer than the watch waits."""
-    found = dict(call.services.backends.look())
+    """Whether each answers now: all are asked side by side, and none is waited for longer than the watch waits.
+
+    Of the key service the last word is told: anybody may ask for health, and each call of it may cost money.
+    """
+    backends = call.services.backends
+    found = dict(backends.look(set(Backend) - {Backend.KEY_SERVICE}))
+    found[Backend.KEY_SERVICE] = not backends.away({Backend.KEY_SERVICE})
     workers = [beat for beat in call.services.probes.beats if beat.role == "worker"] if found[Backend.MONGO] else []
     for backend, fact in _SAID_BY_WORKERS.items():
         found[backend] = found[backend] and any(

@@ -142,6 +142,8 @@ def _waited_for(call: Call, job_id: str) -> Job:
             return job
         if services.submission.withdraw(job):
             raise BackendAwayError(job.waiting_for)
+        if time.monotonic() >= deadline:
+            return job
 
 
 def _require_secrets(call: Call, names: list[str]) -> None:

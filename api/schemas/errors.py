@@ -15,8 +15,8 @@ class ErrorDetailView(View):
     code: str
     """A stable name for programs."""
     details: dict[str, Any]
-    """Facts about it; for a `ValidationError` each bad field in `validation_errors`; for a `ServiceUnavailableError`,
-    where it is known, the part that does not answer in `backend`."""
+    """Facts about it; for a `ValidationError` each bad field in `validation_errors`; for a `ServiceUnavailableError`
+    in `backend` the part that does not answer, where one is known."""
 
 
 class ErrorView(View):

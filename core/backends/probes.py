@@ -13,8 +13,10 @@ from core.storage.failures import is_backend_failure
 from core.storage.mongo import Document, within
 from core.vault.kek import KeyEncryption
 
-_SECONDS = 1.0
-"""How long MongoDB is asked: below the patience of the watch, so that the probe can say what it met."""
+_PING_SECONDS = 1.4
+"""How long MongoDB is asked whether it answers: about as long as the watch waits."""
+_HEARTBEATS_SECONDS = 1.0
+"""How long it is asked for heartbeats: less, so that the probe can say in time that nobody knows."""
 
 
 class BackendProbes:
@@ -61,7 +63,7 @@ class BackendProbes:
         self._broker.close()
 
     def _mongo(self) -> None:
-        with within(_SECONDS):
+        with within(_PING_SECONDS):
             self._database.client.admin.command("ping")
 
     def _ask_broker(self) -> None:
@@ -80,7 +82,7 @@ class BackendProbes:
 
     def _hear(self) -> list[Heartbeat]:
         try:
-            with within(_SECONDS):
+            with within(_HEARTBEATS_SECONDS):
                 self.beats = self._heartbeats.fresh()
         except Exception as error:
             if not is_backend_failure(error):

@@ -36,7 +36,6 @@ _IMPATIENT: dict[str, Any] = {
     "connectTimeoutMS": 1_250,
     "serverSelectionTimeoutMS": 500,
 }
-_FIRST_CONNECT_SECONDS = 10.0
 _NO_TLS = TlsFiles()
 _LAST_WORD_SECONDS = 0.5
 
@@ -48,15 +47,10 @@ def connect(url: str, tls: TlsFiles = _NO_TLS, listeners: Sequence[CommandListen
 
 
 def connect_impatiently(url: str, tls: TlsFiles = _NO_TLS) -> "tuple[Database[Document], Pulse]":
-    """The same for intake, which has callers to answer: it notices within two seconds that the server is away.
-
-    Waits for the server once, at the start.
-    """
+    """The same for intake, which has callers to answer: it notices within two seconds that the server is away."""
     pulse = Pulse()
     options = {**_OPTIONS, **_IMPATIENT, "event_listeners": [*_OPTIONS.get("event_listeners", ()), pulse]}
     client: MongoClient[Document] = MongoClient(url, **options, **_tls_options(tls))
-    with within(_FIRST_CONNECT_SECONDS):
-        client.admin.command("ping")
     return client.get_default_database("keystage"), pulse
 
 

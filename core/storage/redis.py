@@ -18,8 +18,8 @@ _SOCKET_TIMEOUT_SECONDS = 10.0
 
 _IMPATIENCE_SECONDS = 0.5
 """What a silent Redis may cost whoever finds it so."""
-SIGNAL_STEP_SECONDS = 0.3
-"""How long an impatient client may block on a list: below its patience."""
+SIGNAL_STEP_SECONDS = 0.2
+"""How long an impatient client may block on a list: well below its patience, or a busy machine looks like an outage."""
 _CONNECTIONS = 64
 
 

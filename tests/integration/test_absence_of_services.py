@@ -220,7 +220,7 @@ def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: W
         assert f"{name}_0" in names
         assert name not in names
         assert world.call("GET", f"{secrets}/{name}_0")[0].status_code == 200
-        assert world.call("GET", "/v1/organizations/webhooks/")[0].status_code == 200
+        assert world.call("POST", "/v1/organizations/webhooks/list", {})[0].status_code == 200
         a_bucket(world)
         assert world.call("DELETE", f"{secrets}/{name}_0")[0].status_code == 200
     answers = [world.call("POST", secrets, stored, Idempotency_Key=key)[0] for _ in range(2)]

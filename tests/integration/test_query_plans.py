@@ -266,6 +266,8 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     relay_events(services.handles, scope, events, services.redis, services.clock)
     lease.announced(events)
     services.jobs.request_cancel(scope, new.job_id)
+    services.jobs.withdraw(scope, lease.job)
+    services.jobs.remove_withdrawn(scope, new.job_id)
     _use_webhooks(services, scope, hook)
     services.jobs.owing(scope, announcements=False)
     services.jobs.owing(scope, announcements=True)

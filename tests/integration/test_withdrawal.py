@@ -1,5 +1,6 @@
 """An awaited job that waits for a backend is taken back whole, once, or not at all; whoever crashes is stood in for."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,12 @@ from workers.drive_job import JobDriver
 from workers.watch import LeaseWatch
 
 HOLD = 700
+FIND = {
+    "stage_name": "find",
+    "stage_type": "filter",
+    "stage_id": "attribute_filter",
+    "parameters": {"field": "a", "operator": "eq", "value": 1},
+}
 
 
 def submitted(tenant: Tenant, job_id: str | None = None, *, awaited: bool = True) -> Job:
@@ -108,3 +115,27 @@ def test_a_worker_completes_what_a_crash_cut_short(tenant: Tenant, released: boo
     assert held(tenant) == 0
     assert len(services.ledger.entries_of(tenant.scope, job.hold_id)) == 2
     assert services.handles.namespace(tenant.scope)["events"].count({}) == 0
+
+
+def test_nobody_takes_back_a_job_of_another_namespace(tenant: Tenant, new_tenant: Callable[..., Tenant]) -> None:
+    job, other = stuck(tenant, submitted(tenant)), new_tenant()
+    jobs = tenant.services.jobs
+    assert not jobs.withdraw(other.scope, job)
+    assert jobs.withdraw(tenant.scope, job)
+    jobs.remove_withdrawn(other.scope, job.job_id)
+    assert jobs.find(tenant.scope, job.job_id)
+
+
+def test_a_job_that_is_to_go_on_is_not_taken_back_however_long_it_is_stuck(tenant: Tenant) -> None:
+    """Another request with the same key asked for it asynchronously: the one that waits is told where it is."""
+    retriever = tenant.created("/v1/retrievers", {"retriever_name": "r", "stages": [FIND]})["retriever"]
+    path, key = f"/v1/retrievers/{retriever['retriever_id']}/execute", random_id(Prefix.OPERATION)
+    with lost_answer("idempotency", "update_one", landed=False):
+        tenant.post(path, {"inputs": {}}, Idempotency_Key=key, Prefer="respond-async")
+    [job] = tenant.services.jobs.list(tenant.scope)
+    stuck(tenant, job)
+    records = tenant.services.handles.organization(tenant.scope)["idempotency"]
+    records.update_many({}, {"$set": {"lease_until": tenant.services.clock.now()}})
+    answer = tenant.post(path, {"inputs": {}}, Idempotency_Key=key)
+    assert (answer.status_code, answer.get_json()["task_id"]) == (202, job.job_id), answer.get_data(as_text=True)
+    assert held(tenant) == job.hold

@@ -8,6 +8,7 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, Unsuppo
 from api.errors import error_reply
 from api.schemas.errors import ErrorView
 from core import errors
+from core.backends.backend import Backend
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,20 @@ def test_each_kind_has_its_status_and_its_published_name(error: Exception, statu
     assert (reply.status, body["status"], body["error"]["type"]) == (status, status, name)
     assert (body["success"], body["request_id"]) == (False, "req_1")
     assert "Retry-After" in reply.headers or status != 503
+
+
+@pytest.mark.parametrize(
+    ("error", "backend"),
+    [
+        (errors.BackendAwayError(Backend.VECTORS, "refused the connection"), "vector_store"),
+        (AutoReconnect("10.0.0.1:27017"), "metadata"),
+        (RedisConnectionError("10.0.0.1:6379"), "cache"),
+    ],
+)
+def test_a_backend_that_is_away_is_named_with_when_to_come_back(error: Exception, backend: str) -> None:
+    reply = error_reply(error, "req_1")
+    assert isinstance(reply.body, ErrorView)
+    assert (reply.body.error.details, reply.headers) == ({"backend": backend}, {"Retry-After": "5"})
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), AutoReconnect("secret"), errors.IntegrityError("secret")])
