@@ -414,7 +414,7 @@ def test_a_worker_watches_every_backend_by_its_own_probe(
         assert watch.look() == dict.fromkeys(Backend, True)
         to_mongo.cut()
         to_redis.cut()
-        monkeypatch.setattr(EnvironmentKeys, "wrap", Fault(BackendAwayError(Backend.KEY_SERVICE)))
+        monkeypatch.setattr(EnvironmentKeys, "probe", Fault(BackendAwayError(Backend.KEY_SERVICE)))
         monkeypatch.setattr(BlobStore, "put", Fault(BackendAwayError(Backend.BLOBS)))
         for backend in (Backend.RAY, Backend.VECTORS, Backend.EMBEDDER):
             getattr(runner, PROBES[backend]).error = BackendAwayError(backend)

@@ -22,6 +22,10 @@ BOUNDED = {
     "core/metrics.py _limited": "policies, a closed list",
     "core/metrics.py _requests": "routes and statuses, closed lists",
     "core/recent.py _entries": "its size",
+    "core/storage/abilities/ability.py _left": "collections of one check",
+    "core/storage/abilities/ability.py _made": "collections of one check",
+    "core/storage/abilities/ability.py forms": "the forms of one statement",
+    "core/storage/abilities/ability.py numbered": "the statements of one check",
     "core/storage/command_log.py _seen": "on in tests only; shapes of commands, which the code's own lines bound",
     "core/storage/handles.py _scope": "the one or two ids of a scope",
     "core/storage/mongo.py _answered": "the servers of one set",
@@ -30,6 +34,7 @@ BOUNDED = {
     "core/tenancy/key_use.py _seen": "written every few seconds; no key is used while the database is away",
     "core/vault/data_keys.py _kept": "a number and an age",
     "core/vault/use.py _seen": "written every few seconds; no secret is used while the database is away",
+    "core/vault/kek_vault_transit.py _headers": "two",
     "core/webhooks/lanes.py _known": "the dispatcher reads no further while it is full",
     "core/webhooks/lanes.py _overfull": "endpoints among those that wait",
     "core/webhooks/lanes.py _turns": "endpoints among those that wait",
@@ -43,7 +48,9 @@ BOUNDED = {
     "workers/dispatcher.py _attempts": "results of attempts, a closed list",
     "workers/dispatcher.py _tasks": "the dispatcher's slots",
     "workers/drive_job.py ended": "states of a job",
+    "workers/drive_job.py waited": "the backends",
     "workers/lane.py _line": "what it has no place for is forgotten",
+    "workers/sweeper.py _waiting": "the backends",
     "workers/watch.py _by_id": "the jobs under way",
 }
 
