@@ -12,15 +12,13 @@ from core.retrievers.secret_places import secret_names
 
 _SEARCH_OF: Final[Mapping[str, str | None]] = {"feature_search": None, "query_expand": "feature_search_config"}
 """Stages that search, and where in their parameters the search stands; None is all of them."""
-_READS_WHEN_FIRST: Final = "attribute_filter"
-"""After another stage it only looks at what that one found."""
 
 
 def of_execution(stages: Sequence[Mapping[str, Any]]) -> frozenset[Backend]:
-    """What executing these stored stages needs."""
-    needed = {Backend.RAY}
-    for number, stage in enumerate(stages):
-        needed |= _of_stage(stage["config"]["stage_id"], stage["config"]["parameters"], first=number == 0)
+    """What executing these stored stages needs. Whichever comes first, its documents come from the vectors."""
+    needed = {Backend.RAY, Backend.VECTORS}
+    if any(_embeds_in(stage["config"]["stage_id"], stage["config"]["parameters"]) for stage in stages):
+        needed.add(Backend.EMBEDDER)
     return frozenset(needed | {Backend.KEY_SERVICE} if secret_names(stages) else needed)
 
 
@@ -29,13 +27,12 @@ def of_upload(objects: Sequence[NewObject]) -> frozenset[Backend]:
     return frozenset({Backend.BLOBS}) if any(new.blobs for new in objects) else frozenset()
 
 
-def _of_stage(stage_id: str, parameters: Mapping[str, Any], *, first: bool) -> set[Backend]:
-    if stage_id in _SEARCH_OF:
-        place = _SEARCH_OF[stage_id]
-        search = parameters.get(place, {}) if place else parameters
-        embeds = any(map(_embeds, search.get("searches", ())))
-        return {Backend.VECTORS, Backend.EMBEDDER} if embeds else {Backend.VECTORS}
-    return {Backend.VECTORS} if first and stage_id == _READS_WHEN_FIRST else set()
+def _embeds_in(stage_id: str, parameters: Mapping[str, Any]) -> bool:
+    if stage_id not in _SEARCH_OF:
+        return False
+    place = _SEARCH_OF[stage_id]
+    search = parameters.get(place, {}) if place else parameters
+    return any(map(_embeds, search.get("searches", ())))
 
 
 def _embeds(search: Mapping[str, Any]) -> bool:

@@ -407,14 +407,15 @@ class PlayedRunner:
 def test_a_worker_watches_every_backend_by_its_own_probe(
     database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = PlayedRunner()
+    runner, key_service = PlayedRunner(), Fault(None)
+    monkeypatch.setattr(EnvironmentKeys, "probe", key_service)
     with line_to(database_url) as (to_mongo, mongo), line_to(redis_url) as (to_redis, redis):
         services = services_on(mongo, redis, tmp_path)
         watch = worker_backends(services, runner, lambda: None)  # type: ignore[arg-type]  # its probes alone are asked
         assert watch.look() == dict.fromkeys(Backend, True)
         to_mongo.cut()
         to_redis.cut()
-        monkeypatch.setattr(EnvironmentKeys, "probe", Fault(BackendAwayError(Backend.KEY_SERVICE)))
+        key_service.error = BackendAwayError(Backend.KEY_SERVICE)
         monkeypatch.setattr(BlobStore, "put", Fault(BackendAwayError(Backend.BLOBS)))
         for backend in (Backend.RAY, Backend.VECTORS, Backend.EMBEDDER):
             getattr(runner, PROBES[backend]).error = BackendAwayError(backend)

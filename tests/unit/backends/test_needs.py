@@ -33,8 +33,7 @@ def search(*searches: dict[str, Any]) -> dict[str, Any]:
         ([stage("attribute_filter", field="a")], {RAY, VECTORS}),
         ([stage("query_expand", feature_search_config={"searches": [BY_TEXT]})], {RAY, VECTORS, EMBEDDER}),
         ([search(BY_WORDS), stage("llm_filter", api_key="{{secrets.mine}}")], {RAY, VECTORS, KEYS}),
-        ([stage("limit", limit=1), stage("attribute_filter", field="a")], {RAY}),
-        ([stage("a_stage_that_does_not_exist_yet")], {RAY}),
+        ([stage("summarize"), stage("limit", limit=1)], {RAY, VECTORS}),
     ],
 )
 def test_an_execution_needs_what_its_stages_reach(stages: list[dict[str, Any]], needed: set[Backend]) -> None:
