@@ -5,7 +5,6 @@ Raises StageError when the work failed, UnavailableError when Ray did, CallCance
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -33,21 +32,13 @@ from pipelines.load import Kind
 from pipelines.probes import Probes
 from pipelines.remote import CallCancelledError, result_of
 
-__all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "Health", "ObjectReport", "Runner"]
+__all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "ObjectReport", "Runner"]
 
 _MOST_SECRET_BYTES = 8 * 1024 * 1024
 """Ray takes far more in one call, and puts what is beyond that into its object store."""
 _SELF_TEST_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Health:
-    """What answered just now."""
-
-    vectors: bool
-    inference: bool
 
 
 class Runner:
@@ -86,12 +77,6 @@ class Runner:
             log.warning("self_test.backend_away", backend=error.backend.value, error=error.message)
         except KeystageError as error:
             raise UnavailableError(f"The self-test failed: {error.message}") from error
-
-    def health(self) -> Health:
-        """Whether vectors and inference answer now. A cluster that does not answer is a value here, not an error."""
-        probes = [beside(probe, "health") for probe in (self.probe_vectors, self.probe_inference)]
-        vectors, inference = (probe.exception() is None for probe in probes)
-        return Health(vectors=vectors, inference=inference)
 
     def probe_ray(self) -> None:
         """Raise BackendAwayError within 1.5 s unless Ray answers."""
