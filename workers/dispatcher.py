@@ -37,8 +37,8 @@ from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
 from core.webhooks.due_scan import DueScan
 from core.webhooks.endpoint import why_not_told
+from core.webhooks.endpoint_lines import DueDelivery, EndpointLines
 from core.webhooks.event import read_body
-from core.webhooks.lanes import DueDelivery, Lanes
 from core.webhooks.schedule import next_delay
 from workers.endpoint_vault import EndpointVault, Opened
 from workers.sender import Sender
@@ -88,7 +88,7 @@ class Dispatcher:
         self._shut_since: float | None = None
         """since when nothing that is sealed could be opened"""
         self._vault = EndpointVault(cipher, recorder)
-        self._lanes = Lanes(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
+        self._lines = EndpointLines(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
         self._scan = DueScan()
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
@@ -144,14 +144,14 @@ class Dispatcher:
         moment = time.monotonic()
         if moment - self._beat_at > _BEAT_SECONDS:
             self._beat_at = moment
-            await self._queue.beat(self._lanes.under_way, self._attempts)
-        if self._lanes.forgot_any() or moment - self._restarted_at > _LOOK_AT_ALL_EVERY_SECONDS:
+            await self._queue.beat(self._lines.under_way, self._attempts)
+        if self._lines.forgot_any() or moment - self._restarted_at > _LOOK_AT_ALL_EVERY_SECONDS:
             self._restarted_at = moment
             self._scan.restart()
         present = await self._queue.now()
-        if self._lanes.remembered < _REMEMBERED:
+        if self._lines.remembered < _REMEMBERED:
             for due in await self._scan.next_slice(self._queue.due_between, present):
-                self._lanes.add(due)
+                self._lines.add(due)
         self._start_known()
         if not self._scan.caught_up:
             self._look.set()
@@ -159,7 +159,7 @@ class Dispatcher:
             self._look_in((following - await self._queue.now()).total_seconds())
 
     def _start_known(self) -> None:
-        while not self._stopping and len(self._tasks) < _SLOTS and (due := self._lanes.take()):
+        while not self._stopping and len(self._tasks) < _SLOTS and (due := self._lines.take()):
             task = asyncio.create_task(self._deliver(due))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -180,7 +180,7 @@ class Dispatcher:
             if not self._is_absence(error):
                 log.exception("delivery.left_due", delivery_id=due.delivery_id)
         finally:
-            self._lanes.finished(due)
+            self._lines.finished(due)
 
     async def _try_once(self, claimed: ClaimedDelivery) -> None:
         if ended := self._ends_untried(claimed):

@@ -20,7 +20,7 @@ from core.storage.moments import NOW, from_now
 from core.storage.mongo import Document
 from core.storage.scope import NamespaceScope
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
-from core.webhooks.lanes import DueDelivery
+from core.webhooks.endpoint_lines import DueDelivery
 
 _OFFSET_MAX_AGE_SECONDS = 60.0
 

@@ -21,7 +21,7 @@ from core.vault.cipher import Cipher, DataKey
 from core.webhooks.delivery import Attempt, AttemptResult
 from core.webhooks.delivery_queue import ClaimedDelivery
 from core.webhooks.endpoint import secret_record
-from core.webhooks.lanes import DueDelivery
+from core.webhooks.endpoint_lines import DueDelivery
 from core.webhooks.own_headers import header_fields
 from workers.dispatcher import Dispatcher
 from workers.endpoint_vault import EndpointVault, Opened

@@ -15,8 +15,8 @@ class DueDelivery:
     webhook_id: str
 
 
-class Lanes:
-    """One lane for each endpoint."""
+class EndpointLines:
+    """One line for each endpoint."""
 
     def __init__(self, under_way_max: int, waiting_max: int) -> None:
         """`under_way_max` and `waiting_max` hold for each endpoint; what is over the second is not remembered."""
@@ -29,21 +29,21 @@ class Lanes:
         self._overfull: set[str] = set()
 
     def add(self, due: DueDelivery) -> None:
-        """Remember a due delivery, unless it waits or is under way already or its lane is full."""
+        """Remember a due delivery, unless it waits or is under way already or its line is full."""
         if due.delivery_id in self._known:
             return
-        lane = self._waiting.get(due.webhook_id)
-        if lane is None:
-            lane = self._waiting[due.webhook_id] = deque()
+        line = self._waiting.get(due.webhook_id)
+        if line is None:
+            line = self._waiting[due.webhook_id] = deque()
             self._turns.append(due.webhook_id)
-        if len(lane) >= self._waiting_max:
+        if len(line) >= self._waiting_max:
             self._overfull.add(due.webhook_id)
             return
-        lane.append(due)
+        line.append(due)
         self._known.add(due.delivery_id)
 
     def take(self) -> DueDelivery | None:
-        """The next delivery to try, or None when every lane is empty or at its cap. Pair it with `finished`."""
+        """The next delivery to try, or None when every line is empty or at its cap. Pair it with `finished`."""
         for _ in range(len(self._turns)):
             webhook_id = self._turns[0]
             self._turns.rotate(-1)
@@ -69,15 +69,15 @@ class Lanes:
         return sum(self._under_way.values())
 
     def forgot_any(self) -> bool:
-        """Whether a lane that is empty now was too full to remember everything. Asking clears the answer."""
+        """Whether a line that is empty now was too full to remember everything. Asking clears the answer."""
         drained = {webhook_id for webhook_id in self._overfull if webhook_id not in self._waiting}
         self._overfull -= drained
         return bool(drained)
 
     def _take_from(self, webhook_id: str) -> DueDelivery:
-        lane = self._waiting[webhook_id]
-        due = lane.popleft()
-        if not lane:
+        line = self._waiting[webhook_id]
+        due = line.popleft()
+        if not line:
             del self._waiting[webhook_id]
             self._turns.remove(webhook_id)
         self._under_way[webhook_id] = self._under_way.get(webhook_id, 0) + 1
