@@ -42,7 +42,8 @@ from core.storage.blobs import BlobStore
 from core.storage.command_log import log_commands
 from core.storage.handles import Handles
 from core.storage.keyring import Keyring
-from core.storage.mongo import Document, close, connect, connect_impatiently, database_clock, within
+from core.storage.mongo import Document, close, connect, connect_impatiently, database_clock
+from core.storage.probe import ask_mongo
 from core.storage.redis import connect_redis_impatiently
 from core.storage.redis_memory import RedisMemory
 from core.storage.schema import create_schema
@@ -190,13 +191,11 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
         database, pulse = connect_impatiently(settings.mongo_url, settings.mongo_tls)
         handles = Handles(database, lambda: pulse.is_away)
     # one memory: a request that finds Redis silent pays for that once
-    memory, threads = RedisMemory(), settings.api_threads
+    memory, connections = RedisMemory(), settings.api_threads + _SPARE_CONNECTIONS
     return _Backends(
         database=database,
-        redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls, memory, threads + _SPARE_CONNECTIONS),
-        limits_redis=connect_redis_impatiently(
-            settings.redis_url, settings.redis_tls, memory, threads + _SPARE_CONNECTIONS
-        ),
+        redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls, memory, connections),
+        limits_redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls, memory, connections),
         handles=handles,
         clock=database_clock(database),
         doorbell=Doorbell(settings.broker, settings.redis_tls),
@@ -209,26 +208,22 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
 def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryption) -> Services:
     handles, clock = to.handles, to.clock
     organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles, clock)
-    unused_for = timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
-    keys = KeyStore(handles, clock, KeyVerifier(peppers), unused_for)
+    jobs, retrievers, heartbeats = JobStore(handles, clock), RetrieverStore(handles), Heartbeats(handles, clock)
+    keys = KeyStore(handles, clock, KeyVerifier(peppers), _unused_for(settings))
     key_use = KeyUse(keys, clock)
     auth_failures = AuthFailureLimiter(to.limits_redis, _failure_policies(settings))
     ledger = Ledger(handles, clock)
-    heartbeats = Heartbeats(handles, clock)
-    jobs = JobStore(handles, clock)
     tenants = TenantCache(to.limits_redis, organizations, namespaces)
     submission = Submission(ledger, jobs, to.doorbell, to.broker_is_away)
     audit_keys = _audit_keys(settings)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)
-    own_doorbell = Doorbell(settings.broker, settings.redis_tls)
-    probes = BackendProbes(to.database, to.limits_redis, own_doorbell, to.blobs, kek, heartbeats)
+    probes = _probes(settings, to, kek, heartbeats)
     backends = BackendWatch(probes.all())
-    kek = WatchedKeyEncryption(kek, lambda: backends.require(Backend.KEY_SERVICE))
+    kek = _watched(kek, backends)
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
     cipher = Cipher(data_keys)
     secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
-    retrievers = RetrieverStore(handles)
     secret_use = SecretUse(secrets, secret_access)
     rotation = KeyRotation(handles, kek, data_keys, cipher, trail)
     return Services(
@@ -282,23 +277,26 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     )
 
 
+def _probes(settings: Settings, to: _Backends, kek: KeyEncryption, heartbeats: Heartbeats) -> BackendProbes:
+    broker = Doorbell(settings.broker, settings.redis_tls)
+    return BackendProbes(to.database, to.limits_redis, broker, to.blobs, kek, heartbeats)
+
+
 def build_watched_cipher(settings: Settings, database: Database[Document], redis: Redis) -> tuple[Cipher, BackendWatch]:
     """What opens sealed values, for a process that needs nothing else of the vault; and who knows, once it is started,
     which of its backends are away. A key service that is known to be is not waited for."""
     kek = choose_key_encryption(settings)
-
-    def ask_database() -> None:
-        with within(_PROBE_SECONDS):
-            database.client.admin.command("ping")
-
     probes: dict[Backend, Probe] = {
         Backend.KEY_SERVICE: kek.probe,
-        Backend.MONGO: ask_database,
+        Backend.MONGO: lambda: ask_mongo(database, _PROBE_SECONDS),
         Backend.REDIS: redis.ping,
     }
     watch = BackendWatch(probes)
-    watched = WatchedKeyEncryption(kek, lambda: watch.require(Backend.KEY_SERVICE))
-    return Cipher(DataKeys(Handles(database), watched, settings.data_key_cache_seconds)), watch
+    return Cipher(DataKeys(Handles(database), _watched(kek, watch), settings.data_key_cache_seconds)), watch
+
+
+def _watched(kek: KeyEncryption, watch: BackendWatch) -> KeyEncryption:
+    return WatchedKeyEncryption(kek, lambda: watch.require(Backend.KEY_SERVICE))
 
 
 def build_recorder(settings: Settings, database: Database[Document]) -> Recorder:
@@ -308,6 +306,10 @@ def build_recorder(settings: Settings, database: Database[Document]) -> Recorder
 
 def _audit_keys(settings: Settings) -> Keyring:
     return Keyring("KEYSTAGE_AUDIT_KEYS", settings.audit_keys)
+
+
+def _unused_for(settings: Settings) -> timedelta | None:
+    return timedelta(days=settings.key_unused_days) if settings.key_unused_days else None
 
 
 def _failure_policies(settings: Settings) -> FailurePolicies:

@@ -11,6 +11,7 @@ from core.jobs.doorbell import Doorbell
 from core.storage.blobs import BlobStore
 from core.storage.failures import is_backend_failure
 from core.storage.mongo import Document, within
+from core.storage.probe import ask_mongo
 from core.vault.kek import KeyEncryption
 
 _PING_SECONDS = 1.4
@@ -63,8 +64,7 @@ class BackendProbes:
         self._broker.close()
 
     def _mongo(self) -> None:
-        with within(_PING_SECONDS):
-            self._database.client.admin.command("ping")
+        ask_mongo(self._database, _PING_SECONDS)
 
     def _ask_broker(self) -> None:
         self.doorbells = None

@@ -1,19 +1,23 @@
 """Asks once, without patience, whether MongoDB answers. Keeps no connection."""
 
-import pymongo
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from core.storage.mongo import Document
+from core.storage.mongo import Document, within
 
 _PATIENCE_SECONDS = 2.0
+
+
+def ask_mongo(database: Database[Document], seconds: float) -> None:
+    """Raise what the driver raises unless MongoDB answers in time."""
+    with within(seconds):
+        database.client.admin.command("ping")
 
 
 def mongo_answers(database: Database[Document]) -> bool:
     """Whether MongoDB answers."""
     try:
-        with pymongo.timeout(_PATIENCE_SECONDS):
-            database.client.admin.command("ping")
+        ask_mongo(database, _PATIENCE_SECONDS)
     except PyMongoError:
         return False
     return True
