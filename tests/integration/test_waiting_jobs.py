@@ -1,77 +1,46 @@
 """A backend that is away is nobody's attempt: its jobs wait, say so, go on by themselves, and end at an age."""
 
-import base64
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from pymongo.errors import AutoReconnect, PyMongoError
+from pymongo.errors import AutoReconnect
 from structlog.testing import capture_logs
 
 from api.schemas.tasks import show_task
-from config.settings import Settings
 from core.backends.backend import TITLES, Backend
 from core.backends.watch import BackendWatch
-from core.bootstrap import Services, build_services
-from core.errors import BackendAwayError, UnavailableError
-from core.ids import Prefix, random_id, webhook_id
-from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
+from core.bootstrap import Services
+from core.errors import BackendAwayError
+from core.ids import Prefix, random_id
+from core.jobs.job import Decision, Job, JobKind, JobState
 from core.storage.blobs import BlobStore
-from core.storage.mongo import within
 from core.storage.redis import job_done_key
 from core.storage.scope import NamespaceScope
 from core.vault.kek_environment import EnvironmentKeys
 from core.vault.resolved import ResolvedSecrets
 from core.vault.secret import SecretLimits
-from core.webhooks.endpoint import EndpointSettings
-from core.webhooks.event import EventType
 from pipelines.runner import ChainResult
-from tests.cut_line import Line, line_to
-from tests.integration.test_drive_job import CHARGE, HOLD, PLACES, Work, assert_ended_once, end_lease, succeed
-from tests.integration.test_drive_job import resolve as resolved
-from tests.lost_answers import lost_answer
+from tests.cut_line import line_to
+from tests.integration.test_drive_job import CHARGE, HOLD, Work, assert_ended_once, succeed
+from tests.integration.waiting import MAX_ATTEMPTS, TRIES, Fault, drive_often, events_of, services_on, stored, submit
 from tests.servers import own_database
+from tests.stack import wait_until
 from workers.backends import worker_backends
-from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
 from workers.sweeper import Sweeper
-from workers.watch import LeaseWatch, Watched
+from workers.watch import Watched
 from workers.worker import Worker
-
-KEY = SecretStr(f"k1:{base64.urlsafe_b64encode(bytes(32)).decode()}")
-LEASE_SECONDS = 1
-MAX_ATTEMPTS = 3
-TRIES = 2 * MAX_ATTEMPTS
 
 
 @pytest.fixture
 def database_url(mongo_url: str) -> str:
     """A database of the test's own."""
     return own_database(mongo_url)
-
-
-def services_on(mongo_url: str, redis_url: str, data: Path, **changed: Any) -> Services:
-    settings = Settings(
-        _env_file=None,
-        data=data,
-        mongo_url=mongo_url,
-        redis_url=redis_url,
-        vault_keys=(KEY,),
-        key_peppers=(KEY,),
-        audit_keys=(KEY,),
-        # each secret is opened by the key service anew
-        data_key_cache_seconds=0,
-        job_lease_seconds=LEASE_SECONDS,
-        job_max_attempts=MAX_ATTEMPTS,
-        **changed,
-    )
-    return build_services(settings)
 
 
 @pytest.fixture
@@ -82,69 +51,12 @@ def services(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Serv
 
 
 @pytest.fixture
-def far(
-    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Line, Services]]:
-    """The same installation as a worker sees it whose line to MongoDB can be cut."""
-    # within one try the driver itself would wait for the end of a short absence
-    monkeypatch.setattr("workers.patience.TRY_SECONDS", 0.3)
-    with line_to(database_url) as (line, url):
-        services = services_on(url, redis_url, tmp_path)
-        yield line, services
-        line.mend()
-        services.close()
-
-
-def submit(
-    services: Services, scope: NamespaceScope, kind: JobKind = JobKind.RETRIEVER, awaited: bool = False, **spec_of: Any
-) -> Job:
-    services.ledger.grant(scope, "grant", 10 * HOLD)
-    settings = EndpointSettings("hook", "http://127.0.0.1:9/", tuple(EventType))
-    services.webhooks.create(scope, webhook_id(), settings, None)
-    ids = {"retriever_id": "ret_1", "execution_id": "exec_1", "batch_id": "btch_1"}
-    spec = {**ids, "collection_ids": ["col_1"], "object_ids": ["obj_1"], **spec_of}
-    return services.submission.submit(scope, NewJob(random_id(Prefix.TASK), kind, spec, HOLD, "req_1", awaited))
-
-
-@pytest.fixture
 def submitted(services: Services, scope: NamespaceScope) -> Job:
     return submit(services, scope)
 
 
-def driver(services: Services, work: Work, backends: BackendWatch | None = None) -> JobDriver:
-    return JobDriver(services, LeaseWatch(LEASE_SECONDS), dict.fromkeys(JobKind, work), backends)
-
-
-def drive_often(services: Services, job: Job, work: Work, times: int = TRIES, **options: Any) -> Job:
-    drives = driver(services, work, **options)
-    for _ in range(times):
-        end_lease(services, job)
-        drives.drive(job.job_id)
-    return services.jobs.get(job.scope, job.job_id)
-
-
-def stored(services: Services, job: Job) -> Job:
-    return services.jobs.get(job.scope, job.job_id)
-
-
-class Fault:
-    """What a probe or an executor finds: nothing, or an error until it is mended."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-
-    def __call__(self, *_: object) -> Decision:
-        if self.error:
-            raise self.error
-        return Decision(JobState.SUCCEEDED, charge=CHARGE)
-
-
 def in_haste(services: Services, **changed: Any) -> Services:
     return replace(services, settings=services.settings.model_copy(update=changed))
-
-
-def events_of(logs: list[Any]) -> list[str]:
-    return [line["event"] for line in logs if line["log_level"] not in ("debug",)]
 
 
 # Waiting ----------------------------------------------------------------------------------------------
@@ -436,13 +348,13 @@ def test_a_heartbeat_is_written_at_once_when_a_backend_goes_or_comes(
     beats = threading.Thread(target=worker._beat_until_stopped, daemon=True)
     beats.start()
     try:
-        _until(lambda: _said_away(services) == [])
+        wait_until(lambda: _said_away(services) == [], 60, "a heartbeat")
         runner.probe_vectors.error = BackendAwayError(Backend.VECTORS)
         worker._backends.look()
-        _until(lambda: _said_away(services) == ["vector_store"])
+        wait_until(lambda: _said_away(services) == ["vector_store"], 60, "a heartbeat")
         runner.probe_vectors.error = None
         worker._backends.look()
-        _until(lambda: _said_away(services) == [])
+        wait_until(lambda: _said_away(services) == [], 60, "a heartbeat")
     finally:
         worker._stopping.set()
         worker._beat_now.set()
@@ -452,203 +364,3 @@ def test_a_heartbeat_is_written_at_once_when_a_backend_goes_or_comes(
 def _said_away(services: Services) -> list[str] | None:
     beats = services.heartbeats.fresh("worker")
     return list(beats[0].facts["away"]) if beats else None
-
-
-def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
-
-
-# MongoDB itself ---------------------------------------------------------------------------------------
-
-
-def mend_soon(line: Line, seconds: float) -> None:
-    timer = threading.Timer(seconds, line.mend)
-    timer.daemon = True
-    timer.start()
-
-
-def drive_watched(services: Services, job: Job, work: Work) -> None:
-    """With the heartbeats that keep the lease."""
-    watch = LeaseWatch(LEASE_SECONDS)
-    watch.start()
-    JobDriver(services, watch, {JobKind.RETRIEVER: work}).drive(job.job_id)
-    watch.shut_down()
-
-
-@pytest.mark.parametrize("manner", ["cut", "freeze"])
-def test_a_job_that_outlives_the_absence_of_mongodb_goes_on_where_it_was(
-    services: Services, submitted: Job, far: tuple[Line, Services], manner: str
-) -> None:
-    line, worker = far
-
-    def work_on(watched: Watched) -> Decision:
-        getattr(line, manner)()
-        told_to_stop = watched.stop.wait(4 * LEASE_SECONDS)
-        mend_soon(line, 1)
-        watched.patience.until_done(lambda: watched.lease.checkpoint(["a"], {"n": 1}))
-        assert not told_to_stop, "time that goes by in silence is no lost lease"
-        return succeed(watched)
-
-    work = Work(work_on)
-    drive_watched(worker, submitted, work)
-    ended = stored(services, submitted)
-    assert (work.runs, ended.attempts, ended.fence, sorted(ended.done)) == (1, 1, 1, ["a"])
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-def test_a_job_that_cannot_go_on_without_mongodb_is_handed_back_uncounted(
-    services: Services, submitted: Job, far: tuple[Line, Services]
-) -> None:
-    line, worker = far
-
-    def read(watched: Watched) -> Decision:
-        line.cut()
-        mend_soon(line, 2 * LEASE_SECONDS)
-        with within(0.5):
-            worker.jobs.get(submitted.scope, submitted.job_id)
-        raise AssertionError("MongoDB is away")
-
-    with capture_logs() as logs:
-        drive_watched(worker, submitted, Work(read))
-    handed_back = stored(services, submitted)
-    assert (handed_back.state, handed_back.attempts, handed_back.waiting_for) == (JobState.QUEUED, 0, Backend.MONGO)
-    assert events_of(logs) == ["job.waits", "job.driven"]
-    drive_often(services, submitted, Work(succeed), times=1)
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-def test_a_claim_that_was_made_meanwhile_wins(services: Services, submitted: Job, far: tuple[Line, Services]) -> None:
-    line, cut_off = far
-
-    def be_overtaken(watched: Watched) -> Decision:
-        line.cut()
-        drive_often(services, submitted, Work(succeed), times=1)
-        mend_soon(line, 1)
-        return Decision(JobState.FAILED)
-
-    drive_watched(cut_off, submitted, Work(be_overtaken))
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-@pytest.mark.parametrize("landed", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("owner", "step"), PLACES, ids=[step for _, step in PLACES])
-def test_mongodb_may_go_away_at_any_step(
-    services: Services,
-    submitted: Job,
-    far: tuple[Line, Services],
-    monkeypatch: pytest.MonkeyPatch,
-    owner: str,
-    step: str,
-    landed: bool,
-) -> None:
-    line, worker = far
-    module, _, name = owner.rpartition(".")
-    target = owner if name.islower() else f"{module}.{name}"
-    original = resolved(target, step)
-    cuts: list[bool] = []
-
-    def cut_off(*arguments: Any, **options: Any) -> Any:
-        first = not cuts
-        made = original(*arguments, **options) if landed else None
-        if first:
-            cuts.append(True)
-            line.cut()
-            mend_soon(line, 1)
-        return made if landed else original(*arguments, **options)
-
-    monkeypatch.setattr(f"{target}.{step}", cut_off)
-    work = Work(succeed)
-    drive_watched(worker, submitted, work)
-    ended = stored(services, submitted)
-    assert (work.runs, ended.fence, ended.attempts) == (1, 1, 1), "the one claim brought it to its end"
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-def test_a_job_that_was_decided_and_not_settled_is_settled_after_the_return_of_mongodb(
-    services: Services, submitted: Job, far: tuple[Line, Services], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line, worker = far
-    watch = LeaseWatch(LEASE_SECONDS)
-
-    def cut_and_stop(*arguments: Any, **options: Any) -> None:
-        line.cut()
-        watch.shut_down()
-        with within(0.5):
-            worker.jobs.get(submitted.scope, submitted.job_id)
-
-    work = Work(succeed)
-    with monkeypatch.context() as patch:
-        patch.setattr("core.credits.ledger.Ledger.capture", cut_and_stop)
-        with pytest.raises(PyMongoError):
-            JobDriver(worker, watch, {JobKind.RETRIEVER: work}).drive(submitted.job_id)
-    assert stored(services, submitted).state is JobState.FINISHING
-    line.mend()
-    services.redis.flushall()
-    _until(lambda: Sweeper(services).ring_for_due_jobs() == 1)
-    driver(services, work).drive(submitted.job_id)
-    assert (work.runs, stored(services, submitted).attempts) == (1, 1)
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-def test_a_worker_claims_no_job_that_it_runs(services: Services, submitted: Job) -> None:
-    drives = driver(services, Work(succeed))
-
-    def be_rung_for_again(watched: Watched) -> Decision:
-        end_lease(services, submitted)
-        assert not drives.drive(submitted.job_id)
-        return succeed(watched)
-
-    drives._executors = {JobKind.RETRIEVER: Work(be_rung_for_again)}
-    assert drives.drive(submitted.job_id)
-    assert stored(services, submitted).attempts == 1
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-def test_when_mongodb_is_back_another_worker_lets_those_who_run_jobs_go_on_first(
-    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mongo = Fault(BackendAwayError(Backend.MONGO))
-    backends, work = BackendWatch({Backend.MONGO: mongo}), Work(succeed)
-    backends.look()
-    mongo.error = None
-    assert services.queue.claim(submitted.job_id, "the one that runs it")
-    drive_often(services, submitted, work, backends=backends)
-    backends.look()
-    drive_often(services, submitted, work, backends=backends)
-    assert (work.runs, stored(services, submitted).attempts) == (0, 1)
-    monkeypatch.setattr("workers.drive_job._FIRST_WORD_SECONDS", 0.0)
-    drive_often(services, submitted, work, times=1, backends=backends)
-    assert (work.runs, stored(services, submitted).attempts) == (1, 2), "later it is taken for dead"
-
-
-@pytest.mark.parametrize("landed", [False, True])
-def test_a_claim_whose_answer_is_lost_is_one_attempt(services: Services, submitted: Job, landed: bool) -> None:
-    with lost_answer("jobs", "update_one", landed=landed):
-        assert driver(services, Work(succeed)).drive(submitted.job_id)
-    assert (stored(services, submitted).fence, stored(services, submitted).attempts) == (1, 1)
-    assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-
-
-@pytest.mark.parametrize("landed", [False, True])
-@pytest.mark.parametrize("step", ["decide", "hand_back", "wait_for", "finish"])
-def test_a_write_whose_answer_is_lost_is_made_once(
-    services: Services, submitted: Job, monkeypatch: pytest.MonkeyPatch, step: str, landed: bool
-) -> None:
-    original = resolved("core.jobs.lease.Lease", step)
-
-    def lose(*arguments: Any, **options: Any) -> None:
-        with lost_answer("jobs", "update_one", landed=landed):
-            original(*arguments, **options)
-
-    monkeypatch.setattr(f"core.jobs.lease.Lease.{step}", lose)
-    error = {"hand_back": UnavailableError(), "wait_for": BackendAwayError(Backend.VECTORS)}.get(step)
-    driven = drive_often(services, submitted, Work(Fault(error)), times=1)
-    if error is None:
-        assert driven.fence == 1
-        assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
-    else:
-        counted = int(step == "hand_back")
-        assert (driven.state, driven.attempts, driven.waits) == (JobState.QUEUED, counted, 1 - counted)
