@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _PIECE = 65_536
@@ -132,3 +133,11 @@ def gate_before(port: int) -> Iterator[Gate]:
         yield gate
     finally:
         gate.close()
+
+
+@contextmanager
+def gate_to(url: str) -> Iterator[tuple[Gate, str]]:
+    """A gate before the server of a URL, and the URL that goes through it."""
+    parts = urlsplit(url)
+    with gate_before(parts.port or 0) as gate:
+        yield gate, parts._replace(netloc=f"127.0.0.1:{gate.port}").geturl()

@@ -19,7 +19,8 @@ from core.vault.kek_vault_transit import TransitKeys
 from core.webhooks.delivery import DeliveryStatus
 from core.webhooks.signature import generate_secret
 from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Manner, Reply, away_server, in_front_of
-from tests.cut_line import Line, line_to
+from tests.gate import Manner as Absence
+from tests.gate import gate_to
 from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
 from tests.key_servers import TOKEN, TransitServer, running
 from tests.receiver import receiver
@@ -113,13 +114,18 @@ def _puts_back(bench: Bench, hook: str) -> int:
     return int(found["fence"]) if found else 0
 
 
-@pytest.mark.parametrize("frozen", [False, True], ids=["cut", "frozen"])
+@pytest.mark.parametrize("absence", [Absence.KILLED, Absence.FROZEN])
 def test_without_mongodb_it_lives_says_so_once_and_goes_on(
-    database: Database[Document], scope: NamespaceScope, mongo_url: str, redis_url: str, tmp_path: Path, frozen: bool
+    database: Database[Document],
+    scope: NamespaceScope,
+    mongo_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    absence: Absence,
 ) -> None:
     log = tmp_path / "log"
     with (
-        line_to(mongo_url) as (line, through),
+        gate_to(mongo_url) as (gate, through),
         bench_on(database, scope, redis_url) as bench,
         receiver() as endpoint,
         dispatching(database, through, redis_url, log),
@@ -127,23 +133,16 @@ def test_without_mongodb_it_lives_says_so_once_and_goes_on(
         hook = bench.endpoint(endpoint.url)
         bench.send()
         bench.await_status(hook, DeliveryStatus.DELIVERED)
-        _take_away(line, frozen=frozen)
+        gate.shut(absence)
         until(lambda: said(log, "backend.away") == ["backend.away"])
         bench.send()
         # several rounds that cannot be made
         time.sleep(3)
-        line.mend()
+        gate.open()
         endpoint.wait_for(2)
         until(lambda: said(log, "backend.back") == ["backend.back"])
     assert said(log, "backend.away", "backend.back") == ["backend.away", "backend.back"]
     assert without_a_trace(log)
-
-
-def _take_away(line: Line, *, frozen: bool) -> None:
-    if frozen:
-        line.freeze()
-    else:
-        line.cut()
 
 
 def test_a_redis_that_is_silent_does_not_end_the_looks() -> None:

@@ -16,7 +16,7 @@ from core.errors import BackendAwayError, UnavailableError
 from core.jobs.job import Decision, Job, JobKind, JobState
 from core.storage.mongo import within
 from core.storage.scope import NamespaceScope
-from tests.cut_line import Line, line_to
+from tests.gate import Gate, Manner, gate_to
 from tests.integration.test_drive_job import CHARGE, PLACES, Work, assert_ended_once, end_lease, succeed
 from tests.integration.test_drive_job import resolve as resolved
 from tests.integration.waiting import LEASE_SECONDS, Fault, drive_often, driver, events_of, services_on, stored, submit
@@ -44,14 +44,14 @@ def services(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Serv
 @pytest.fixture
 def far(
     database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Line, Services]]:
-    """The same installation as a worker sees it whose line to MongoDB can be cut."""
+) -> Iterator[tuple[Gate, Services]]:
+    """The same installation as a worker sees it behind a gate before MongoDB."""
     # within one try the driver itself would wait for the end of a short absence
     monkeypatch.setattr("workers.patience.TRY_SECONDS", 0.3)
-    with line_to(database_url) as (line, url):
+    with gate_to(database_url) as (gate, url):
         services = services_on(url, redis_url, tmp_path)
-        yield line, services
-        line.mend()
+        yield gate, services
+        gate.open()
         services.close()
 
 
@@ -60,8 +60,8 @@ def submitted(services: Services, scope: NamespaceScope) -> Job:
     return submit(services, scope)
 
 
-def mend_soon(line: Line, seconds: float) -> None:
-    timer = threading.Timer(seconds, line.mend)
+def open_soon(gate: Gate, seconds: float) -> None:
+    timer = threading.Timer(seconds, gate.open)
     timer.daemon = True
     timer.start()
 
@@ -74,16 +74,16 @@ def drive_watched(services: Services, job: Job, work: Work) -> None:
     watch.shut_down()
 
 
-@pytest.mark.parametrize("manner", ["cut", "freeze"])
+@pytest.mark.parametrize("manner", [Manner.KILLED, Manner.FROZEN])
 def test_a_job_that_outlives_the_absence_of_mongodb_goes_on_where_it_was(
-    services: Services, submitted: Job, far: tuple[Line, Services], manner: str
+    services: Services, submitted: Job, far: tuple[Gate, Services], manner: Manner
 ) -> None:
-    line, worker = far
+    gate, worker = far
 
     def work_on(watched: Watched) -> Decision:
-        getattr(line, manner)()
+        gate.shut(manner)
         told_to_stop = watched.stop.wait(4 * LEASE_SECONDS)
-        mend_soon(line, 1)
+        open_soon(gate, 1)
         watched.patience.until_done(lambda: watched.lease.checkpoint(["a"], {"n": 1}))
         assert not told_to_stop, "time that goes by in silence is no lost lease"
         return succeed(watched)
@@ -96,13 +96,13 @@ def test_a_job_that_outlives_the_absence_of_mongodb_goes_on_where_it_was(
 
 
 def test_a_job_that_cannot_go_on_without_mongodb_is_handed_back_uncounted(
-    services: Services, submitted: Job, far: tuple[Line, Services]
+    services: Services, submitted: Job, far: tuple[Gate, Services]
 ) -> None:
-    line, worker = far
+    gate, worker = far
 
     def read(watched: Watched) -> Decision:
-        line.cut()
-        mend_soon(line, 2 * LEASE_SECONDS)
+        gate.shut(Manner.KILLED)
+        open_soon(gate, 2 * LEASE_SECONDS)
         with within(0.5):
             worker.jobs.get(submitted.scope, submitted.job_id)
         raise AssertionError("MongoDB is away")
@@ -116,13 +116,13 @@ def test_a_job_that_cannot_go_on_without_mongodb_is_handed_back_uncounted(
     assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
 
 
-def test_a_claim_that_was_made_meanwhile_wins(services: Services, submitted: Job, far: tuple[Line, Services]) -> None:
-    line, cut_off = far
+def test_a_claim_that_was_made_meanwhile_wins(services: Services, submitted: Job, far: tuple[Gate, Services]) -> None:
+    gate, cut_off = far
 
     def be_overtaken(watched: Watched) -> Decision:
-        line.cut()
+        gate.shut(Manner.KILLED)
         drive_often(services, submitted, Work(succeed), times=1)
-        mend_soon(line, 1)
+        open_soon(gate, 1)
         return Decision(JobState.FAILED)
 
     drive_watched(cut_off, submitted, Work(be_overtaken))
@@ -134,13 +134,13 @@ def test_a_claim_that_was_made_meanwhile_wins(services: Services, submitted: Job
 def test_mongodb_may_go_away_at_any_step(
     services: Services,
     submitted: Job,
-    far: tuple[Line, Services],
+    far: tuple[Gate, Services],
     monkeypatch: pytest.MonkeyPatch,
     owner: str,
     step: str,
     landed: bool,
 ) -> None:
-    line, worker = far
+    gate, worker = far
     module, _, name = owner.rpartition(".")
     target = owner if name.islower() else f"{module}.{name}"
     original = resolved(target, step)
@@ -151,8 +151,8 @@ def test_mongodb_may_go_away_at_any_step(
         made = original(*arguments, **options) if landed else None
         if first:
             cuts.append(True)
-            line.cut()
-            mend_soon(line, 1)
+            gate.shut(Manner.KILLED)
+            open_soon(gate, 1)
         return made if landed else original(*arguments, **options)
 
     monkeypatch.setattr(f"{target}.{step}", cut_off)
@@ -164,13 +164,13 @@ def test_mongodb_may_go_away_at_any_step(
 
 
 def test_a_job_that_was_decided_and_not_settled_is_settled_after_the_return_of_mongodb(
-    services: Services, submitted: Job, far: tuple[Line, Services], monkeypatch: pytest.MonkeyPatch
+    services: Services, submitted: Job, far: tuple[Gate, Services], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line, worker = far
+    gate, worker = far
     watch = LeaseWatch(LEASE_SECONDS)
 
     def cut_and_stop(*arguments: Any, **options: Any) -> None:
-        line.cut()
+        gate.shut(Manner.KILLED)
         watch.shut_down()
         with within(0.5):
             worker.jobs.get(submitted.scope, submitted.job_id)
@@ -181,7 +181,7 @@ def test_a_job_that_was_decided_and_not_settled_is_settled_after_the_return_of_m
         with pytest.raises(PyMongoError):
             JobDriver(worker, watch, {JobKind.RETRIEVER: work}).drive(submitted.job_id)
     assert stored(services, submitted).state is JobState.FINISHING
-    line.mend()
+    gate.open()
     services.redis.flushall()
     wait_until(lambda: Sweeper(services).ring_for_due_jobs() == 1, 60, "a ring")
     driver(services, work).drive(submitted.job_id)

@@ -25,7 +25,7 @@ from core.vault.kek_environment import EnvironmentKeys
 from core.vault.resolved import ResolvedSecrets
 from core.vault.secret import SecretLimits
 from pipelines.runner import ChainResult
-from tests.cut_line import line_to
+from tests.gate import Manner, gate_to
 from tests.integration.test_drive_job import CHARGE, HOLD, Work, assert_ended_once, succeed
 from tests.integration.waiting import MAX_ATTEMPTS, TRIES, Fault, drive_often, events_of, services_on, stored, submit
 from tests.servers import own_database
@@ -321,18 +321,18 @@ def test_a_worker_watches_every_backend_by_its_own_probe(
 ) -> None:
     runner, key_service = PlayedRunner(), Fault(None)
     monkeypatch.setattr(EnvironmentKeys, "probe", key_service)
-    with line_to(database_url) as (to_mongo, mongo), line_to(redis_url) as (to_redis, redis):
+    with gate_to(database_url) as (to_mongo, mongo), gate_to(redis_url) as (to_redis, redis):
         services = services_on(mongo, redis, tmp_path)
         watch = worker_backends(services, runner, lambda: None)  # type: ignore[arg-type]  # its probes alone are asked
         assert watch.look() == dict.fromkeys(Backend, True)
-        to_mongo.cut()
-        to_redis.cut()
+        to_mongo.shut(Manner.KILLED)
+        to_redis.shut(Manner.KILLED)
         key_service.error = BackendAwayError(Backend.KEY_SERVICE)
         monkeypatch.setattr(BlobStore, "put", Fault(BackendAwayError(Backend.BLOBS)))
         for backend in (Backend.RAY, Backend.VECTORS, Backend.EMBEDDER):
             getattr(runner, PROBES[backend]).error = BackendAwayError(backend)
         assert watch.look() == dict.fromkeys(Backend, False)
-        to_mongo.mend()
+        to_mongo.open()
         services.close()
 
 
