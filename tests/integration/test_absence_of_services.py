@@ -20,6 +20,8 @@ from tests.stack import wait_until
 PATIENCE = 30.0
 AT_ONCE = 1.0
 """What a busy machine may add to nothing."""
+NOTICED = 60.0
+"""Until a probe tells: an answer of the key service counts for half a minute, so it is not asked before."""
 
 
 @dataclass
@@ -115,7 +117,7 @@ class World:
         manner.refuses = refuses
         manner.present.clear()
         try:
-            wait_until(lambda: self.knows(backend), PATIENCE, f"{backend} to be known away")
+            wait_until(lambda: self.knows(backend), NOTICED, f"{backend} to be known away")
             yield
         finally:
             manner.present.set()
