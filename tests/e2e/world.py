@@ -19,7 +19,7 @@ from core.bootstrap import Services, build_services
 from tests.e2e.canary.outside import echo_service
 from tests.e2e.customer import SEARCH, Customer, new_customer
 from tests.e2e.parts import GatedPart, OwnServer, Part, SupervisedPart, Together, VectorOwner
-from tests.embedding_endpoint import EmbeddingEndpoint, embedding_endpoint
+from tests.embedding_server import EmbeddingServer
 from tests.gate import Gate, gate_before
 from tests.key_servers import TOKEN, TransitServer, running
 from tests.servers import redis_server
@@ -38,7 +38,6 @@ class World:
     stack: RunningStack
     services: Services
     """of the records, to judge by"""
-    embeddings: EmbeddingEndpoint
     service: str
     """where `api_call` may ask"""
     batches: Customer
@@ -53,7 +52,7 @@ def world(directory: Path, more_environment: Mapping[str, str] | None = None) ->
     """All of it, running; nothing is left afterwards."""
     with ExitStack() as entered:
         enter = entered.enter_context
-        embeddings = enter(embedding_endpoint(SECONDS_A_TEXT))
+        embeddings = enter(EmbeddingServer(SECONDS_A_TEXT).running())
         gates = {
             Backend.EMBEDDER: enter(gate_before(embeddings.port)),
             Backend.BLOBS: enter(gate_before(enter(_object_storage()))),
@@ -83,7 +82,7 @@ def world(directory: Path, more_environment: Mapping[str, str] | None = None) ->
             **{backend: GatedPart(gate) for backend, gate in gates.items()},
         }
         keyed = _keyed_retriever(searches, service)
-        yield World(stack, services, embeddings, service, batches, searches, keyed, parts)
+        yield World(stack, services, service, batches, searches, keyed, parts)
 
 
 def _environment(gates: Mapping[Backend, Gate], broker_url: str) -> dict[str, str]:
