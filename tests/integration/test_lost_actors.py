@@ -140,6 +140,11 @@ def processes(head: RayHead, title: str) -> list[psutil.Process]:
     return found
 
 
+def asked_for_held(embeddings: EmbeddingServer) -> int:
+    """How many texts wait; an actor that is back asks for another one first, to learn the dimension."""
+    return sum(text.startswith("held") for text in embeddings.asked)
+
+
 def test_a_search_that_ends_its_actor_ends_none_of_its_neighbours_searches(
     runner: Runner, settings: Settings, embeddings: EmbeddingServer
 ) -> None:
@@ -147,7 +152,7 @@ def test_a_search_that_ends_its_actor_ends_none_of_its_neighbours_searches(
     with ThreadPoolExecutor(NEIGHBOURS + 1) as pool:
         # three of the four threads that there are for searches
         others = [pool.submit(Job(runner, settings).search, f"held {number}") for number in range(3)]
-        wait_until(lambda: sum(embeddings.asked.values()) == 3)
+        wait_until(lambda: asked_for_held(embeddings) == 3)
         poison = pool.submit(Job(runner, settings).search, "poison")
         wait_until(lambda: embeddings.asked["poison"] == 1)
         others += [pool.submit(Job(runner, settings).search, f"held {number}") for number in range(3, NEIGHBOURS)]
@@ -172,7 +177,7 @@ def test_a_job_that_ended_an_actor_alone_is_run_alone_from_then_on(
     before = {actor.pid for actor in stage_actors(head)}
     with ThreadPoolExecutor(NEIGHBOURS) as pool:
         others = [pool.submit(Job(runner, settings).search, f"held {number}") for number in range(NEIGHBOURS)]
-        wait_until(lambda: sum(text.startswith("held") for text in embeddings.asked) >= 4)
+        wait_until(lambda: asked_for_held(embeddings) >= 4)
         with pytest.raises(ActorLostError):
             poison.search("poison")
         embeddings.release.set()
@@ -251,7 +256,7 @@ def test_a_job_whose_stage_ends_its_actor_ends_after_its_attempts_and_only_itsel
     poison, others = submitted("poison"), [submitted(f"held {number}") for number in range(NEIGHBOURS)]
     with ThreadPoolExecutor(NEIGHBOURS + 1) as pool:
         driven = [pool.submit(drive, job_id) for job_id in others[:3]]
-        wait_until(lambda: sum(embeddings.asked.values()) == 3)
+        wait_until(lambda: asked_for_held(embeddings) == 3)
         driven.append(pool.submit(drive, poison))
         wait_until(lambda: embeddings.asked["poison"] == 1)
         driven += [pool.submit(drive, job_id) for job_id in others[3:]]
@@ -288,7 +293,7 @@ def test_one_long_document_keeps_neither_its_own_job_nor_others_from_the_idle_ac
 def test_searches_go_past_one_that_is_stuck(runner: Runner, settings: Settings, embeddings: EmbeddingServer) -> None:
     with ThreadPoolExecutor(3) as pool:
         stuck = [pool.submit(Job(runner, settings).search, f"held {number}") for number in range(3)]
-        wait_until(lambda: sum(embeddings.asked.values()) == 3)
+        wait_until(lambda: asked_for_held(embeddings) == 3)
         for number in range(10):
             assert Job(runner, settings).search(f"free {number}").documents == []
         assert not any(search.done() for search in stuck)
