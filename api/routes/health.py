@@ -27,8 +27,8 @@ _AWAY = "does not answer"
 _UNKNOWN = "nobody can tell: no worker says that it answers"
 _FULL = "is full: nothing can be stored"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_SAID_BY_WORKERS = {Backend.VECTORS: "vectors", Backend.EMBEDDER: "inference"}
-"""The facts of their heartbeats (design decision 13)."""
+_SAID_BY_WORKERS = (Backend.VECTORS, Backend.EMBEDDER)
+"""By their heartbeats (design decision 13): without a worker nobody can tell."""
 _UNPUBLISHED = (Backend.KEY_SERVICE, Backend.RAY)
 """Told only when they are away: the published answer has no place for them."""
 _BEAT_SECONDS = 1.0
@@ -110,10 +110,9 @@ def _look(call: Call) -> Mapping[Backend, bool]:
     found = dict(backends.look(set(Backend) - {Backend.KEY_SERVICE}))
     found[Backend.KEY_SERVICE] = not backends.away({Backend.KEY_SERVICE})
     workers = [beat for beat in call.services.probes.beats if beat.role == "worker"] if found[Backend.MONGO] else []
-    for backend, fact in _SAID_BY_WORKERS.items():
-        found[backend] = found[backend] and any(
-            worker.facts.get(fact, backend.value not in worker.facts.get("away", ())) for worker in workers
-        )
+    for backend in _SAID_BY_WORKERS:
+        says_so = any(backend.value not in worker.facts.get("away", ()) for worker in workers)
+        found[backend] = found[backend] and says_so
     return found
 
 

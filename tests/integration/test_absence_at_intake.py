@@ -375,7 +375,7 @@ def test_what_the_workers_find_away_is_refused_at_once(world: World) -> None:
     jobs = services.jobs.count(world.account.scope)
 
     def beat(*away: Backend) -> None:
-        services.heartbeats.beat("worker:test:1", "worker", {"away": [*away], "vectors": True, "inference": True})
+        services.heartbeats.beat("worker:test:1", "worker", {"away": [*away]})
 
     def says(errors: set[str]) -> bool:
         return errors <= set(world.client.get(f"{world.site.url}/v1/health").json()["errors"])
