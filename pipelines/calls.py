@@ -6,8 +6,7 @@ twice, and these neither notice nor lose an attempt. It knows nothing of what ca
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Collection as Sized
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -176,7 +175,7 @@ def _sending(kind: Kind, call: CallContext, method: str, arguments: Arguments) -
     return send
 
 
-def _look(running: Sized[Any], should_stop: threading.Event) -> list[Any]:
+def _look(running: Collection[Any], should_stop: threading.Event) -> list[Any]:
     """The calls that ended within a moment. Raises CallCancelledError when told to stop."""
     if should_stop.is_set():
         raise CallCancelledError
@@ -190,7 +189,7 @@ def _wait_for_turn(attachment: Attachment, should_stop: threading.Event) -> list
     return []
 
 
-def _wait_for_its_end(running: Sized[Any]) -> None:
+def _wait_for_its_end(running: Collection[Any]) -> None:
     """Tell a call to stop, and wait a little until it did: a chain's end says what was spent.
 
     Raises CallCancelledError.
@@ -211,7 +210,7 @@ def _in_line(attachment: Attachment, turn: Turn) -> Iterator[None]:
 
 
 @contextmanager
-def _cancelled_unless_done(running: Sized[Any]) -> Iterator[None]:
+def _cancelled_unless_done(running: Collection[Any]) -> Iterator[None]:
     """Cancel what is still running when the block is left."""
     try:
         yield

@@ -17,7 +17,7 @@ from core.backends.backend import Backend
 from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from pipelines.actors import ActorConfig, StageActor
 from pipelines.beside import beside
-from pipelines.load import THREADS, Load
+from pipelines.load import THREADS, Kind, Load
 from pipelines.ray_probe import RayProbe, RaySession
 from pipelines.ray_variables import IN_ANSWERS, NEVER_LEAVE
 from pipelines.remote import result_of
@@ -216,7 +216,7 @@ class Cluster:
         try:
             owner = self._vectors_owner() if self._config.vectors_dir else None
             stages = tuple(self._stage_actor(f"stages-{number}", owner) for number in range(self._stage_actors))
-            references = [actor.config.options(concurrency_group="probes").remote() for actor in stages]
+            references = [actor.config.options(concurrency_group=Kind.PROBES.value).remote() for actor in stages]
         except (RayError, ValueError, ConnectionError) as error:
             raise BackendAwayError(Backend.RAY, f"gave no actors: {error}") from error
         try:
@@ -240,7 +240,7 @@ class Cluster:
     def _vectors_owner(self) -> Any:
         import ray
 
-        owner = ray.remote(concurrency_groups={"probes": 1})(VectorsActor)
+        owner = ray.remote(concurrency_groups={Kind.PROBES.value: 1})(VectorsActor)
         owner = owner.options(**_detached(VECTORS_ACTOR), max_concurrency=_OWNER_THREADS)
         return owner.remote(self._config.vectors_dir, self._config.open_namespaces)
 

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from core.backends.backend import Backend
+from core.backends.watch import PATIENCE_SECONDS
 from core.errors import ActorLostError, BackendAwayError
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind
-from pipelines.ray_probe import PATIENCE_SECONDS
 from pipelines.remote import cancel, ended, result_of
 from pipelines.vectors_actor import answer_of_owner
 

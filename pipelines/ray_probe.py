@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.backends.backend import Backend
+from core.backends.watch import PATIENCE_SECONDS
 from core.errors import BackendAwayError
 from pipelines.beside import beside
 
-PATIENCE_SECONDS = 1.5
-"""How long Ray may stay silent before it counts as away."""
 _ANSWER_SECONDS = 1.2
 
 

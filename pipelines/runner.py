@@ -68,7 +68,9 @@ class Runner:
         """
         attachment = self._cluster.attached()
         try:
-            tests = [actor.self_test.options(concurrency_group="probes").remote() for actor in attachment.stages]
+            tests = [
+                actor.self_test.options(concurrency_group=Kind.PROBES.value).remote() for actor in attachment.stages
+            ]
             self._cluster.outcome(beside(lambda: result_of(tests), "self-test"), _SELF_TEST_SECONDS)
         except BackendAwayError as error:
             if error.backend is Backend.RAY:
