@@ -1,11 +1,9 @@
 """A real API process whose object storage and key service are away: what needs them is refused, and nothing else."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -14,7 +12,8 @@ import pytest
 from core.backends.backend import Backend
 from core.ids import Prefix, random_id
 from tests.api_process import Account, Site, site
-from tests.key_servers import TOKEN, KeyServer, TransitServer, running
+from tests.away_server import UNAVAILABLE, AwayServer, Handler, Manner, Reply, Request, away_server, in_front_of
+from tests.key_servers import TOKEN, TransitServer, running
 from tests.stack import wait_until
 
 PATIENCE = 30.0
@@ -24,81 +23,29 @@ NOTICED = 60.0
 """Until a probe tells: an answer of the key service counts for half a minute, so it is not asked before."""
 
 
-@dataclass
-class Manner:
-    """How a server is now."""
+def bucket_of(kept: dict[str, bytes]) -> Handler:
+    """What an S3 bucket does with single objects."""
+    said = {"ETag": '"1"', "Last-Modified": "Tue, 01 Dec 2026 00:00:00 GMT"}
 
-    present: threading.Event = field(default_factory=threading.Event)
-    refuses: bool = False
-    """while it is not present: it answers that it cannot, instead of nothing"""
+    def answer(request: Request) -> Reply:
+        if request.method == "PUT":
+            kept[request.target] = request.body
+            return Reply(200, headers=said)
+        found = kept.get(request.target)
+        return Reply(404, headers=said) if found is None else Reply(200, found, said)
 
-    def allows(self) -> bool:
-        """Whether to answer as usual. Waits while the server is silent."""
-        if not self.refuses:
-            self.present.wait(PATIENCE)
-        return self.present.is_set()
-
-
-class AwayTransit(TransitServer):
-    """A transit engine that goes away."""
-
-    def __init__(self, manner: Manner) -> None:
-        super().__init__()
-        self.manner = manner
-
-    def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> tuple[int, Any]:
-        if not self.manner.allows():
-            return 503, {"errors": ["Vault is sealed"]}
-        return super().answer(method, path, headers, body)
-
-
-@contextmanager
-def bucket_server(manner: Manner, kept: dict[str, bytes]) -> Iterator[str]:
-    """What an S3 bucket does with single objects, at this address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
-            if manner.allows():
-                kept[self.path] = content
-            self._answer(200)
-
-        def do_GET(self) -> None:
-            self._answer(200 if self.path in kept else 404, kept.get(self.path, b""))
-
-        do_HEAD = do_GET  # noqa: N815 - the library's name
-
-        def _answer(self, status: int, content: bytes = b"") -> None:
-            self.send_response(status if manner.allows() else 503)
-            self.send_header("ETag", '"1"')
-            self.send_header("Last-Modified", "Tue, 01 Dec 2026 00:00:00 GMT")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-    finally:
-        http.shutdown()
-        http.server_close()
+    return answer
 
 
 @dataclass
 class World:
-    """The API process, and how its services are."""
+    """The API process, and its services."""
 
     site: Site
     account: Account
-    blobs: Manner
+    blobs: AwayServer
     kept: dict[str, bytes]
-    keys: Manner
+    keys: AwayServer
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[httpx.Response, float]:
         """The answer, and the seconds that it took."""
@@ -112,27 +59,28 @@ class World:
         return backend.value in httpx.get(f"{self.site.url}/v1/health", timeout=PATIENCE).json()["errors"]
 
     @contextmanager
-    def without(self, backend: Backend, manner: Manner, *, refuses: bool) -> Iterator[None]:
+    def without(self, backend: Backend, service: AwayServer, how: Manner | Reply) -> Iterator[None]:
         """One is away, and the process has noticed."""
-        manner.refuses = refuses
-        manner.present.clear()
+        service.be(how)
         try:
             wait_until(lambda: self.knows(backend), NOTICED, f"{backend} to be known away")
             yield
         finally:
-            manner.present.set()
+            service.be(Manner.WORKS)
             wait_until(lambda: not self.knows(backend), PATIENCE, f"{backend} to be back")
 
 
 @pytest.fixture(scope="module")
 def world(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    blobs, keys, kept = Manner(), Manner(), dict[str, bytes]()
-    blobs.present.set()
-    keys.present.set()
-    transit: KeyServer = AwayTransit(keys)
-    with running(transit), bucket_server(blobs, kept) as place, pytest.MonkeyPatch.context() as patch:
+    kept = dict[str, bytes]()
+    with (
+        running(TransitServer()) as transit,
+        away_server(in_front_of(transit.url)) as keys,
+        away_server(bucket_of(kept)) as blobs,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in {
-            "AWS_ENDPOINT": place,
+            "AWS_ENDPOINT": blobs.url,
             "AWS_ALLOW_HTTP": "true",
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "id",
@@ -142,7 +90,7 @@ def world(mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
         chosen: dict[str, Any] = {
             "blob_url": "s3://bucket",
             "kek_provider": "transit",
-            "kek_transit_url": transit.url,
+            "kek_transit_url": keys.url,
             "kek_transit_token": TOKEN,
             # each sealing asks the key service
             "data_key_cache_seconds": 0,
@@ -164,16 +112,15 @@ def refused(answer: httpx.Response, backend: Backend) -> bool:
 
 
 THING = {"blobs": [{"property": "t", "type": "text", "data": "some text"}]}
-BARE = {"blobs": [], "colour": "red"}
 
 
-@pytest.mark.parametrize("refuses", [True, False])
-def test_without_object_storage_uploads_are_refused_at_once(world: World, refuses: bool) -> None:
+@pytest.mark.parametrize("how", [UNAVAILABLE, Manner.SILENT], ids=["refuses", "silent"])
+def test_without_object_storage_uploads_are_refused_at_once(world: World, how: Manner | Reply) -> None:
     bucket, key = a_bucket(world), random_id(Prefix.OPERATION)
     objects = f"/v1/buckets/{bucket}/objects"
     stands = world.call("POST", objects, THING)[0].json()["object_id"]
     kept = dict(world.kept)
-    with world.without(Backend.BLOBS, world.blobs, refuses=refuses):
+    with world.without(Backend.BLOBS, world.blobs, how):
         for method, path, body in (
             ("POST", objects, THING),
             ("POST", f"{objects}/batch", {"objects": [THING]}),
@@ -197,8 +144,8 @@ def test_without_object_storage_uploads_are_refused_at_once(world: World, refuse
     assert answers[0].json()["object_id"] == answers[1].json()["object_id"]
 
 
-@pytest.mark.parametrize("refuses", [True, False])
-def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: World, refuses: bool) -> None:
+@pytest.mark.parametrize("how", [UNAVAILABLE, Manner.SILENT], ids=["refuses", "silent"])
+def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: World, how: Manner | Reply) -> None:
     secrets, key = "/v1/organizations/secrets", random_id(Prefix.OPERATION)
     name = f"key_{random_id(Prefix.REQUEST)[4:].lower()}"
     stored = {"secret_name": name, "secret_value": "a-long-enough-value"}
@@ -208,7 +155,7 @@ def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: W
         "configs": {"url": "https://example.com/hook", "signing_secret": "a-signing-secret-of-ours"},
     }
     hook = {"webhook_name": name, "event_types": ["resource.executed"], "channels": [channel]}
-    with world.without(Backend.KEY_SERVICE, world.keys, refuses=refuses):
+    with world.without(Backend.KEY_SERVICE, world.keys, how):
         for method, path, body in (
             ("POST", secrets, stored),
             ("PUT", f"{secrets}/{name}_0", {"secret_value": "another-long-value"}),
