@@ -11,7 +11,7 @@ from config.bounded import Bounded
 from core.backends.absence import CONNECT_SECONDS
 from core.errors import KeystageError, UnavailableError
 from core.vault.kek import Wrapped, not_its_own, reading, unwrapped
-from core.vault.kek_remote import SECONDS, THREADS, Calls, away, refusal
+from core.vault.kek_remote import SECONDS, THREADS, Calls, absence, refusal
 
 _WHO = "AWS KMS"
 _NOT_ITS_OWN = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
@@ -83,7 +83,7 @@ class AwsKeys:
         try:
             return self._bounded.within(seconds, call)
         except TimeoutError as error:
-            raise away(_WHO, "does not answer in time", silent=True) from error
+            raise absence(_WHO, "does not answer in time", silent=True) from error
         except ClientError as error:
             raise _refused(error.response) from error
         except BotoCoreError as error:
@@ -102,7 +102,7 @@ def _failed(error: Exception) -> UnavailableError:
     from botocore.exceptions import ReadTimeoutError
 
     silent = isinstance(error, ReadTimeoutError)
-    return away(_WHO, f"does not answer: {type(error).__name__}", silent=silent)
+    return absence(_WHO, f"does not answer: {type(error).__name__}", silent=silent)
 
 
 def _context(internal_id: str, version: int) -> dict[str, str]:

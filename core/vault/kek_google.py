@@ -11,7 +11,7 @@ from config.bounded import Bounded
 from core.backends.absence import CONNECT_SECONDS
 from core.errors import KeystageError
 from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
-from core.vault.kek_remote import SECONDS, THREADS, Calls, away, refusal
+from core.vault.kek_remote import SECONDS, THREADS, Calls, absence, refusal
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -86,10 +86,10 @@ class GoogleKeys:
         try:
             return self._bounded.within(seconds, ask)
         except TimeoutError as error:
-            raise away(_WHO, "does not answer in time", silent=True) from error
+            raise absence(_WHO, "does not answer in time", silent=True) from error
         except ParseError:
             # its text repeats what was answered
-            raise away(_WHO, "gave an answer that cannot be read") from None
+            raise absence(_WHO, "gave an answer that cannot be read") from None
         except GoogleAPIError as error:
             raise _refused(error, opens) from error
         except (GoogleAuthError, RequestException) as error:
@@ -104,7 +104,7 @@ def _bounded(call: Callable[..., Any]) -> Callable[..., Any]:
 def _present(field: Any) -> Any:
     """A field of an answer; one that was not there reads as empty."""
     if not field:
-        raise away(_WHO, "gave an answer without what was asked for")
+        raise absence(_WHO, "gave an answer without what was asked for")
     return field
 
 
@@ -114,13 +114,13 @@ def _refused(error: Any, opens: bool) -> KeystageError:
     if not isinstance(error, BadRequest):
         return refusal(_WHO, getattr(error, "code", None) or 0, type(error).__name__)
     status = _status_of(error)
-    return not_its_own() if opens and status == _NOT_ITS_OWN else away(_WHO, f"refuses: {status}")
+    return not_its_own() if opens and status == _NOT_ITS_OWN else absence(_WHO, f"refuses: {status}")
 
 
 def _failed(error: Exception) -> KeystageError:
     from requests.exceptions import ReadTimeout
 
-    return away(_WHO, f"does not answer: {type(error).__name__}", silent=isinstance(error, ReadTimeout))
+    return absence(_WHO, f"does not answer: {type(error).__name__}", silent=isinstance(error, ReadTimeout))
 
 
 def _status_of(error: Any) -> str:

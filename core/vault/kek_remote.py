@@ -36,10 +36,10 @@ def refusal(who: str, status: int, code: str) -> UnavailableError:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return UnavailableError(f"The key service ({who}) is busy.")
     absent = absence_in_status(Backend.KEY_SERVICE, status)
-    return away(who, f"refuses: {code}", silent=absent is not None and absent.silent)
+    return absence(who, f"refuses: {code}", silent=absent is not None and absent.silent)
 
 
-def away(who: str, did: str, *, silent: bool = False) -> BackendAwayError:
+def absence(who: str, did: str, *, silent: bool = False) -> BackendAwayError:
     """The error that says which service did not do what."""
     return BackendAwayError(Backend.KEY_SERVICE, f"({who}) {did}", silent=silent)
 

@@ -17,7 +17,7 @@ from core.egress.fetch import Answer, Outgoing, exchange
 from core.egress.transport import outbound_client
 from core.errors import KeystageError
 from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
-from core.vault.kek_remote import Calls, away, refusal
+from core.vault.kek_remote import Calls, absence, refusal
 
 _WHO = "the transit engine"
 _REFUSED = 400
@@ -80,7 +80,7 @@ class TransitKeys:
         except (httpx2.HTTPError, KeystageError, zlib.error) as error:
             absent = absence_in_error(Backend.KEY_SERVICE, error)
             did = absent.did if absent else "gave an answer that cannot be read"
-            raise away(_WHO, did, silent=absent is not None and absent.silent) from error
+            raise absence(_WHO, did, silent=absent is not None and absent.silent) from error
         if answer.status == _REFUSED and "/decrypt/" in request.url:
             raise not_its_own()
         if not 200 <= answer.status < 300:
