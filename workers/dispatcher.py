@@ -127,7 +127,12 @@ class Dispatcher:
         if self._next_look is not None:
             self._next_look.cancel()
         # remembered here: what uvloop gives for a moment that is now does not tell it
-        self._next_look_at, self._next_look = moment, loop.call_at(moment, self._look.set)
+        self._next_look_at, self._next_look = moment, loop.call_at(moment, self._look_now)
+
+    def _look_now(self) -> None:
+        # uvloop counts milliseconds and may be a little early: by its clock this look would still be to come
+        self._next_look_at = float("-inf")
+        self._look.set()
 
     def stop(self) -> None:
         """Start nothing more."""
