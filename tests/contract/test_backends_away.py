@@ -154,6 +154,15 @@ def whatever(request: Request) -> Reply:
     return Reply(200, body, {"Content-Type": "application/json"})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _little_to_collect() -> Iterator[None]:
+    """The collection after each test looks at what that test made, not at every module that was imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def server() -> Iterator[AwayServer]:
     """A server that nobody can work with: it is here to be away."""
