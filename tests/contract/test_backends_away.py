@@ -268,6 +268,13 @@ def test_to_a_probe_each_answer_is_one(server: AwayServer, name: str, reply: Rep
     assert came_to(lambda: PROBES[name].call(opened)) is None
 
 
+@pytest.mark.parametrize("name", ["transit", "aws", "google"])
+def test_to_a_probe_a_busy_key_service_has_answered(server: AwayServer, name: str) -> None:
+    opened = PROBES[name].open(server.url)
+    server.be(BUSY)
+    assert came_to(lambda: PROBES[name].call(opened)) is None
+
+
 def stage_actor(server: AwayServer, data: Path) -> StageActor:
     """A stage actor outside Ray whose vectors and embeddings are the server's."""
     settings = Settings(
