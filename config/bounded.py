@@ -1,6 +1,7 @@
 """Ends the wait for a library that bounds no call as a whole. What it does after that goes on by itself, unheard."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -17,14 +18,15 @@ class Bounded:
         self._free = threading.BoundedSemaphore(most)
 
     def within(self, seconds: float, call: Callable[[], Answer]) -> Answer:
-        """What `call` gives or raises. Raises TimeoutError after so many seconds, or when no thread is free."""
-        if not self._free.acquire(blocking=False):
+        """What `call` gives or raises. Raises TimeoutError after so many seconds, of which it may wait for a thread."""
+        ends_at = time.monotonic() + seconds
+        if not self._free.acquire(timeout=max(seconds, 0.0)):
             raise TimeoutError("too many calls are under way")
         answer: Future[Answer] = Future()
         # a daemon: one that never ends must not hold up the end of the process
         threading.Thread(target=self._make, args=(call, answer), name=self._name, daemon=True).start()
         try:
-            return answer.result(seconds)
+            return answer.result(max(ends_at - time.monotonic(), 0.0))
         except FutureTimeoutError:
             if answer.done():
                 # raised by the call itself

@@ -4,11 +4,11 @@ It gets values and never settings.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -18,7 +18,8 @@ from config.logging_setup import bind_unit_of_work, configure_logs, unbind_unit_
 from core.buckets.bucket import StoredObject
 from core.collections.collection import Collection
 from core.egress.policy import EgressPolicy
-from core.errors import UnavailableError
+from core.egress.transport import deadline
+from core.errors import BackendAwayError, StageError, UnavailableError
 from core.ids import Prefix, point_id
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.stages import StageSpec
@@ -40,7 +41,12 @@ from pipelines.remote import check_cancelled
 from pipelines.stage import StageContext
 from pipelines.vectors_actor import VectorsProxy
 
+if TYPE_CHECKING:
+    from core.storage.vectors.server import ServerVectorStore
+
 _PROBE_TEXT = "Does it answer?"
+_PROBE_SECONDS = 1.5
+"""As long as a worker waits for a probe's answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +109,8 @@ class StageActor:
         with suppress(UnavailableError):
             self._embedder()
         self._blobs = BlobStore(config.blob_url)
-        self._vectors = _vector_stores(config, vectors_owner)
+        self._server = _qdrant_server(config)
+        self._owner = vectors_owner
         self._egress = EgressPolicy.allowing(config.egress_allow_cidrs)
         self._providers = ProviderPool()
         self._reader = Reader(config.file_bounds, config.log_level, config.log_format)
@@ -171,19 +178,31 @@ class StageActor:
         payload = {"namespace_id": namespace_id, "text": _PROBE_TEXT}
         store.ensure(namespace_id, embedder.dimension)
         store.upsert(namespace_id, [Point(point_id("self-test"), vector, document_vector(_PROBE_TEXT), payload)])
-        if not self.vectors_answer():
+        if len(store.search(namespace_id, [VectorSearch(document_vector(_PROBE_TEXT), limit=1)], 1)) != 1:
             raise RuntimeError("the self-test did not find the text it stored")
 
     def inference_answers(self) -> bool:
-        """Whether the embedder gives a vector of length 1. Raises what fails."""
-        vector = self._embedder().embed([_PROBE_TEXT])[0]
+        """Whether the embedder gives a vector of length 1. What refuses a text, or is busy, answers; no second try is
+        begun. Raises BackendAwayError."""
+        try:
+            with deadline(_PROBE_SECONDS):
+                vector = self._embedder().embed([_PROBE_TEXT])[0]
+        except BackendAwayError:
+            raise
+        except (StageError, UnavailableError) as error:
+            log.warning("inference.refuses_its_probe", error=error.message)
+            return True
         return bool(np.isclose(np.linalg.norm(vector), 1, atol=1e-3))
 
     def vectors_answer(self) -> bool:
-        """Whether the self-test's text can be found. Raises what fails."""
-        store, namespace_id = self._probe()
-        probe = VectorSearch(document_vector(_PROBE_TEXT), limit=1)
-        return len(store.search(namespace_id, [probe], 1)) == 1
+        """Whether the Qdrant server answers, whatever it holds. Raises BackendAwayError. The owner of the embedded
+        engine is asked itself."""
+        if self._server is not None:
+            self._server.probe()
+        return True
+
+    def _vectors(self, namespace_id: str) -> VectorStore:
+        return self._server or VectorsProxy(self._owner, namespace_id)
 
     def _embedder(self) -> Embedder:
         with self._loading:
@@ -197,15 +216,14 @@ class StageActor:
         return self._vectors(namespace_id), namespace_id
 
 
-def _vector_stores(config: ActorConfig, owner: Any) -> Callable[[str], VectorStore]:
-    """Gives the vector store for the calls of one namespace."""
-    if config.qdrant_url:
-        from core.storage.vectors.server import connect_qdrant
+def _qdrant_server(config: ActorConfig) -> "ServerVectorStore | None":
+    """The vector store on a Qdrant server, if that is where vectors are."""
+    if not config.qdrant_url:
+        return None
+    from core.storage.vectors.server import connect_qdrant
 
-        key = config.qdrant_api_key
-        server = connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None, config.qdrant_tls_ca_file)
-        return lambda _: server
-    return lambda namespace_id: VectorsProxy(owner, namespace_id)
+    key = config.qdrant_api_key
+    return connect_qdrant(config.qdrant_url, key.get_secret_value() if key else None, config.qdrant_tls_ca_file)
 
 
 @contextmanager

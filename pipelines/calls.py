@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from core.backends.backend import Backend
-from core.errors import ActorLostError, BackendAwayError
+from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from core.recent import Recent
 from pipelines.actors import CallContext
 from pipelines.alone import Alone
@@ -36,7 +36,8 @@ class Calls:
     """Makes calls for all jobs of this process. Safe to use from several threads.
 
     Its methods raise what the actor raises, CallCancelledError when told to stop, BackendAwayError when Ray goes away,
-    and ActorLostError when an actor ended although the call was alone.
+    ActorLostError when an actor ended although the call was alone, and UnavailableError for a result that Ray, being
+    well, cannot give.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -148,6 +149,13 @@ class Calls:
             self._cluster.explain_loss(attachment)
             attachment.load.actor_ended(reference)
             raise
+        except BackendAwayError as error:
+            attachment.load.done(reference)
+            if error.backend is not Backend.RAY or error.silent:
+                raise
+            # Ray blames itself for a result that cannot be read, too: only its own answer says that it is away
+            self._cluster.explain_loss(attachment)
+            raise UnavailableError(f"The result of the call cannot be had: {error.message}") from error
         except BaseException:
             attachment.load.done(reference)
             raise

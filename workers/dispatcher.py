@@ -21,12 +21,11 @@ import uvloop
 from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
 from core.audit.recorder import Recorder
-from core.backends.backend import Backend
 from core.backends.watch import BackendWatch
 from core.bootstrap import build_recorder, build_watched_cipher
 from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
-from core.errors import UnavailableError
+from core.errors import BackendAwayError, UnavailableError
 from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.command_log import log_commands
 from core.storage.failures import away
@@ -194,8 +193,10 @@ class Dispatcher:
         try:
             # the organization's key may have to be read, and unwrapped by a service far away
             opened = await asyncio.to_thread(self._vault.open, claimed)
-        except UnavailableError:
-            self._watch.note_away(Backend.KEY_SERVICE)
+        except UnavailableError as error:
+            # one that is busy is there for the others
+            if isinstance(error, BackendAwayError):
+                self._watch.note_away(error.backend)
             await self._queue.put_back(claimed, self._wait())
             return
         if isinstance(opened, Opened) and opened.was_sealed:

@@ -161,7 +161,7 @@ class JobDriver:
     def _outcome(self, watched: Watched, entries: list[Entry]) -> Outcome:
         job = watched.lease.job
         if job.cancel_requested:
-            return Decision(JobState.CANCELLED)
+            return Decision(JobState.CANCELLED, charge=min(job.spent, job.hold))
         if job.hold and (not entries or any(entry.closes_hold for entry in entries)):
             return _failed("hold_closed", "The credits held for this job are no longer held; submit it again.")
         if job.attempts > self._max_attempts:

@@ -99,11 +99,14 @@ class BackendWatch:
     def _look_until_closed(self) -> None:
         next_round = time.monotonic()
         while not self._closing.is_set():
-            if time.monotonic() >= next_round:
+            is_round = time.monotonic() >= next_round
+            if is_round:
                 next_round = time.monotonic() + self._interval
-                self.look()
-            else:
-                self.look(self.away())
+            try:
+                self.look(None if is_round else self.away())
+            except Exception:
+                # no thread could be had, say: who stopped asking would keep the last words for ever
+                log.exception("backend.look_broken")
             self._closing.wait(min(self._interval, AWAY_INTERVAL_SECONDS))
 
 
@@ -134,9 +137,11 @@ class _Watched:
         """The question that is under way, or a new one."""
         with self._lock:
             if self._question is None or self._question.done():
-                self._question = Future()
+                question: Future[None] = Future()
                 name = f"probe-{self._backend}"
-                threading.Thread(target=self._put, args=(self._question,), name=name, daemon=True).start()
+                threading.Thread(target=self._put, args=(question,), name=name, daemon=True).start()
+                # only now: one that nobody puts would never be answered
+                self._question = question
             return self._question
 
     def note(self, *, away: bool, why: str = "silent") -> None:
@@ -154,6 +159,13 @@ class _Watched:
         self._changed()
 
     def _put(self, question: Future[None]) -> None:
+        try:
+            self._ask()
+        finally:
+            # whatever came of it: one that stayed open would be the last
+            question.set_result(None)
+
+    def _ask(self) -> None:
         asked_at = time.monotonic()
         try:
             self._probe()
@@ -165,5 +177,5 @@ class _Watched:
             self.note(away=True, why=type(error).__name__)
         else:
             self.note(away=False)
-        self.took = time.monotonic() - asked_at
-        question.set_result(None)
+        finally:
+            self.took = time.monotonic() - asked_at

@@ -111,7 +111,8 @@ class JobStore:
         is no error.
         """
         jobs = self._jobs(scope)
-        decision = decision_document(Decision(JobState.CANCELLED))
+        # one that waits for a backend may have asked models before: as with one that failed, that is paid
+        decision = {**decision_document(Decision(JobState.CANCELLED)), "charge": {"$ifNull": ["$spent", 0]}}
         stopped = jobs.update_one(
             {"_id": job_id, "kind": _CANCELLABLE, "state": {"$in": states_before(Move.CANCEL)}},
             [{"$set": {"state": JobState.FINISHING.value, "decision": decision, "due_at": NOW}}, WAITS_NO_MORE],

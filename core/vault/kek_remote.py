@@ -66,11 +66,17 @@ class Calls:
 
     def probe(self, wrap: Callable[[bytes, str, int], object]) -> None:
         """Wrap a key that nobody will use, unless an answer came a moment ago: the one thing that everybody who uses
-        the service must be allowed to do. Raises BackendAwayError, and UnavailableError of a service that is busy."""
+        the service must be allowed to do. Raises BackendAwayError; a service that is busy has answered."""
         with self._lock:
             is_fresh = time.monotonic() - self._answered_at < _FRESH_SECONDS
-        if not is_fresh:
+        if is_fresh:
+            return
+        try:
             wrap(secrets.token_bytes(KEY_BYTES), _PROBED, 0)
+        except BackendAwayError:
+            raise
+        except UnavailableError:
+            return
 
     def _once(self, call: Callable[[float], Answer], seconds: float) -> Answer:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
+from config.settings import Settings
 from core.backends.backend import Backend
 from core.errors import BackendAwayError, KeystageError, UnavailableError
 from core.ids import Prefix, random_id
@@ -28,7 +30,9 @@ from core.storage.vectors.bm25 import document_vector
 from core.storage.vectors.server import connect_qdrant
 from core.storage.vectors.store import Point, VectorSearch
 from core.vault.kek import KeyEncryption, Wrapped
+from pipelines.actors import StageActor
 from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
+from pipelines.runner import actor_config
 from tests.away_server import (
     BAD_GATEWAY,
     BUSY,
@@ -51,6 +55,7 @@ SHORT = 1.0
 PATIENCE = 12.0
 """Far more than any call may take here, and far less than any library would take by itself."""
 BUCKET = "bucket-of-tests"
+NO_COLLECTION = Reply(200, b'{"result": {"exists": false}, "status": "ok", "time": 0.0}')
 
 Call = Callable[[], object]
 
@@ -147,6 +152,15 @@ def whatever(request: Request) -> Reply:
         return Reply(200, b"", {"ETag": '"x"'})
     body = json.dumps({"result": {"exists": True}, "data": {"a": "b"}, "nothing": "x" * 200}).encode()
     return Reply(200, body, {"Content-Type": "application/json"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_to_collect() -> Iterator[None]:
+    """The collection after each test looks at what that test made, not at every module that was imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -252,6 +266,56 @@ def test_to_a_probe_each_answer_is_one(server: AwayServer, name: str, reply: Rep
     opened = PROBES[name].open(server.url)
     server.be(reply)
     assert came_to(lambda: PROBES[name].call(opened)) is None
+
+
+@pytest.mark.parametrize("name", ["transit", "aws", "google"])
+def test_to_a_probe_a_busy_key_service_has_answered(server: AwayServer, name: str) -> None:
+    opened = PROBES[name].open(server.url)
+    server.be(BUSY)
+    assert came_to(lambda: PROBES[name].call(opened)) is None
+
+
+def stage_actor(server: AwayServer, data: Path) -> StageActor:
+    """A stage actor outside Ray whose vectors and embeddings are the server's."""
+    settings = Settings(
+        _env_file=None,
+        data=data,
+        qdrant_url=server.url,
+        embedder="openai:a-model",
+        openai_base_url=f"{server.url}/v1",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.actors.configure_logs", lambda *_: None)
+        return StageActor(actor_config(settings), None)
+
+
+@pytest.mark.parametrize("reply", [NO_COLLECTION, DENIED, BUSY, Reply(404, b"none"), FAILED])
+def test_a_worker_takes_any_answer_of_qdrant_for_one(server: AwayServer, tmp_path: Path, reply: Reply) -> None:
+    actor = stage_actor(server, tmp_path)
+    # a server that was away when the worker began, or has lost all, holds nothing of a self-test
+    server.be(reply)
+    assert actor.vectors_answer()
+
+
+@pytest.mark.parametrize("reply", [BUSY, FAILED, Reply(404, b'{"error": "no such model"}'), Reply(400, b"{}")])
+def test_a_worker_takes_any_answer_about_a_text_for_one(server: AwayServer, tmp_path: Path, reply: Reply) -> None:
+    actor = stage_actor(server, tmp_path)
+    server.be(reply)
+    asked = len(server.requests)
+    assert actor.inference_answers()
+    assert len(server.requests) == asked + 1
+
+
+@pytest.mark.parametrize("manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE])
+def test_a_worker_is_told_of_both_that_they_are_away(
+    server: AwayServer, tmp_path: Path, manner: Manner | Reply
+) -> None:
+    actor = stage_actor(server, tmp_path)
+    server.be(manner)
+    for probe, backend in ((actor.vectors_answer, Backend.VECTORS), (actor.inference_answers, Backend.EMBEDDER)):
+        error = came_to(probe)
+        assert isinstance(error, BackendAwayError), repr(error)
+        assert error.backend is backend
 
 
 @pytest.mark.parametrize(

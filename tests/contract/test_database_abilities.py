@@ -1,5 +1,6 @@
 """What a database is checked for: a good one does it all, and where one ability is taken away exactly it is named."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -160,6 +161,19 @@ def test_a_server_that_asks_for_another_try_is_given_one(url: str) -> None:
     concerned = [ability for ability in ABILITIES if ability.name.startswith("transaction.")]
     with weakened(url, _IsBusyOnce()) as busy_url:
         assert examine(busy_url, NO_TLS, abilities=concerned).shortfalls == []
+
+
+class _IsSlowToWrite(Weakness):
+    def answer(self, name: str, command: Document, ask: Ask) -> Document:
+        if name in ("insert", "update"):
+            time.sleep(1.1)
+        return ask(command)
+
+
+def test_a_server_that_takes_its_time_over_a_write_keeps_good_time(url: str) -> None:
+    concerned = [ability for ability in ABILITIES if ability.name == "clock"]
+    with weakened(url, _IsSlowToWrite()) as slow_url:
+        assert examine(slow_url, NO_TLS, abilities=concerned).shortfalls == []
 
 
 class _CreatesNothing(Weakness):

@@ -113,6 +113,24 @@ def test_a_job_that_is_cancelled_while_it_waits_ends_and_waits_no_more(services:
     assert_ended_once(services, submitted, JobState.CANCELLED, charge=0)
 
 
+@pytest.mark.parametrize("while_it_runs", [True, False])
+def test_what_models_cost_before_the_wait_is_paid_when_it_is_cancelled(
+    services: Services, submitted: Job, while_it_runs: bool
+) -> None:
+    def run(_: Watched) -> Decision:
+        if while_it_runs:
+            services.submission.cancel(submitted.scope, submitted.job_id)
+        error = BackendAwayError(Backend.VECTORS)
+        error.spent = CHARGE
+        raise error
+
+    drive_often(services, submitted, Work(run), times=1)
+    if not while_it_runs:
+        services.submission.cancel(submitted.scope, submitted.job_id)
+    drive_often(services, submitted, Work(succeed), times=1)
+    assert_ended_once(services, submitted, JobState.CANCELLED, CHARGE)
+
+
 def test_a_backend_that_is_known_to_be_away_is_not_tried(services: Services, submitted: Job) -> None:
     ray = Fault(BackendAwayError(Backend.RAY))
     backends, work = BackendWatch({Backend.RAY: ray}), Work(succeed)

@@ -76,6 +76,46 @@ def test_who_cannot_be_asked_keeps_its_last_word() -> None:
     assert not watch.answers(Backend.VECTORS)
 
 
+def test_who_is_told_of_a_change_and_fails_ends_no_asking() -> None:
+    asked: list[None] = []
+
+    def fails() -> None:
+        raise RuntimeError("nobody listens")
+
+    def probe() -> None:
+        asked.append(None)
+        if len(asked) == 1:
+            _refuses()
+
+    watch = BackendWatch({Backend.BLOBS: probe}, changed=fails)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", lambda _: None)
+        assert not watch.answers(Backend.BLOBS)
+        assert watch.answers(Backend.BLOBS)
+
+
+def test_a_thread_that_could_not_be_had_ends_no_asking() -> None:
+    watch = BackendWatch({Backend.BLOBS: lambda: None}, interval_seconds=0.01)
+    start, refused = threading.Thread.start, threading.Event()
+
+    def start_none(thread: threading.Thread) -> None:
+        if thread.name.startswith("probe-"):
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch, capture_logs():
+        patch.setattr(threading.Thread, "start", start_none)
+        watch.start()
+        assert refused.wait(10)
+        watch.note_away(Backend.BLOBS)
+    give_up_at = time.monotonic() + 10
+    while watch.away() and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    watch.close()
+    assert not watch.away()
+
+
 @pytest.mark.parametrize("silent", [True, False])
 def test_the_error_survives_the_way_between_processes(silent: bool) -> None:
     error = BackendAwayError(Backend.VECTORS, "refused the connection", silent=silent)
