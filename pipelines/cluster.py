@@ -124,8 +124,14 @@ class Cluster:
         self._set_environment()
         if attachment is None:
             self._probe.session_name()
-        else:
+            return
+        try:
             self._probe.still(attachment.session)
+        except BackendAwayError as error:
+            if not error.silent:
+                # nobody tries a job while Ray is away, so no call would find out that this attachment is void
+                self.lost(attachment)
+            raise
 
     def explain_loss(self, attachment: Attachment) -> None:
         """Raise BackendAwayError when an actor ended because Ray did; return when Ray is well."""
