@@ -42,7 +42,8 @@ _LAST_WORD_SECONDS = 0.5
 
 def connect(url: str, tls: TlsFiles = _NO_TLS, listeners: Sequence[CommandListener] = ()) -> Database[Document]:
     """The database that the URL names. Connects on first use. `listeners` are told of every command."""
-    client: MongoClient[Document] = MongoClient(url, event_listeners=listeners, **_OPTIONS, **_tls_options(tls))
+    options = {**_OPTIONS, "event_listeners": [*_OPTIONS.get("event_listeners", ()), *listeners]}
+    client: MongoClient[Document] = MongoClient(url, **options, **_tls_options(tls))
     return client.get_default_database("keystage")
 
 
