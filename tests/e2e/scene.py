@@ -92,7 +92,7 @@ def play(world: World, row: Row, objects: int, seconds: float) -> Figures:
         expected=len(stored),
         found=records.found,
         left_behind=records.left_behind(asked.search.between(0, now)),
-        holds_open=sum(customer.ledger(world.services)[2] for customer in (world.batches, world.searches)),
+        holds_open=_held(world),
         restarts={name: new for name in _OWN if (new := world.stack.restarts(name) - restarts[name])},
         wrong=(*promised.wrong, *asked.wrong()),
     )
@@ -262,6 +262,10 @@ class _Records:
         return sum(job.kind is JobKind.RETRIEVER for job in self._of_searches) - told
 
 
+def _held(world: World) -> int:
+    return sum(customer.ledger(world.services)[2] for customer in (world.batches, world.searches))
+
+
 def _jobs_since(handles: Handles, scope: Any, since: Any) -> list[Job]:
     return [
         job_from_document(found) for found in handles.namespace(scope)["jobs"].find({"created_at": {"$gte": since}})
@@ -269,7 +273,8 @@ def _jobs_since(handles: Handles, scope: Any, since: Any) -> list[Job]:
 
 
 def _wait_until_settled(world: World, since: Any) -> None:
-    """Until no job of the scene owes anything."""
+    """Until no job of the scene owes anything, and no hold is left of a job that MongoDB did not live to record: the
+    sweeper releases these after a minute."""
 
     def settled() -> bool:
         jobs = [
@@ -277,6 +282,6 @@ def _wait_until_settled(world: World, since: Any) -> None:
             for customer in (world.batches, world.searches)
             for job in _jobs_since(world.services.handles, customer.scope(world.services), since)
         ]
-        return all(job.is_final and job.due_at is None for job in jobs)
+        return all(job.is_final and job.due_at is None for job in jobs) and not _held(world)
 
     wait_until(settled, _OUTER_SECONDS, "every job to owe nothing")
