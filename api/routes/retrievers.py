@@ -37,6 +37,9 @@ from core.retrievers.secret_places import misplaced_secrets, secret_names
 from core.retrievers.stages import ignored_keys, model_notes, parse_stages, replaced_models
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
+_AGAIN_SECONDS = 0.1
+"""Between two looks at a job that waits and cannot be withdrawn."""
+
 
 def create_retriever(call: Call) -> Reply:
     """A new retriever. Its stages' parameters are checked now, so that executing it cannot fail on them."""
@@ -144,6 +147,8 @@ def _waited_for(call: Call, job_id: str) -> Job:
             raise BackendAwayError(job.waiting_for)
         if time.monotonic() >= deadline:
             return job
+        # one that is not ours to withdraw, without Redis to wait by
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _require_secrets(call: Call, names: list[str]) -> None:

@@ -124,11 +124,11 @@ class Decision:
     @property
     def is_withdrawn(self) -> bool:
         """Whether the job is taken back, as if it had never been recorded: nothing is charged, and nobody is told."""
-        return bool(self.result.get(_WITHDRAWN))
+        return bool(self.result.get(WITHDRAWN_MARK))
 
 
-_WITHDRAWN: Final = "withdrawn"
-WITHDRAWN: Final = Decision(JobState.CANCELLED, result={_WITHDRAWN: True})
+WITHDRAWN_MARK: Final = "withdrawn"
+WITHDRAWN: Final = Decision(JobState.CANCELLED, result={WITHDRAWN_MARK: True})
 """How a job ends whose caller was told that it cannot be done now."""
 
 

@@ -12,6 +12,7 @@ from core.jobs.job import (
     FINAL_STATES,
     WAITS_NO_MORE,
     WITHDRAWN,
+    WITHDRAWN_MARK,
     Decision,
     Job,
     JobKind,
@@ -141,8 +142,9 @@ class JobStore:
 
     def remove_withdrawn(self, scope: NamespaceScope, job_id: str) -> None:
         """Forget a job that was withdrawn, once its hold is released."""
-        if self._is_withdrawn(scope, job_id):
-            self._jobs(scope).delete_one({"_id": job_id, "state": JobState.FINISHING.value})
+        # in one step: the same id may be submitted again at any moment
+        withdrawn = {"state": JobState.FINISHING.value, f"decision.result.{WITHDRAWN_MARK}": True}
+        self._jobs(scope).delete_one({"_id": job_id, **withdrawn})
 
     def _is_withdrawn(self, scope: NamespaceScope, job_id: str) -> bool:
         standing = self.find(scope, job_id)

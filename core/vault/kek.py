@@ -84,9 +84,8 @@ class MovingKeyEncryption:
         return provider.unwrap(wrapped, internal_id, version)
 
     def probe(self) -> None:
-        """Both: either may be needed."""
+        """The new one. The previous one may be gone already, or may open and no longer wrap: who needs it finds out."""
         self._current.probe()
-        self._previous.probe()
 
 
 class LocalWrapping:

@@ -315,7 +315,18 @@ def test_a_probe_asks_once_in_a_while_and_again_after_an_absence() -> None:
 
 def test_every_provider_that_works_can_be_probed(subject: Subject) -> None:
     subject.keys.probe()
-    MovingKeyEncryption(subject.keys, EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(line("k9"))]))).probe()
+
+
+def test_of_two_providers_the_new_one_alone_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    new, before = (EnvironmentKeys(Keyring("KEYSTAGE_VAULT_KEYS", [SecretStr(line(name))])) for name in ("k9", "k8"))
+
+    def gone() -> None:
+        raise BackendAwayError(Backend.KEY_SERVICE)
+
+    monkeypatch.setattr(before, "probe", gone)
+    MovingKeyEncryption(new, before).probe()
+    with pytest.raises(BackendAwayError):
+        MovingKeyEncryption(before, new).probe()
 
 
 def test_a_token_that_transit_refuses_is_unavailable_and_not_repeated() -> None:
