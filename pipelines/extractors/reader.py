@@ -22,7 +22,7 @@ import structlog
 
 from core.collections.extractor_parameters import TextExtractorParameters
 from pipelines.beside import beside
-from pipelines.extractors.reading_outcome import Cutting, Pieces, Remark, Unreadable
+from pipelines.extractors.reading_outcome import NO_MEMORY, Cutting, Pieces, Remark, Unreadable
 
 _REPOSITORY = Path(__file__).parents[2]
 _PROGRAM = "pipelines.extractors.reading_process"
@@ -34,7 +34,7 @@ _PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "KEYSTAGE_STACK"
 _TRIES = 2
 _ENDED_BY_SOMEBODY = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 """How a process ends through no fault of its file's: another one is tried."""
-_OUT_OF_MEMORY = {-signal.SIGABRT, -signal.SIGKILL}
+_OUT_OF_MEMORY = {NO_MEMORY, -signal.SIGABRT, -signal.SIGKILL}
 """How a process ends whose code found no memory, or that the kernel chose when the machine had none."""
 
 log = structlog.get_logger(__name__)

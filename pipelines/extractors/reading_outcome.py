@@ -1,7 +1,11 @@
 """What reading a file comes to: a text with remarks, or why there is none. Types only."""
 
+import errno
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+NO_MEMORY: Final = errno.ENOMEM
+"""The exit code of a reading process that found no memory for a file as a whole."""
 
 
 @dataclass(frozen=True)

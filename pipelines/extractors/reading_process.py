@@ -20,7 +20,7 @@ import structlog
 from config.logging_setup import configure_logs
 from core.collections.extractor_parameters import TextExtractorParameters
 from pipelines.extractors.reading import read_text
-from pipelines.extractors.reading_outcome import Reading, Text, Unreadable
+from pipelines.extractors.reading_outcome import NO_MEMORY, Reading, Text, Unreadable
 from pipelines.extractors.splitting import split
 
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +45,9 @@ def main() -> None:
             connection.send_bytes(json.dumps(_answer(task, content)).encode())
         except (EOFError, ConnectionError):
             return
+        except MemoryError:
+            # in what is taken in or sent back: the connection is of no use any more
+            sys.exit(NO_MEMORY)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
