@@ -1,4 +1,4 @@
-"""`python -m tests.side_by_side SUITE`: a suite in several runs of pytest, two at once, for most of a test is waiting.
+"""`python -m tests.side_by_side SUITE`: a suite in several runs of pytest, some at once, for most of a test is waiting.
 
 Each run has servers of its own. What they print is shown whole, one run after the other.
 """
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-AT_ONCE = 2
+AT_ONCE, OF_CONTRACT = 2, 3
+"""Those of stores wait the most, and start no whole stack."""
 RUNS = 6
 """More than run at once, so that whoever is done early takes another one."""
 _NO_TESTS = 5
@@ -23,7 +24,7 @@ def main(suite: str) -> int:
     # by size, so that the long ones do not meet in one run
     files = sorted(Path(suite).glob("test_*.py"), key=lambda path: -path.stat().st_size)
     shares = [share for number in range(RUNS) if (share := files[number::RUNS])]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(OF_CONTRACT if suite.endswith("contract") else AT_ONCE) as pool:
         codes = list(pool.map(_run, shares)) or [_NO_TESTS]
     print(f"{suite}: {time.monotonic() - started:.0f} s", flush=True)
     return max(codes)
