@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-AT_ONCE, OF_CONTRACT = 2, 3
-"""Those of stores wait the most, and start no whole stack."""
+AT_ONCE, OF_STACKS = 3, 2
+"""The tests of tests/e2e start a whole stack each."""
 RUNS = 6
 """More than run at once, so that whoever is done early takes another one."""
 _NO_TESTS = 5
@@ -24,7 +24,7 @@ def main(suite: str) -> int:
     # by size, so that the long ones do not meet in one run
     files = sorted(Path(suite).glob("test_*.py"), key=lambda path: -path.stat().st_size)
     shares = [share for number in range(RUNS) if (share := files[number::RUNS])]
-    with ThreadPoolExecutor(OF_CONTRACT if suite.endswith("contract") else AT_ONCE) as pool:
+    with ThreadPoolExecutor(OF_STACKS if suite.endswith("e2e") else AT_ONCE) as pool:
         codes = list(pool.map(_run, shares)) or [_NO_TESTS]
     print(f"{suite}: {time.monotonic() - started:.0f} s", flush=True)
     return max(codes)
