@@ -21,7 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from config.bounded import Bounded
+from config.beside import Bounded
 from config.refusals import refused
 
 _PREFIX = "KEYSTAGE_SECRETS_"

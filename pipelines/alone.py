@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from config.beside import beside
 from core.errors import UnavailableError
-from pipelines.beside import beside
 from pipelines.cluster import Attachment, Cluster
 from pipelines.remote import CallCancelledError, end_actor
 

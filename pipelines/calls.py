@@ -12,12 +12,12 @@ from typing import Any
 
 import structlog
 
+from config.beside import beside
 from core.backends.backend import Backend
 from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from core.recent import Recent
 from pipelines.actors import CallContext
 from pipelines.alone import Alone
-from pipelines.beside import beside
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind, Turn
 from pipelines.remote import CallCancelledError, cancel, ended, result_of

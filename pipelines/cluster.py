@@ -13,10 +13,10 @@ from typing import Any, ClassVar, TypeVar
 import structlog
 from pydantic import SecretStr
 
+from config.beside import Shared, beside
 from core.backends.backend import Backend
 from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from pipelines.actors import ActorConfig, StageActor
-from pipelines.beside import beside
 from pipelines.load import THREADS, Kind, Load
 from pipelines.ray_probe import RayProbe, RaySession
 from pipelines.ray_variables import IN_ANSWERS, NEVER_LEAVE
@@ -86,7 +86,7 @@ class Cluster:
         self._config = config
         self._stage_actors = stage_actors
         self._attachment: Attachment | None = None
-        self._attaching: Future[Attachment] | None = None
+        self._attaching = Shared(self._attach, "ray-attach")
         self._lock = threading.Lock()
         self._probe = RayProbe(address)
 
@@ -99,9 +99,7 @@ class Cluster:
         with self._lock:
             if self._attachment is not None and not self._attachment.load.is_void:
                 return self._attachment
-            if self._attaching is None or self._attaching.done():
-                self._attaching = beside(self._attach, "ray-attach")
-            attaching = self._attaching
+            attaching = self._attaching.ask()
         return self.outcome(attaching, patience)
 
     def outcome(self, future: "Future[T]", patience: float = _ATTACH_SECONDS) -> T:

@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
+from config.beside import beside
 from core.errors import ActorLostError
-from pipelines.beside import beside
 from pipelines.remote import end_actor, ended, result_of
 
 _LOOK_SECONDS = 10.0

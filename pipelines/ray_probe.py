@@ -4,15 +4,13 @@ A frozen process still takes connections, so the head has to say something. It n
 """
 
 import socket
-import threading
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from config.beside import Shared
 from core.backends.backend import Backend
 from core.backends.watch import PATIENCE_SECONDS
 from core.errors import BackendAwayError
-from pipelines.beside import beside
 
 _ANSWER_SECONDS = 1.2
 
@@ -35,17 +33,12 @@ class RayProbe:
         self.session: RaySession | None = None
         """what this process is attached to, once it is: its node is asked after too"""
         self._client: Any = None
-        self._lock = threading.Lock()
-        self._question: Future[bytes] | None = None
+        self._question = Shared(self._ask, "ray-probe")
 
     def session_name(self) -> bytes:
         """The name of the Ray session that answers now. Raises BackendAwayError."""
-        with self._lock:
-            if self._question is None or self._question.done():
-                self._question = beside(self._ask, "ray-probe")
-            question = self._question
         try:
-            return question.result(timeout=PATIENCE_SECONDS)
+            return self._question.ask().result(timeout=PATIENCE_SECONDS)
         except TimeoutError:
             raise BackendAwayError(Backend.RAY, f"at {self._address} does not answer", silent=True) from None
 

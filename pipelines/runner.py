@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from config.beside import beside
 from config.settings import Settings
 from core.backends.backend import Backend
 from core.buckets.bucket import StoredObject
@@ -18,7 +19,6 @@ from core.language_models.catalogue import overrides_text
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.vault.resolved import ResolvedSecrets
 from pipelines.actors import ActorConfig, CallContext, ModelAccess
-from pipelines.beside import beside
 from pipelines.calls import Calls
 from pipelines.chain import ChainResult
 from pipelines.cluster import Cluster

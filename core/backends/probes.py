@@ -3,6 +3,7 @@
 from pymongo.database import Database
 from redis import Redis
 
+from config.beside import Shared
 from core.backends.backend import Backend
 from core.backends.watch import Probe
 from core.errors import BackendAwayError
@@ -39,6 +40,8 @@ class BackendProbes:
         self._blobs = blobs
         self._key_service = key_service
         self._heartbeats = heartbeats
+        # once for all three that are told of in them
+        self._heard = Shared(self._hear, "probe-heartbeats")
         self.beats: list[Heartbeat] = []
         """the living processes, as heard last"""
         self.doorbells: int | None = None
@@ -74,7 +77,7 @@ class BackendProbes:
 
     def _hearsay(self, backend: Backend) -> Probe:
         def hear() -> None:
-            workers = [beat for beat in self._hear() if beat.role == "worker"]
+            workers = [beat for beat in self._heard.ask().result() if beat.role == "worker"]
             if workers and all(backend.value in worker.facts.get("away", ()) for worker in workers):
                 raise BackendAwayError(backend, "does not answer the workers")
 

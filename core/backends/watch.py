@@ -10,6 +10,7 @@ from concurrent.futures import Future, wait
 
 import structlog
 
+from config.beside import Shared
 from core.backends.backend import Backend
 from core.errors import BackendAwayError
 
@@ -86,6 +87,8 @@ class BackendWatch:
             if not question.done():
                 asked[name].took = self._patience
                 asked[name].note(away=True)
+            elif error := question.exception():
+                log.error("backend.change_not_told", backend=name.value, exc_info=error)
         return {name: not each.is_away for name, each in asked.items()}
 
     def answers(self, backend: Backend) -> bool:
@@ -118,7 +121,7 @@ class _Watched:
         self._probe = probe
         self._changed = changed
         self._lock = threading.Lock()
-        self._question: Future[None] | None = None
+        self._question = Shared(self._find_out, f"probe-{backend}")
         self._away_since: float | None = None
         self._back_at = float("-inf")
         self.took = 0.0
@@ -135,14 +138,7 @@ class _Watched:
 
     def ask(self) -> Future[None]:
         """The question that is under way, or a new one."""
-        with self._lock:
-            if self._question is None or self._question.done():
-                question: Future[None] = Future()
-                name = f"probe-{self._backend}"
-                threading.Thread(target=self._put, args=(question,), name=name, daemon=True).start()
-                # only now: one that nobody puts would never be answered
-                self._question = question
-            return self._question
+        return self._question.ask()
 
     def note(self, *, away: bool, why: str = "silent") -> None:
         """Remember its word; a change is logged once."""
@@ -158,14 +154,7 @@ class _Watched:
             log.warning("backend.back", backend=self._backend.value, seconds=round(now - since, 1))
         self._changed()
 
-    def _put(self, question: Future[None]) -> None:
-        try:
-            self._ask()
-        finally:
-            # whatever came of it: one that stayed open would be the last
-            question.set_result(None)
-
-    def _ask(self) -> None:
+    def _find_out(self) -> None:
         asked_at = time.monotonic()
         try:
             self._probe()

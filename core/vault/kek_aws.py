@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from config.bounded import Bounded
+from config.beside import Bounded
 from core.backends.absence import CONNECT_SECONDS
 from core.errors import KeystageError, UnavailableError
 from core.vault.kek import Wrapped, not_its_own, reading, unwrapped

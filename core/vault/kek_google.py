@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from config.bounded import Bounded
+from config.beside import Bounded
 from core.backends.absence import CONNECT_SECONDS
 from core.errors import KeystageError
 from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import structlog
 
+from config.beside import beside
 from core.collections.extractor_parameters import TextExtractorParameters
-from pipelines.beside import beside
 from pipelines.extractors.reading_outcome import NO_MEMORY, Cutting, Pieces, Remark, Unreadable
 
 _REPOSITORY = Path(__file__).parents[2]

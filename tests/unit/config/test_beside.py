@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from config.bounded import Bounded
+from config.beside import Bounded
 
 
 def test_a_call_that_finds_no_thread_free_waits_for_one_within_its_time() -> None:

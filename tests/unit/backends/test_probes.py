@@ -1,0 +1,36 @@
+"""What workers say of the backends that they alone reach is read once for all of them."""
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from core.backends.backend import Backend
+from core.backends.probes import BackendProbes
+from core.backends.watch import BackendWatch
+from core.health import Heartbeat
+
+TOLD = (Backend.VECTORS, Backend.EMBEDDER, Backend.RAY)
+
+
+class Heard:
+    """The heartbeats of one worker, which come when all who ask are there."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.may_come = threading.Event()
+
+    def fresh(self) -> list[Heartbeat]:
+        self.times += 1
+        assert self.may_come.wait(10)
+        return [Heartbeat("worker:1", "worker", datetime.now(UTC), {"away": [Backend.VECTORS.value]})]
+
+
+def test_heartbeats_are_read_once_for_all_who_ask_at_the_same_time() -> None:
+    heard, nothing = Heard(), Any
+    probes = BackendProbes(nothing, nothing, nothing, nothing, nothing, heard)  # type: ignore[arg-type]
+    watch = BackendWatch({backend: probes._hearsay(backend) for backend in TOLD})
+    threading.Timer(0.3, heard.may_come.set).start()
+    assert watch.look() == {Backend.VECTORS: False, Backend.EMBEDDER: True, Backend.RAY: True}
+    assert heard.times == 1
+    watch.look()
+    assert heard.times > 1, "what was heard is not kept"
