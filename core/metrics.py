@@ -1,6 +1,6 @@
 """What Prometheus may scrape: requests, refusals, and how jobs and deliveries ended. No tenant is named in it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -32,8 +32,7 @@ class Metrics:
         self._limited = Counter(
             "keystage_rate_limited", "Requests refused by a limit.", ["policy"], registry=self._registry
         )
-        self._registry.register(_Processes(heartbeats))
-        self._registry.register(_Backends(backends))
+        self._registry.register(_Processes(heartbeats, backends))
 
     def note(self, route: str, status: int, seconds: float, verdict: Verdict | None) -> None:
         """Count one answer."""
@@ -48,10 +47,11 @@ class Metrics:
 
 
 class _Processes(Collector):
-    """What the other processes say of themselves in their heartbeats."""
+    """What the other processes say of themselves in their heartbeats, and what this one knows."""
 
-    def __init__(self, heartbeats: Heartbeats) -> None:
+    def __init__(self, heartbeats: Heartbeats, backends: BackendWatch) -> None:
         self._heartbeats = heartbeats
+        self._backends = backends
 
     def collect(self) -> Iterator[Metric]:
         """The living processes, and how what they worked on ended."""
@@ -78,10 +78,15 @@ class _Processes(Collector):
                 waited.add_metric([beat.name, backend], count)
             for backend, count in beat.facts.get("waiting", {}).items():
                 waiting.add_metric([beat.name, backend], count)
-            if (absent := beat.facts.get("away")) is not None:
-                for backend in Backend:
-                    away.add_metric([beat.name, backend], backend in absent)
+        for name, absent in self._away(beats):
+            for backend in Backend:
+                away.add_metric([name, backend], backend in absent)
         yield from (alive, ended, dropped, tried, waited, waiting, away)
+
+    def _away(self, beats: list[Heartbeat]) -> Iterator[tuple[str, Collection[str]]]:
+        """Each process that watches backends, and those that it knows to be away."""
+        yield "api", self._backends.away()
+        yield from ((beat.name, beat.facts["away"]) for beat in beats if "away" in beat.facts)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering asks no database."""
@@ -95,22 +100,3 @@ class _Processes(Collector):
             if not is_backend_failure(error):
                 raise
             return []
-
-
-class _Backends(Collector):
-    """Which backends are away, as this process knows."""
-
-    def __init__(self, backends: BackendWatch) -> None:
-        self._backends = backends
-
-    def collect(self) -> Iterator[Metric]:
-        """One figure for each."""
-        away = self._backends.away()
-        told = GaugeMetricFamily("keystage_intake_backend_away", "1 while intake knows it away.", labels=["backend"])
-        for backend in Backend:
-            told.add_metric([backend.value], float(backend in away))
-        yield told
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing."""
-        return iter(())

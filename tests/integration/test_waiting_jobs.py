@@ -302,7 +302,10 @@ def test_metrics_say_what_is_away_and_how_many_wait_for_it(services: Services, s
     facts = {"away": ["vector_store"], "waited": {"vector_store": 1}, "slots": 1}
     services.heartbeats.beat("worker:a:1", "worker", facts)
     Sweeper(services).sweep()
+    services.backends.note_away(Backend.BLOBS)
     text = services.metrics.text().decode()
+    assert 'keystage_backend_away{backend="object_storage",process="api"} 1.0' in text
+    assert 'keystage_backend_away{backend="cache",process="api"} 0.0' in text
     assert 'keystage_backend_away{backend="vector_store",process="worker:a:1"} 1.0' in text
     assert 'keystage_backend_away{backend="cache",process="worker:a:1"} 0.0' in text
     assert 'keystage_jobs_waited_total{backend="vector_store",process="worker:a:1"} 1.0' in text
