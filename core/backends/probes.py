@@ -15,10 +15,8 @@ from core.storage.mongo import Document, within
 from core.storage.probe import ask_mongo
 from core.vault.kek import KeyEncryption
 
-_PING_SECONDS = 1.4
-"""How long MongoDB is asked whether it answers: about as long as the watch waits."""
 _HEARTBEATS_SECONDS = 1.0
-"""How long it is asked for heartbeats: less, so that the probe can say in time that nobody knows."""
+"""How long MongoDB is asked for heartbeats: less than the watch waits, so that it is told in time that nobody knows."""
 
 
 class BackendProbes:
@@ -55,7 +53,7 @@ class BackendProbes:
     def direct(self) -> dict[Backend, Probe]:
         """One for each that every process of ours reaches by itself."""
         return {
-            Backend.MONGO: self._mongo,
+            Backend.MONGO: lambda: ask_mongo(self._database),
             Backend.REDIS: self._redis.ping,
             Backend.BROKER: self._ask_broker,
             Backend.BLOBS: self._blobs.probe,
@@ -65,9 +63,6 @@ class BackendProbes:
     def close(self) -> None:
         """Close what is the probes' own."""
         self._broker.close()
-
-    def _mongo(self) -> None:
-        ask_mongo(self._database, _PING_SECONDS)
 
     def _ask_broker(self) -> None:
         self.doorbells = None

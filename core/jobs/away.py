@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from core.backends.backend import Backend
+from core.backends.needs import of_execution
 from core.jobs.job import MAINTENANCE, Job, JobKind
 
 LONGEST_SECONDS = 30.0
@@ -27,7 +28,9 @@ def needed(job: Job) -> frozenset[Backend]:
         case JobKind.INDEX_REBUILD:
             return frozenset({_RAY, _VECTORS})
         case JobKind.RETRIEVER:
-            return frozenset({_RAY, _VECTORS} if job.spec.get("collection_ids") else {_RAY})
+            needed_by_stages = of_execution(job.spec.get("stages", ()), job.spec.get("collection_ids", ()))
+            # the data key may still be in memory
+            return needed_by_stages - {Backend.KEY_SERVICE}
 
 
 def next_try(waits: int, awaited: bool, chance: Callable[[], float]) -> timedelta:

@@ -6,9 +6,11 @@ from pymongo.errors import PyMongoError
 from core.storage.mongo import Document, within
 
 _PATIENCE_SECONDS = 2.0
+_WATCHED_SECONDS = 1.4
+"""About as long as the watch of backends waits."""
 
 
-def ask_mongo(database: Database[Document], seconds: float) -> None:
+def ask_mongo(database: Database[Document], seconds: float = _WATCHED_SECONDS) -> None:
     """Raise what the driver raises unless MongoDB answers in time."""
     with within(seconds):
         database.client.admin.command("ping")

@@ -51,5 +51,9 @@ def test_every_kind_needs_ray_and_an_execution_without_collections_no_vectors() 
     assert needed(job(JobKind.RETRIEVER)) == {Backend.RAY}
     searching = replace(job(JobKind.RETRIEVER), spec={"collection_ids": ["col_1"]})
     assert needed(searching) == {Backend.RAY, Backend.VECTORS}
+    search = {"searches": [{"feature_uri": "f", "query": "text"}], "api_key": "{{secrets.mine}}"}
+    stage = {"stage_name": "a", "config": {"stage_id": "feature_search", "parameters": search}}
+    embedding = replace(job(JobKind.RETRIEVER), spec={"collection_ids": ["col_1"], "stages": [stage]})
+    assert needed(embedding) == {Backend.RAY, Backend.VECTORS, Backend.EMBEDDER}, "the data key may be in memory"
     # what some batches hold in themselves is read from nowhere
     assert Backend.BLOBS not in needed(job(JobKind.INGESTION))
