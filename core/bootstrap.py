@@ -1,6 +1,6 @@
 """Builds the objects of one process from its settings: the one place where things are wired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -116,7 +116,7 @@ class Services:
     heartbeats: Heartbeats
     probes: BackendProbes
     backends: BackendWatch
-    """which backends intake knows to be away; the API process starts it, any other may look"""
+    """which backends are away; API and worker start it, any other process may look"""
     metrics: Metrics
     webhooks: WebhookStore
     secrets: SecretStore
@@ -165,15 +165,18 @@ class _Backends:
     blobs: BlobStore
 
 
-def build_services(settings: Settings, *, impatient: bool = False) -> Services:
+def build_services(
+    settings: Settings, *, impatient: bool = False, through_ray: Mapping[Backend, Probe] | None = None
+) -> Services:
     """Wire one process. Connects to MongoDB and creates what its schema lacks.
 
-    `impatient` is for intake: it notices at once that MongoDB is away, and then waits for it no more.
+    `impatient` is for intake: it notices at once that MongoDB is away, and then waits for it no more. `through_ray` is
+    for workers: how they ask the backends of which their heartbeats tell everybody else.
     """
     # a key that is not well formed is refused before anything is connected
     peppers = Keyring("KEYSTAGE_KEY_PEPPERS", settings.key_peppers)
     kek = choose_key_encryption(settings)
-    return _wire(settings, _connect(settings, impatient=impatient), peppers, kek)
+    return _wire(settings, _connect(settings, impatient=impatient), peppers, kek, through_ray)
 
 
 def _connect(settings: Settings, *, impatient: bool) -> _Backends:
@@ -205,7 +208,13 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
     )
 
 
-def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryption) -> Services:
+def _wire(
+    settings: Settings,
+    to: _Backends,
+    peppers: Keyring,
+    kek: KeyEncryption,
+    through_ray: Mapping[Backend, Probe] | None,
+) -> Services:
     handles, clock = to.handles, to.clock
     organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles, clock)
     jobs, retrievers, heartbeats = JobStore(handles, clock), RetrieverStore(handles), Heartbeats(handles, clock)
@@ -219,7 +228,7 @@ def _wire(settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryptio
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)
     probes = _probes(settings, to, kek, heartbeats)
-    backends = BackendWatch(probes.all())
+    backends = BackendWatch({**probes.direct(), **(through_ray or probes.told())})
     kek = _watched(kek, backends)
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
     cipher = Cipher(data_keys)

@@ -19,7 +19,6 @@ import structlog
 
 from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
 from core.backends.backend import Backend
-from core.backends.watch import BackendWatch
 from core.bootstrap import Services
 from core.credits.entry import Entry, EntryKind
 from core.errors import ConflictError, LeaseLostError, StageError, UnavailableError
@@ -56,19 +55,12 @@ class Executor(Protocol):
 class JobDriver:
     """Drives jobs, from any thread of the worker's pool."""
 
-    def __init__(
-        self,
-        services: Services,
-        watch: LeaseWatch,
-        executors: Mapping[JobKind, Executor],
-        backends: BackendWatch | None = None,
-    ) -> None:
-        """Without `backends` nobody knows of one that is away before a job meets it."""
+    def __init__(self, services: Services, watch: LeaseWatch, executors: Mapping[JobKind, Executor]) -> None:
         self._services = services
         self._watch = watch
         self._executors = executors
         self._until_done = watch.patience.until_done
-        self._backends = backends or BackendWatch({})
+        self._backends = services.backends
         self._absence = Absence(services.settings, self._backends, services.clock, watch.patience)
         self._max_attempts = services.settings.job_max_attempts
         self._execution_seconds = services.settings.execution_seconds

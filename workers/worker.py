@@ -23,7 +23,7 @@ from core.jobs.lane import Lane
 from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.failures import is_backend_failure
 from pipelines.runner import Runner
-from workers.backends import worker_backends
+from workers.backends import through_ray
 from workers.drive_job import JobDriver
 from workers.execution import RetrieverExecutor
 from workers.index_rebuild import IndexRebuildExecutor
@@ -41,8 +41,8 @@ def main() -> None:
     settings = settings_or_exit()
     configure_logging(settings, "worker")
     trusted_or_exit(settings)
-    services = build_services(settings)
     runner = Runner(settings)
+    services = build_services(settings, through_ray=through_ray(runner))
     _attach_in_a_thread(runner)
     Worker(services, runner).run()
     _leave()
@@ -84,7 +84,8 @@ class Worker:
         self._services = services
         self._watch = LeaseWatch(services.settings.job_lease_seconds)
         self._beat_now = threading.Event()
-        self._backends = worker_backends(services, runner, changed=self._beat_now.set)
+        self._backends = services.backends
+        self._backends.on_change(self._beat_now.set)
         self._driver = JobDriver(
             services,
             self._watch,
@@ -94,7 +95,6 @@ class Worker:
                 JobKind.NAMESPACE_DELETION: NamespaceDeletionExecutor(services, runner),
                 JobKind.INDEX_REBUILD: IndexRebuildExecutor(services, runner),
             },
-            self._backends,
         )
         self._heartbeats = services.heartbeats
         self._name = f"worker:{socket.gethostname()}:{os.getpid()}"
@@ -118,7 +118,6 @@ class Worker:
         for lane in self._lanes.values():
             lane.join()
         self._stopping.set()
-        self._backends.close()
         self._beat_now.set()
         heartbeat.join()
         self._heartbeats.leave(self._name)

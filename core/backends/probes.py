@@ -45,10 +45,9 @@ class BackendProbes:
         self.doorbells: int | None = None
         """how many doorbells nobody had taken; None when the broker did not answer"""
 
-    def all(self) -> dict[Backend, Probe]:
-        """One for each backend. Of those that only workers reach, their heartbeats tell."""
-        told = {each: self._hearsay(each) for each in (Backend.VECTORS, Backend.EMBEDDER, Backend.RAY)}
-        return {**self.direct(), **told}
+    def told(self) -> dict[Backend, Probe]:
+        """One for each that only workers reach, of which their heartbeats tell."""
+        return {each: self._hearsay(each) for each in (Backend.VECTORS, Backend.EMBEDDER, Backend.RAY)}
 
     def direct(self) -> dict[Backend, Probe]:
         """One for each that every process of ours reaches by itself."""

@@ -33,16 +33,21 @@ class BackendWatch:
     def __init__(
         self,
         probes: Mapping[Backend, Probe],
-        changed: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """`changed` is called after a backend went away or came back."""
-        self._watched = {backend: _Watched(backend, probe, changed) for backend, probe in probes.items()}
+        self._changed: Callable[[], None] = lambda: None
+        self._watched = {
+            backend: _Watched(backend, probe, lambda: self._changed()) for backend, probe in probes.items()
+        }
         self._interval = interval_seconds
         self._patience = patience_seconds
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._look_until_closed, name="backend-watch", daemon=True)
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after a backend went away or came back."""
+        self._changed = changed
 
     def start(self) -> None:
         """Begin to ask."""

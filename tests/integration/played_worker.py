@@ -17,6 +17,7 @@ from core.bootstrap import Services, build_services
 from core.jobs.job import Decision, JobState
 from pipelines.runner import CallCancelledError, Runner
 from workers import worker
+from workers.backends import through_ray
 from workers.watch import Watched
 
 _LOOK_SECONDS = 0.02
@@ -60,7 +61,8 @@ def main(directory: Path) -> None:
         setattr(worker, name, _played(run))
     settings = load_settings()
     configure_logging(settings, "worker")
-    worker.Worker(build_services(settings), PlayedRunner(settings)).run()
+    runner = PlayedRunner(settings)
+    worker.Worker(build_services(settings, through_ray=through_ray(runner)), runner).run()
 
 
 if __name__ == "__main__":

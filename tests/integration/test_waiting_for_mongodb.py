@@ -111,7 +111,7 @@ def test_a_job_that_cannot_go_on_without_mongodb_is_handed_back_uncounted(
         drive_watched(worker, submitted, Work(read))
     handed_back = stored(services, submitted)
     assert (handed_back.state, handed_back.attempts, handed_back.waiting_for) == (JobState.QUEUED, 0, Backend.MONGO)
-    assert events_of(logs) == ["job.waits", "job.driven"]
+    assert events_of(logs) == ["backend.away", "job.waits", "job.driven"]
     drive_often(services, submitted, Work(succeed), times=1)
     assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
 

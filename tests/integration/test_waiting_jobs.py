@@ -30,7 +30,7 @@ from tests.integration.test_drive_job import CHARGE, HOLD, Work, assert_ended_on
 from tests.integration.waiting import MAX_ATTEMPTS, TRIES, Fault, drive_often, events_of, services_on, stored, submit
 from tests.servers import own_database
 from tests.stack import wait_until
-from workers.backends import worker_backends
+from workers.backends import through_ray
 from workers.execution import RetrieverExecutor
 from workers.sweeper import Sweeper
 from workers.watch import Watched
@@ -343,8 +343,9 @@ def test_a_worker_watches_every_backend_by_its_own_probe(
     runner, key_service = PlayedRunner(), Fault(None)
     monkeypatch.setattr(EnvironmentKeys, "probe", key_service)
     with gate_to(database_url) as (to_mongo, mongo), gate_to(redis_url) as (to_redis, redis):
-        services = services_on(mongo, redis, tmp_path)
-        watch = worker_backends(services, runner, lambda: None)  # type: ignore[arg-type]  # its probes alone are asked
+        # its probes alone are asked
+        services = services_on(mongo, redis, tmp_path, through_ray(runner))  # type: ignore[arg-type]
+        watch = services.backends
         assert watch.look() == dict.fromkeys(Backend, True)
         to_mongo.shut(Manner.KILLED)
         to_redis.shut(Manner.KILLED)
@@ -361,11 +362,13 @@ PROBES = {Backend.RAY: "probe_ray", Backend.VECTORS: "probe_vectors", Backend.EM
 
 
 def test_a_heartbeat_is_written_at_once_when_a_backend_goes_or_comes(
-    services: Services, monkeypatch: pytest.MonkeyPatch
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.worker.HEARTBEAT_SECONDS", 600)
     runner = PlayedRunner()
-    worker = Worker(services, runner)  # type: ignore[arg-type]  # its probes alone are asked
+    # its probes alone are asked
+    services = services_on(database_url, redis_url, tmp_path, through_ray(runner))  # type: ignore[arg-type]
+    worker = Worker(services, runner)  # type: ignore[arg-type]
     beats = threading.Thread(target=worker._beat_until_stopped, daemon=True)
     beats.start()
     try:
@@ -380,6 +383,7 @@ def test_a_heartbeat_is_written_at_once_when_a_backend_goes_or_comes(
         worker._stopping.set()
         worker._beat_now.set()
         beats.join()
+        services.close()
 
 
 def _said_away(services: Services) -> list[str] | None:

@@ -1,13 +1,16 @@
 """An installation whose jobs meet backends that are away, and what drives them. The backends are played by errors."""
 
 import base64
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from config.settings import Settings
-from core.backends.watch import BackendWatch
+from core.backends.backend import Backend
+from core.backends.watch import BackendWatch, Probe
 from core.bootstrap import Services, build_services
 from core.ids import Prefix, random_id, webhook_id
 from core.jobs.job import Decision, Job, JobKind, JobState, NewJob
@@ -24,7 +27,9 @@ MAX_ATTEMPTS = 3
 TRIES = 2 * MAX_ATTEMPTS
 
 
-def services_on(mongo_url: str, redis_url: str, data: Path, **changed: Any) -> Services:
+def services_on(
+    mongo_url: str, redis_url: str, data: Path, through_ray: Mapping[Backend, Probe] | None = None, **changed: Any
+) -> Services:
     settings = Settings(
         _env_file=None,
         data=data,
@@ -39,7 +44,7 @@ def services_on(mongo_url: str, redis_url: str, data: Path, **changed: Any) -> S
         job_max_attempts=MAX_ATTEMPTS,
         **changed,
     )
-    return build_services(settings)
+    return build_services(settings, through_ray=through_ray)
 
 
 def submit(
@@ -66,7 +71,8 @@ class Fault:
 
 
 def driver(services: Services, work: Work, backends: BackendWatch | None = None) -> JobDriver:
-    return JobDriver(services, LeaseWatch(LEASE_SECONDS), dict.fromkeys(JobKind, work), backends)
+    watched = services if backends is None else replace(services, backends=backends)
+    return JobDriver(watched, LeaseWatch(LEASE_SECONDS), dict.fromkeys(JobKind, work))
 
 
 def drive_often(services: Services, job: Job, work: Work, times: int = TRIES, **options: Any) -> Job:

@@ -46,7 +46,8 @@ def test_a_change_is_told_once() -> None:
         if away:
             _refuses()
 
-    watch = BackendWatch({Backend.BLOBS: probe}, changed=lambda: changes.append(watch.away()))
+    watch = BackendWatch({Backend.BLOBS: probe})
+    watch.on_change(lambda: changes.append(watch.away()))
     with capture_logs() as logs:
         for _ in range(3):
             watch.look()
@@ -87,11 +88,12 @@ def test_who_is_told_of_a_change_and_fails_ends_no_asking() -> None:
         if len(asked) == 1:
             _refuses()
 
-    watch = BackendWatch({Backend.BLOBS: probe}, changed=fails)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threading, "excepthook", lambda _: None)
+    watch = BackendWatch({Backend.BLOBS: probe})
+    watch.on_change(fails)
+    with capture_logs() as logs:
         assert not watch.answers(Backend.BLOBS)
         assert watch.answers(Backend.BLOBS)
+    assert [line["event"] for line in logs].count("backend.change_not_told") == 2, "it is said, and ends nothing"
 
 
 def test_a_thread_that_could_not_be_had_ends_no_asking() -> None:
