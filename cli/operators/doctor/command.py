@@ -1,15 +1,13 @@
 """The command: runs every check, prints what each saw, and ends with 1 when a protection is missing."""
 
-import sys
-
 import click
 
 from cli.operators.doctor import network, operations, secrets
 from cli.operators.doctor.database import examine_database
 from cli.operators.doctor.finding import Check, Result, Seen, fail
 from cli.operators.doctor.installation import Installation, installation
+from cli.operators.doctor.outcome import tell
 from cli.operators.options import json_option, problems_option
-from cli.operators.session import show
 from cli.plain_words import plain_words
 from cli.stack.locate import installation_settings
 from config.forms import require_url
@@ -46,12 +44,7 @@ def doctor(api_url: str | None, database: bool, within: str | None, only_problem
     click.echo(located.whose, err=True)
     with installation(located, api_url) as seen:
         rows = [_row(check, seen) for check in CHECKS]
-    shown = [row for row in rows if not only_problems or row["result"] != Result.OK]
-    if only_problems and not shown and not as_json:
-        click.echo(f"{len(rows)} checks, no problem")
-    else:
-        show(shown, as_json)
-    sys.exit(1 if any(row["result"] == Result.FAIL for row in rows) else 0)
+    tell(rows, Result.OK, Result.FAIL, "checks, no problem", only_problems=only_problems, as_json=as_json)
 
 
 def _row(check: Check, installed: Installation) -> dict[str, str]:

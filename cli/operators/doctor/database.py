@@ -1,10 +1,8 @@
 """`keystage doctor --database`: holds a database to what Keystage relies on. It touches no data of anybody's."""
 
-import sys
-
 import click
 
-from cli.operators.session import show
+from cli.operators.doctor.outcome import tell
 from cli.plain_words import plain_words
 from cli.stack.locate import stack_settings
 from config.settings import Settings
@@ -22,13 +20,14 @@ def examine_database(within: str | None, *, only_problems: bool, as_json: bool) 
     with plain_words(settings):
         found = examine(settings.mongo_url, settings.mongo_tls, within or settings.database_check_in)
     click.echo(f"checked in {found.database}, and removed again", err=True)
-    rows = _rows(found, settings)
-    shown = [row for row in rows if not only_problems or row["result"] != Result.HOLDS]
-    if only_problems and not shown and not as_json:
-        click.echo(f"{len(rows)} abilities, all of them hold")
-    else:
-        show(shown, as_json)
-    sys.exit(1 if any(row["result"] == Result.MISSING for row in rows) else 0)
+    tell(
+        _rows(found, settings),
+        Result.HOLDS,
+        Result.MISSING,
+        "abilities, all of them hold",
+        only_problems=only_problems,
+        as_json=as_json,
+    )
 
 
 def _rows(found: Examination, settings: Settings) -> list[dict[str, str]]:
