@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import psutil
 
 from cli.stack.ray import PORT_NAMES, ray_command, ray_environment
+from config.settings import Settings
+from pipelines.runner import Runner
 from tests.servers import free_port
 
 _REPOSITORY = Path(__file__).parent.parent
@@ -59,6 +62,15 @@ def ray_head(port: int | None = None, more_environment: Mapping[str, str] | None
         stop_head(process)
         shutil.rmtree(directory)
         log.unlink()
+
+
+def attached_runner(settings: Settings) -> Runner:
+    """A runner that is attached, from a thread of its own as in the worker."""
+    runner = Runner(settings)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(runner.attach).result()
+        pool.submit(runner.self_test).result()
+    return runner
 
 
 def stop_head(process: subprocess.Popen[bytes]) -> None:

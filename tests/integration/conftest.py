@@ -58,6 +58,12 @@ class Tenant:
         return shown
 
 
+@pytest.fixture
+def database_url(mongo_url: str) -> str:
+    """A database of the test's own."""
+    return own_database(mongo_url)
+
+
 @pytest.fixture(scope="module")
 def special_settings() -> dict[str, Any]:
     """Settings that a module has otherwise: it overrides this fixture."""

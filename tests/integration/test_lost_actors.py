@@ -29,7 +29,7 @@ from core.vault.resolved import NO_SECRETS
 from pipelines.runner import CallCancelledError, CallContext, ChainResult, ChunkResult, Runner
 from tests.embedding_server import EmbeddingServer
 from tests.integration.test_runner import wait_until
-from tests.ray_cluster import RayHead, ray_head
+from tests.ray_cluster import RayHead, attached_runner, ray_head
 from tests.servers import own_database
 from workers.drive_job import JobDriver
 from workers.watch import LeaseWatch, Watched
@@ -72,11 +72,7 @@ def settings(head: RayHead, embeddings: EmbeddingServer, tmp_path_factory: pytes
 @pytest.fixture(scope="module")
 def runner(settings: Settings) -> Runner:
     """A runner that is attached."""
-    runner = Runner(settings)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(runner.attach).result()
-        pool.submit(runner.self_test).result()
-    return runner
+    return attached_runner(settings)
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from core.storage.blobs import BlobStore
 from core.vault.resolved import NO_SECRETS
 from pipelines.cluster import RAY_NAMESPACE
 from pipelines.runner import CallCancelledError, CallContext, ChainResult, ChunkResult, Runner
-from tests.ray_cluster import RayHead, ray_head, stop_head
+from tests.ray_cluster import RayHead, attached_runner, ray_head, stop_head
 from tests.servers import free_port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,11 +54,7 @@ def settings(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Setting
 @pytest.fixture(scope="module")
 def runner(settings: Settings) -> Runner:
     """A runner that is attached, from a thread of its own as in the worker."""
-    runner = Runner(settings)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(runner.attach).result()
-        pool.submit(runner.self_test).result()
-    return runner
+    return attached_runner(settings)
 
 
 class Tenant:

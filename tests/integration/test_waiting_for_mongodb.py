@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from tests.integration.test_drive_job import CHARGE, PLACES, Work, assert_ended_
 from tests.integration.test_drive_job import resolve as resolved
 from tests.integration.waiting import LEASE_SECONDS, Fault, drive_often, driver, events_of, services_on, stored, submit
 from tests.lost_answers import lost_answer
-from tests.servers import own_database
 from tests.stack import wait_until
 from workers.drive_job import JobDriver
 from workers.sweeper import Sweeper
@@ -29,16 +29,9 @@ from workers.watch import LeaseWatch, Watched
 
 
 @pytest.fixture
-def database_url(mongo_url: str) -> str:
-    """A database of the test's own."""
-    return own_database(mongo_url)
-
-
-@pytest.fixture
 def services(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
-    services = services_on(database_url, redis_url, tmp_path)
-    yield services
-    services.close()
+    with closing(services_on(database_url, redis_url, tmp_path)) as services:
+        yield services
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,6 @@ from pipelines.runner import ChainResult
 from tests.gate import Manner, gate_to
 from tests.integration.test_drive_job import CHARGE, HOLD, Work, assert_ended_once, succeed
 from tests.integration.waiting import MAX_ATTEMPTS, TRIES, Fault, drive_often, events_of, services_on, stored, submit
-from tests.servers import own_database
 from tests.stack import wait_until
 from workers.backends import through_ray
 from workers.execution import RetrieverExecutor
@@ -38,16 +38,9 @@ from workers.worker import Worker
 
 
 @pytest.fixture
-def database_url(mongo_url: str) -> str:
-    """A database of the test's own."""
-    return own_database(mongo_url)
-
-
-@pytest.fixture
 def services(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
-    services = services_on(database_url, redis_url, tmp_path)
-    yield services
-    services.close()
+    with closing(services_on(database_url, redis_url, tmp_path)) as services:
+        yield services
 
 
 @pytest.fixture
