@@ -9,6 +9,10 @@ from tests.gate import Manner
 _STOPS_SEARCHES = {Backend.MONGO, Backend.VECTORS, Backend.EMBEDDER, Backend.RAY, Backend.KEY_SERVICE}
 """The searches beside a key service that is away use a secret."""
 _STOPS_UPLOADS = {Backend.MONGO, Backend.REDIS, Backend.BLOBS}
+_NOTICED_AT_ONCE = {Backend.MONGO, Backend.REDIS, Backend.BLOBS, Backend.KEY_SERVICE, Backend.EMBEDDER}
+"""Where nobody is, or says that it is away, the next request meets that; behind Ray a call is repeated for a while."""
+_NOTICED_SECONDS = 20.0
+"""After so long every part that was away has been noticed, however it was away."""
 _ZEROS = ("attempts_beyond_the_first", "not_completed", "lost", "doubled", "holds_open")
 
 
@@ -88,7 +92,17 @@ def broken(figures: Figures) -> list[str]:
     for name, (seen, may_be_refused) in answers.items():
         if not may_be_refused and set(seen) - {"200"}:
             found.append(f"{name}, which need nothing that is away: {dict(seen)}")
+    refused = figures.searches.get("503", 0) + figures.uploads.get("503", 0)
+    if not refused and _must_be_noticed(backend, figures):
+        found.append("nobody noticed that it was away: no request was refused")
     # a request whose record was written in the database's last moment is answered 503, for nobody can say so any more
     if figures.left_behind and backend is not Backend.MONGO:
         found.append(f"left behind = {figures.left_behind}")
     return [*found, *figures.wrong]
+
+
+def _must_be_noticed(backend: Backend, figures: Figures) -> bool:
+    if backend not in _STOPS_SEARCHES | _STOPS_UPLOADS:
+        return False
+    at_once = backend in _NOTICED_AT_ONCE and figures.manner != Manner.FROZEN.value
+    return at_once or figures.away_seconds >= _NOTICED_SECONDS

@@ -56,6 +56,9 @@ def test_the_figures_take_the_place_of_those_that_stood_there(tmp_path: Path) ->
     assert "| killed | 0.0 (503) | 1.5 | 2 × 200, 40 × 503 |" in table([_WELL], 600)
 
 
+UNNOTICED = ["nobody noticed that it was away: no request was refused"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -66,6 +69,13 @@ def test_the_figures_take_the_place_of_those_that_stood_there(tmp_path: Path) ->
         ({"left_behind": 1}, ["left behind = 1"]),
         ({"others": {"200": 1, "503": 1}}, ["others, which need nothing that is away: {'200': 1, '503': 1}"]),
         ({"wrong": ("search: 500",)}, ["search: 500"]),
+        ({"searches": {"200": 42}}, UNNOTICED),
+        ({"searches": {"200": 42}, "away_seconds": 4.0}, []),
+        ({"searches": {"200": 42}, "away_seconds": 4.0, "backend": "key_service"}, UNNOTICED),
+        ({"searches": {"200": 42}, "away_seconds": 4.0, "backend": "key_service", "manner": "frozen"}, []),
+        ({"searches": {"200": 42}, "backend": "object_storage"}, UNNOTICED),
+        ({"searches": {"200": 42}, "uploads": {"503": 1}, "backend": "object_storage"}, []),
+        ({"searches": {"200": 42}, "backend": "task_queue"}, []),
     ],
 )
 def test_a_scene_says_what_it_shows_broken(change: dict[str, object], said: list[str]) -> None:
