@@ -90,7 +90,7 @@ def execute_retriever(call: Call) -> Reply:
     limit, inputs = body.documents_wanted(), fill_inputs(retriever, body.inputs)
     asynchronous = call.prefers("respond-async")
     if not asynchronous:
-        call.require(of_execution(retriever.stages, retriever.collection_ids))
+        call.require(of_execution(retriever.stages))
     held, most_found = _llm_hold(call, retriever, limit, inputs)
     job_id = call.new_id(Prefix.TASK)
     job = call.services.submission.submit(

@@ -14,10 +14,9 @@ _SEARCH_OF: Final[Mapping[str, str | None]] = {"feature_search": None, "query_ex
 """Stages that search, and where in their parameters the search stands; None is all of them."""
 
 
-def of_execution(stages: Sequence[Mapping[str, Any]], collection_ids: Sequence[str]) -> frozenset[Backend]:
-    """What executing these stored stages needs. Whichever comes first, its documents come from the vectors of these
-    collections, if there are any."""
-    needed = {Backend.RAY, Backend.VECTORS} if collection_ids else {Backend.RAY}
+def of_execution(stages: Sequence[Mapping[str, Any]]) -> frozenset[Backend]:
+    """What executing these stored stages needs. Whichever comes first, its documents come from the vectors."""
+    needed = {Backend.RAY, Backend.VECTORS}
     if any(_embeds_in(stage["config"]["stage_id"], stage["config"]["parameters"]) for stage in stages):
         needed.add(Backend.EMBEDDER)
     return frozenset(needed | {Backend.KEY_SERVICE} if secret_names(stages) else needed)

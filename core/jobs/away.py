@@ -28,9 +28,9 @@ def needed(job: Job) -> frozenset[Backend]:
         case JobKind.INDEX_REBUILD:
             return frozenset({_RAY, _VECTORS})
         case JobKind.RETRIEVER:
-            needed_by_stages = of_execution(job.spec.get("stages", ()), job.spec.get("collection_ids", ()))
-            # the data key may still be in memory
-            return needed_by_stages - {Backend.KEY_SERVICE}
+            # the data key may still be in memory, and where there are no collections some stages read nothing
+            in_doubt = {Backend.KEY_SERVICE} if job.spec.get("collection_ids") else {Backend.KEY_SERVICE, _VECTORS}
+            return of_execution(job.spec.get("stages", ())) - in_doubt
 
 
 def next_try(waits: int, awaited: bool, chance: Callable[[], float]) -> timedelta:

@@ -37,8 +37,7 @@ def search(*searches: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_an_execution_needs_what_its_stages_reach(stages: list[dict[str, Any]], needed: set[Backend]) -> None:
-    assert of_execution(stages, ["col_1"]) == needed
-    assert of_execution(stages, []) == needed - {VECTORS}, "nothing is searched without collections"
+    assert of_execution(stages) == needed
 
 
 def test_an_upload_needs_the_object_storage_for_content_alone() -> None:
