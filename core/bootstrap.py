@@ -1,6 +1,6 @@
 """Builds the objects of one process from its settings: the one place where things are wired."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -160,8 +160,6 @@ class _Backends:
     handles: Handles
     clock: DatabaseClock
     doorbell: Doorbell
-    broker_is_away: Callable[[], bool]
-    """whether ringing would only cost time"""
     blobs: BlobStore
 
 
@@ -201,9 +199,10 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
         limits_redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls, memory, connections),
         handles=handles,
         clock=database_clock(database),
-        doorbell=Doorbell(settings.broker, settings.redis_tls),
         # one server in two parts: what it costs to find one of them silent is paid already
-        broker_is_away=lambda: settings.broker == settings.redis_url and memory.is_away,
+        doorbell=Doorbell(
+            settings.broker, settings.redis_tls, lambda: settings.broker == settings.redis_url and memory.refuses
+        ),
         blobs=BlobStore(settings.blobs),
     )
 
@@ -223,7 +222,7 @@ def _wire(
     auth_failures = AuthFailureLimiter(to.limits_redis, _failure_policies(settings))
     ledger = Ledger(handles, clock)
     tenants = TenantCache(to.limits_redis, organizations, namespaces)
-    submission = Submission(ledger, jobs, to.doorbell, to.broker_is_away)
+    submission = Submission(ledger, jobs, to.doorbell)
     audit_keys = _audit_keys(settings)
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)

@@ -34,7 +34,11 @@ log = structlog.get_logger(__name__)
 class Doorbell:
     """Rings for jobs, from any thread."""
 
-    def __init__(self, broker_url: str, tls: TlsFiles = _NO_TLS) -> None:
+    def __init__(
+        self, broker_url: str, tls: TlsFiles = _NO_TLS, is_known_away: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`is_known_away` is asked first: who else uses that server may have found out already, and paid for it."""
+        self._is_known_away = is_known_away
         self._new_connection: Callable[[], Connection] = lambda: connection(broker_url, tls, _ANSWER_SECONDS)
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -83,7 +87,7 @@ class Doorbell:
 
     def _ask(self, ask: Callable[[Connection], Answer]) -> Answer | None:
         """What the broker answers, or None while it is away."""
-        if self._away.is_set():
+        if self._away.is_set() or self._is_known_away():
             return None
         with self._lock:
             # those that waited for the lock while somebody found out need not find out themselves

@@ -1,6 +1,5 @@
 """Submitting and cancelling jobs: hold, record, ring. In this order, so that no recorded job lacks a hold."""
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from core.credits.entry import hold_id_of
@@ -17,13 +16,10 @@ from core.storage.scope import NamespaceScope, OrganizationScope
 class Submission:
     """The way into the job engine, for intake and operators alike."""
 
-    def __init__(
-        self, ledger: Ledger, jobs: JobStore, doorbell: Doorbell, broker_is_away: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, ledger: Ledger, jobs: JobStore, doorbell: Doorbell) -> None:
         self._ledger = ledger
         self._jobs = jobs
         self._doorbell = doorbell
-        self._broker_is_away = broker_is_away
 
     def submit(self, scope: NamespaceScope, new: NewJob) -> Job:
         """Accept a job. The same job id again changes nothing and gives the job that stands there.
@@ -37,9 +33,7 @@ class Submission:
         return job
 
     def _ring(self, job: Job) -> None:
-        # workers find due work by themselves, too: a broker that is away is not worth a caller's wait
-        if not self._broker_is_away():
-            self._doorbell.ring(lane_of(job.kind), job.job_id, job.scope.namespace_id, job.request_id)
+        self._doorbell.ring(lane_of(job.kind), job.job_id, job.scope.namespace_id, job.request_id)
 
     def _recorded(self, scope: NamespaceScope, new: NewJob, number: int = 1) -> Job:
         hold_id = hold_id_of(new.job_id, number)

@@ -36,6 +36,12 @@ class RedisMemory:
         """Whether the last call that was made failed."""
         return self._try_again_at is not None
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a call would be told at once that Redis is away: for a second after each one that failed."""
+        try_again_at = self._try_again_at
+        return try_again_at is not None and self._clock() < try_again_at
+
     def call(self, ask: Callable[[], Answer]) -> Answer:
         """What `ask` returns. Raises redis-py's ConnectionError at once while Redis is known to be away."""
         if not self._may_try():

@@ -100,6 +100,17 @@ def test_a_silent_broker_costs_one_caller_a_moment_and_the_others_nothing(
         wait_until(lambda: doorbell.ring(Lane.INTERACTIVE, "task_c", "ns_a"), BACK_SECONDS, "a ring")
 
 
+def test_a_broker_that_is_known_to_be_away_is_not_asked(tmp_path: Path, waits: list[str]) -> None:
+    away = threading.Event()
+    with redis_server(tmp_path) as broker, closing(Doorbell(broker.url, is_known_away=away.is_set)) as doorbell:
+        away.set()
+        assert not doorbell.ring(Lane.BATCH, "task_a", "ns_a")
+        assert doorbell.waiting() is None
+        assert waits == []
+        away.clear()
+        assert doorbell.ring(Lane.BATCH, "task_a", "ns_a")
+
+
 def test_each_wait_for_a_broker_is_bounded_by_half_a_second() -> None:
     assert 2 * doorbell_module._ANSWER_SECONDS <= 0.5
 

@@ -94,3 +94,19 @@ def test_a_fault_of_ours_is_not_taken_for_an_outage(memory: RedisMemory) -> None
 
     with pytest.raises(KeyError):
         told(memory, wrong)
+
+
+def test_it_refuses_for_a_second_after_a_failure_whoever_asks_or_not() -> None:
+    now = [0.0]
+    memory = RedisMemory(lambda: now[0])
+
+    def fails() -> None:
+        raise RedisConnectionError
+
+    assert not memory.refuses
+    with pytest.raises(RedisConnectionError):
+        memory.call(fails)
+    assert memory.refuses
+    now[0] = 1.1
+    assert not memory.refuses, "nobody may have asked since"
+    assert memory.is_away
