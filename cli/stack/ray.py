@@ -21,7 +21,7 @@ _WAYS_TO_SECRETS = "KEYSTAGE_SECRETS_"
 _OBJECT_STORE_BYTES = 300_000_000
 
 RAY_LIMITS = {
-    # what Ray remembers of past tasks for its own tools: 100,000 by default. The worker's probes alone fill this up, slowly
+    # what Ray remembers of past tasks for its own tools, 100,000 by default: the worker's probes alone fill it up
     "RAY_task_events_max_num_task_in_gcs": "200",
     # and the ids of those that it forgot, of which it would keep a million for each job
     "RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs": "1000",
