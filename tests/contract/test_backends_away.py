@@ -50,7 +50,7 @@ from tests.away_server import (
 )
 from tests.contract.test_key_encryption import at
 
-SHORT = 1.0
+SHORT = 1.5
 """Seconds that stand for every deadline of a call as a whole."""
 PATIENCE = 12.0
 """Far more than any call may take here, and far less than any library would take by itself."""
@@ -191,14 +191,14 @@ def _short_and_local(monkeypatch: pytest.MonkeyPatch, server: AwayServer) -> Non
         monkeypatch.setattr(f"core.{place}", SHORT)
     for place in ("_FEW_SECONDS", "_MANY_SECONDS"):
         monkeypatch.setattr(f"pipelines.embedders.openai_compatible.{place}", SHORT)
-    monkeypatch.setattr("core.vault.kek_remote._AGAIN_WITHIN_SECONDS", SHORT / 4)
+    monkeypatch.setattr("core.vault.kek_remote._AGAIN_WITHIN_SECONDS", SHORT / 6)
     # the wait for a connection is bounded by itself, and told from the wait for an answer
-    monkeypatch.setattr("core.storage.vectors.http.CONNECT_SECONDS", SHORT / 2)
-    monkeypatch.setattr("core.storage.object_stores.CONNECT_SECONDS", SHORT / 2)
-    monkeypatch.setattr("core.vault.kek_vault_transit.CONNECT_SECONDS", SHORT / 2)
-    monkeypatch.setattr("core.vault.kek_aws.CONNECT_SECONDS", SHORT / 2)
-    monkeypatch.setattr("core.vault.kek_google.CONNECT_SECONDS", SHORT / 2)
-    monkeypatch.setattr("pipelines.embedders.openai_compatible.CONNECT_SECONDS", SHORT / 2)
+    monkeypatch.setattr("core.storage.vectors.http.CONNECT_SECONDS", SHORT / 3)
+    monkeypatch.setattr("core.storage.object_stores.CONNECT_SECONDS", SHORT / 3)
+    monkeypatch.setattr("core.vault.kek_vault_transit.CONNECT_SECONDS", SHORT / 3)
+    monkeypatch.setattr("core.vault.kek_aws.CONNECT_SECONDS", SHORT / 3)
+    monkeypatch.setattr("core.vault.kek_google.CONNECT_SECONDS", SHORT / 3)
+    monkeypatch.setattr("pipelines.embedders.openai_compatible.CONNECT_SECONDS", SHORT / 3)
 
 
 def came_to(call: Call) -> Any:
