@@ -22,6 +22,7 @@ from core.storage.keyring import Keyring
 from core.storage.mongo import Document
 from core.tenancy.tenant import Organization
 from tests.audit_log import AuditWorld, configured, record
+from tests.engines import meets
 
 EDITS = 500
 ENTRIES = 210
@@ -274,6 +275,7 @@ def log(handles: Handles, tmp_path: Path, database: Database[Document]) -> Log:
     return Log(database, world, (mine, other), old_head)
 
 
+@meets("unique.freed_by_replace")
 def test_every_edit_of_a_log_is_found(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     auditor, rng = log.world.auditor(), random.Random(SEED)
     assert _findings(auditor, log) == 0
