@@ -21,6 +21,7 @@ from api.schemas.retrievers import (
 )
 from api.schemas.tasks import TaskView, show_task
 from core.audit.actions import AuditAction
+from core.backends.backend import Backend
 from core.backends.needs import of_execution
 from core.clock import now
 from core.credits.prices import PriceClass, execution_price
@@ -35,6 +36,7 @@ from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.secret_places import misplaced_secrets, secret_names
 from core.retrievers.stages import ignored_keys, model_notes, parse_stages, replaced_models
+from core.storage.failures import away
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
 _AGAIN_SECONDS = 0.1
@@ -116,7 +118,7 @@ def execute_retriever(call: Call) -> Reply:
     )
     if asynchronous:
         return _accepted(job, {"Preference-Applied": "respond-async"})
-    job = _waited_for(call, job.job_id)
+    job = _waited_for(call, job)
     return _executed(call, job) if job.is_final else _accepted(job, {})
 
 
@@ -129,15 +131,22 @@ def get_execution(call: Call) -> Reply:
     return _executed(call, job)
 
 
-def _waited_for(call: Call, job_id: str) -> Job:
+def _waited_for(call: Call, submitted: Job) -> Job:
     """The job when it has ended, or as it stands when it was waited for long enough.
 
+    As it was submitted when MongoDB goes away meanwhile: it is recorded, and goes on by itself.
     Raises BackendAwayError for one that cannot go on now: it is withdrawn, unless it went on meanwhile.
     """
     services = call.services
     deadline = time.monotonic() + services.settings.sync_wait_seconds
     while True:
-        job = wait_for_end(services.redis, services.jobs, call.scope, job_id, deadline - time.monotonic())
+        try:
+            job = wait_for_end(services.redis, services.jobs, call.scope, submitted.job_id, deadline - time.monotonic())
+        except Exception as error:
+            absent = away(error)
+            if absent is None or absent.backend is not Backend.MONGO:
+                raise
+            return submitted
         if job is None:
             # an earlier request with the same Idempotency-Key withdrew it
             raise UnavailableError

@@ -190,6 +190,20 @@ def test_requests_that_are_under_way_when_mongodb_freezes_end_in_time(world: Wor
     assert max(took for took, _ in slowest) < IN_TIME
 
 
+def test_an_execution_that_was_taken_before_mongodb_froze_is_answered_with_its_task(world: World) -> None:
+    path = f"/v1/retrievers/{world.retriever(FIND)}/execute"
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(world.call, "POST", path, {"inputs": {}})
+        wait_until(lambda: bool(world.site.services.queue.due(10)), PATIENCE, "it to be taken")
+        with frozen(world.mongo):
+            answer, _ = asked.result()
+    assert (answer.status_code, answer.json()["status"]) == (202, "PENDING"), answer.text
+    wait_until(lambda: all_is_well(world), PATIENCE, "all to be back")
+    with ended_by_a_worker(world):
+        task = f"/v1/tasks/{answer.json()['task_id']}"
+        wait_until(lambda: world.call("GET", task)[0].json()["status"] == "COMPLETED", PATIENCE, "it to have gone on")
+
+
 def test_what_was_refused_while_mongodb_was_away_can_be_sent_again(world: World) -> None:
     named = {"bucket_name": a_name(), "bucket_schema": {"properties": {}}}
     key = random_id(Prefix.OPERATION)
