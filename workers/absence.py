@@ -9,7 +9,7 @@ from core.backends.backend import TITLES, Backend
 from core.backends.watch import BackendWatch
 from core.clock import DatabaseClock
 from core.errors import BackendAwayError
-from core.jobs.away import gives_up_at, needed, next_try
+from core.jobs.away import FREE_TRIES, LONGEST_SECONDS, gives_up_at, needed, next_try
 from core.jobs.job import Decision, JobError, JobState
 from core.jobs.lease import Lease
 from workers.outcome import Wait
@@ -33,12 +33,20 @@ class Absence:
         return self._waits(lease, away[0], None) if away else None
 
     def met(self, lease: Lease, error: BackendAwayError) -> Decision | Wait | None:
-        """The outcome of a try that ended so. None when the job itself may be what was too much for the backend."""
-        # asked although it refused: the watch hears of it at once
-        is_away = self._backends.away({error.backend}) or not self._backends.answers(error.backend)
-        if error.silent and not is_away:
+        """The outcome of a try that ended so. None when it counts: the backend answers, so the job may be at fault."""
+        if self._is_there(error.backend) and (error.silent or self._is_the_jobs(lease, error.backend)):
             return None
         return self._waits(lease, error.backend, error.spent)
+
+    def _is_there(self, backend: Backend) -> bool:
+        """Whether it answers its own probe."""
+        # most are asked through Ray: without it nobody can tell. Asked now, so that the watch hears of it at once
+        asked = {backend, Backend.RAY}
+        return not self._backends.away({backend}) and all(self._backends.look(asked).values())
+
+    def _is_the_jobs(self, lease: Lease, backend: Backend) -> bool:
+        """Whether a refusal is more than a blink, after which the backend was back when it was asked."""
+        return lease.waits >= FREE_TRIES and self._backends.is_settled(backend, LONGEST_SECONDS)
 
     def _waits(self, lease: Lease, backend: Backend, spent: int | None) -> Decision | Wait:
         job, settings = lease.job, self._settings

@@ -21,7 +21,7 @@ from config.logging_setup import bind_unit_of_work, unbind_unit_of_work
 from core.backends.backend import Backend
 from core.bootstrap import Services
 from core.credits.entry import Entry, EntryKind
-from core.errors import ConflictError, LeaseLostError, StageError, UnavailableError
+from core.errors import BackendAwayError, ConflictError, LeaseLostError, StageError, UnavailableError
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, Job, JobError, JobKind, JobState
 from core.jobs.lease import Lease
@@ -141,7 +141,8 @@ class JobDriver:
         if isinstance(outcome, Abandon):
             return outcome.reason
         if isinstance(outcome, HandBack):
-            self._until_done(partial(lease.hand_back, outcome.delay, count_attempt=outcome.count_attempt))
+            give_up = partial(lease.hand_back, outcome.delay, outcome.spent, count_attempt=outcome.count_attempt)
+            self._until_done(give_up)
             return outcome.reason
         begins = not lease.waits
         self._until_done(partial(lease.wait_for, outcome.backend, outcome.delay, outcome.spent))
@@ -157,7 +158,8 @@ class JobDriver:
         if job.hold and (not entries or any(entry.closes_hold for entry in entries)):
             return _failed("hold_closed", "The credits held for this job are no longer held; submit it again.")
         if job.attempts > self._max_attempts:
-            return _failed("attempts_exhausted", f"The job did not end in {self._max_attempts} attempts.")
+            why = f"The job did not end in {self._max_attempts} attempts."
+            return _failed("attempts_exhausted", why, min(job.spent, job.hold))
         return self._absence.foreseen(watched.lease) or self._run(watched)
 
     def _run(self, watched: Watched) -> Outcome:
@@ -167,7 +169,7 @@ class JobDriver:
             # what was done in full counts, whoever asked for its end meanwhile; the fence says whether it is still ours
             outcome = self._executors[job.kind].run(watched)
         except CallCancelledError as error:
-            again = HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled")
+            again = HandBack(_backoff(job.attempts), count_attempt=True, reason="cancelled", spent=error.spent)
             return self._stopped(watched, error.spent) or again
         except StageError as error:
             return self._stopped(watched, error.spent) or _failed(error.code, error.message, error.spent)
@@ -176,7 +178,7 @@ class JobDriver:
         except Exception as error:
             absent = away(error)
             stopped = self._stopped(watched, absent.spent if absent else 0)
-            return stopped or (absent and self._absence.met(lease, absent)) or _try_again(job, error)
+            return stopped or (absent and self._absence.met(lease, absent)) or _try_again(job, absent or error)
         lease.goes_on()
         return outcome
 
@@ -233,7 +235,8 @@ def _try_again(job: Job, error: Exception) -> HandBack:
     """What the attempt comes to: it counts, so that this cannot go on for ever."""
     if isinstance(error, UnavailableError):
         log.warning("job.handed_back", error=error.message)
-        return HandBack(_backoff(job.attempts), count_attempt=True, reason="unavailable")
+        spent = error.spent if isinstance(error, BackendAwayError) else None
+        return HandBack(_backoff(job.attempts), count_attempt=True, reason="unavailable", spent=spent)
     # a mistake of ours, or of a backend that answers
     log.error("job.attempt_broken", exc_info=error)
     return HandBack(_backoff(job.attempts), count_attempt=True, reason="broken")

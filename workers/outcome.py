@@ -15,6 +15,8 @@ class HandBack:
     delay: timedelta
     count_attempt: bool
     reason: str
+    spent: int | None = None
+    """milli-credits that the try spent on models; None when nobody knows"""
 
 
 @dataclass(frozen=True)

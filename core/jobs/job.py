@@ -183,9 +183,9 @@ class Job:
     waiting_for: Backend | None = None
     """the backend that was away when the job was tried last; it goes on by itself"""
     waits: int = 0
-    """tries in a row that found it away; none of them is an attempt"""
+    """tries in a row that found one away, until one comes further; none of them is an attempt"""
     spent: int = 0
-    """milli-credits for models, asked with the platform's key by the last try that a backend broke off"""
+    """milli-credits for models, asked with the platform's key by the last try that was broken off"""
 
     @property
     def is_stuck(self) -> bool:

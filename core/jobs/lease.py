@@ -97,27 +97,27 @@ class Lease:
             ],
         )
 
-    def hand_back(self, delay: timedelta, *, count_attempt: bool) -> None:
-        """Give the job up, due again after `delay`. Raises LeaseLostError."""
-        self._give_up(delay, "$attempts" if count_attempt else _ONE_LESS, waiting_for=None, waits=0)
+    def hand_back(self, delay: timedelta, spent: int | None = None, *, count_attempt: bool) -> None:
+        """Give the job up, due again after `delay`. Raises LeaseLostError.
+
+        `spent` is what this try spent on models; None when nobody knows, or there was no try.
+        """
+        self._give_up(delay, "$attempts" if count_attempt else _ONE_LESS, spent, waiting_for=None, waits=self.waits)
 
     def wait_for(self, backend: Backend, delay: timedelta, spent: int | None = None) -> None:
-        """Give the job up because a backend is away: due again after `delay`, and no attempt. Raises LeaseLostError.
-
-        `spent` is what this try spent on models; None when there was no try.
-        """
-        more = {} if spent is None else {"spent": spent}
-        self._give_up(delay, _ONE_LESS, waiting_for=backend.value, waits=self.waits + 1, **more)
+        """The same because a backend is away: it is no attempt. Raises LeaseLostError."""
+        self._give_up(delay, _ONE_LESS, spent, waiting_for=backend.value, waits=self.waits + 1)
         if not self.waits:
             log.warning("job.waits", backend=backend.value)
         self.waits += 1
 
-    def _give_up(self, delay: timedelta, attempts: object, **facts: object) -> None:
+    def _give_up(self, delay: timedelta, attempts: object, spent: int | None, **facts: object) -> None:
         given_up = {
             "state": JobState.QUEUED.value,
             "due_at": from_now(delay),
             "owner": None,
             "attempts": attempts,
+            **({} if spent is None else {"spent": spent}),
             **facts,
         }
         self._write(Move.HAND_BACK, [{"$set": given_up}])

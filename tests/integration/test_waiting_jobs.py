@@ -18,6 +18,7 @@ from core.backends.watch import BackendWatch
 from core.bootstrap import Services
 from core.errors import BackendAwayError
 from core.ids import Prefix, random_id
+from core.jobs.away import FREE_TRIES
 from core.jobs.job import Decision, Job, JobKind, JobState
 from core.storage.blobs import BlobStore
 from core.storage.redis import job_done_key
@@ -28,7 +29,17 @@ from core.vault.secret import SecretLimits
 from pipelines.runner import ChainResult
 from tests.gate import Manner, gate_to
 from tests.integration.test_drive_job import CHARGE, HOLD, Work, assert_ended_once, succeed
-from tests.integration.waiting import MAX_ATTEMPTS, TRIES, Fault, drive_often, events_of, services_on, stored, submit
+from tests.integration.waiting import (
+    MAX_ATTEMPTS,
+    TRIES,
+    Fault,
+    drive_often,
+    events_of,
+    services_on,
+    stored,
+    submit,
+    watch_of,
+)
 from tests.stack import wait_until
 from workers.backends import through_ray
 from workers.execution import RetrieverExecutor
@@ -60,17 +71,21 @@ def test_a_job_whose_backend_is_away_waits_and_goes_on_by_itself(
     services: Services, submitted: Job, backend: Backend
 ) -> None:
     away = Fault(BackendAwayError(backend, "refused the connection"))
+    backends = watch_of(**{backend.name: away})
     with capture_logs() as logs:
-        waiting = drive_often(services, submitted, Work(away))
+        waiting = drive_often(services, submitted, Work(away), backends=backends)
         away.error = None
-        ended = drive_often(services, submitted, Work(away), times=1)
+        backends.look()
+        ended = drive_often(services, submitted, Work(away), times=1, backends=backends)
     assert (waiting.state, waiting.waiting_for, waiting.waits, waiting.attempts) == (JobState.QUEUED, backend, TRIES, 0)
     assert waiting.due_at is not None
     assert waiting.due_at > services.clock.now()
     assert (ended.waiting_for, ended.waits, ended.attempts) == (None, 0, 1)
     assert_ended_once(services, submitted, JobState.SUCCEEDED, CHARGE)
     # once, not once a try; the line of a drive is written for the first wait and for the end
-    assert events_of(logs) == ["job.waits", "job.driven", "job.goes_on", "job.driven"]
+    assert events_of(logs) == [
+        "backend.away", "job.waits", "job.driven", "backend.back", "job.goes_on", "job.driven",
+    ]  # fmt: skip
 
 
 def test_what_was_done_before_the_wait_stays_done_and_held(services: Services, submitted: Job) -> None:
@@ -154,7 +169,7 @@ def test_one_that_it_does_not_need_keeps_no_job(services: Services, submitted: J
         pytest.param(False, False, 0, Backend.VECTORS, id="refused"),
     ],
 )
-def test_silence_counts_when_the_probe_is_answered(
+def test_the_first_silence_counts_when_the_probe_is_answered_and_the_first_refusal_does_not(
     services: Services, submitted: Job, silent: bool, probe_answers: bool, attempts: int, code: Backend | None
 ) -> None:
     error = BackendAwayError(Backend.VECTORS, silent=silent)
@@ -173,14 +188,60 @@ def test_one_that_was_away_a_moment_ago_is_not_the_jobs_fault(services: Services
     assert drive_often(services, submitted, silent, times=1, backends=backends).attempts == 0
 
 
-def test_a_poison_job_still_ends_after_its_attempts(services: Services, submitted: Job) -> None:
-    backends = BackendWatch({Backend.VECTORS: Fault(None)})
-    poison = Work(Fault(BackendAwayError(Backend.VECTORS, silent=True)))
-    ended = drive_often(services, submitted, poison, times=MAX_ATTEMPTS + 1, backends=backends)
+@pytest.mark.parametrize("silent", [True, False])
+@pytest.mark.parametrize("kind", [JobKind.INGESTION, JobKind.RETRIEVER])
+@pytest.mark.parametrize("backend", sorted(set(Backend) - {Backend.MONGO, Backend.REDIS, Backend.BROKER}))
+def test_a_failure_that_is_the_jobs_alone_ends_it_after_its_attempts(
+    services: Services, scope: NamespaceScope, kind: JobKind, backend: Backend, silent: bool
+) -> None:
+    job, poison = submit(services, scope, kind), Work(Fault(BackendAwayError(backend, silent=silent)))
+    backends, free = watch_of(), 0 if silent else FREE_TRIES
+    waiting = drive_often(services, job, poison, free, backends=backends)
+    assert (waiting.waiting_for, waiting.attempts) == (None if silent else backend, 0)
+    counted = drive_often(services, job, poison, MAX_ATTEMPTS, backends=backends)
+    assert (counted.state, counted.waiting_for, counted.attempts) == (JobState.QUEUED, None, MAX_ATTEMPTS)
+    ended = drive_often(services, job, poison, 1, backends=backends)
     assert ended.decision is not None
     assert ended.decision.error is not None
     assert ended.decision.error.code == "attempts_exhausted"
-    assert_ended_once(services, submitted, JobState.FAILED, charge=0)
+    assert poison.runs == free + MAX_ATTEMPTS
+    assert services.ledger.balance(scope).held == 0
+
+
+def test_an_absence_between_two_such_failures_is_no_attempt(services: Services, submitted: Job) -> None:
+    probe = Fault(None)
+    backends, poison = watch_of(BLOBS=probe), Work(Fault(BackendAwayError(Backend.BLOBS)))
+    assert drive_often(services, submitted, poison, FREE_TRIES + 1, backends=backends).attempts == 1
+    probe.error = BackendAwayError(Backend.BLOBS)
+    assert drive_often(services, submitted, poison, 2, backends=backends).attempts == 1
+    probe.error = None
+    backends.look()
+    back = drive_often(services, submitted, poison, 1, backends=backends)
+    assert (back.attempts, back.waiting_for) == (1, Backend.BLOBS), "it is back since a moment: no probe can tell"
+
+
+def test_a_try_that_came_further_is_free_again(services: Services, submitted: Job) -> None:
+    pieces = iter("abcdefgh")
+
+    def one_more(watched: Watched) -> Decision:
+        watched.lease.checkpoint([next(pieces)], {})
+        raise BackendAwayError(Backend.BLOBS)
+
+    assert drive_often(services, submitted, Work(one_more), 2 * FREE_TRIES, backends=watch_of()).attempts == 0
+
+
+def test_where_ray_is_away_nobody_can_tell_whose_fault_it_was(services: Services, submitted: Job) -> None:
+    through_ray = Fault(BackendAwayError(Backend.RAY))
+    silent = Work(Fault(BackendAwayError(Backend.VECTORS, silent=True)))
+    backends = watch_of(RAY=through_ray, VECTORS=through_ray)
+    assert drive_often(services, submitted, silent, 1, backends=backends).attempts == 0
+
+
+def test_what_models_cost_is_paid_when_the_attempts_are_used_up(services: Services, submitted: Job) -> None:
+    error = BackendAwayError(Backend.VECTORS, silent=True)
+    error.spent = CHARGE
+    drive_often(services, submitted, Work(Fault(error)), MAX_ATTEMPTS + 1, backends=watch_of())
+    assert_ended_once(services, submitted, JobState.FAILED, CHARGE)
 
 
 # The key service --------------------------------------------------------------------------------------
@@ -211,8 +272,9 @@ def test_a_job_whose_secret_cannot_be_opened_now_waits_for_the_key_service(
     work: Any = RetrieverExecutor(services, chain)  # type: ignore[arg-type]  # of Ray it needs a chain alone
     with monkeypatch.context() as patch:
         # what the providers raise is a promise of tests/contract/test_key_encryption.py
-        patch.setattr(EnvironmentKeys, "unwrap", Fault(BackendAwayError(Backend.KEY_SERVICE)))
-        waiting = drive_often(services, job, work)
+        away = Fault(BackendAwayError(Backend.KEY_SERVICE))
+        patch.setattr(EnvironmentKeys, "unwrap", away)
+        waiting = drive_often(services, job, work, backends=watch_of(KEY_SERVICE=away))
     assert (waiting.waiting_for, waiting.attempts, chain.seen) == (Backend.KEY_SERVICE, 0, [])
     ended = drive_often(services, job, work, times=1)
     assert (ended.state, ended.attempts, chain.seen) == (JobState.SUCCEEDED, 1, [["sk-proj-of-the-customer"]])
@@ -264,7 +326,8 @@ def test_what_models_cost_before_the_wait_is_paid_when_it_ends_without_another_t
 
 def test_it_is_tried_once_more_at_the_very_end(services: Services, submitted: Job) -> None:
     brief = in_haste(services, execution_seconds=20.0)
-    waiting = drive_often(brief, submitted, Work(Fault(BackendAwayError(Backend.RAY))), times=TRIES + 4)
+    away = Fault(BackendAwayError(Backend.RAY))
+    waiting = drive_often(brief, submitted, Work(away), times=TRIES + 4, backends=watch_of(RAY=away))
     assert waiting.due_at is not None
     assert waiting.due_at - waiting.created_at <= timedelta(seconds=20.1)
 
@@ -273,7 +336,8 @@ def test_it_is_tried_once_more_at_the_very_end(services: Services, submitted: Jo
 def test_maintenance_waits_for_as_long_as_it_takes(services: Services, scope: NamespaceScope, kind: JobKind) -> None:
     job = submit(services, scope, kind)
     forever = in_haste(services, backend_wait_seconds=0.0, execution_seconds=0.0)
-    waiting = drive_often(forever, job, Work(Fault(BackendAwayError(Backend.VECTORS))))
+    away = Fault(BackendAwayError(Backend.VECTORS))
+    waiting = drive_often(forever, job, Work(away), backends=watch_of(VECTORS=away))
     assert (waiting.state, waiting.waiting_for, waiting.attempts) == (JobState.QUEUED, Backend.VECTORS, 0)
 
 
