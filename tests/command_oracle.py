@@ -41,7 +41,7 @@ def _system(collection: str, operations: str, fields: str, why: str) -> SystemQu
 
 SYSTEM_QUERIES = (
     _system("jobs", "find", "due_at kind", "a lane and the sweeper look for what is due"),
-    _system("jobs", "find", "due_at", "the sweeper counts what waits for a backend that is away"),
+    _system("jobs", "find", "waiting_for", "the sweeper counts what waits for a backend that is away"),
     _system("jobs", "find", "_id", "a doorbell names a job; the sweeper asks whether a hold's job exists"),
     _system("jobs", "update", "_id due_at", "a claim"),
     _system("jobs", "update", "_id due_at state", "a claim of what nobody runs"),

@@ -182,9 +182,9 @@ class Sweeper:
             self._heartbeats.beat(self._name, "sweeper", {"leads": leads, "waiting": self._waiting})
 
     def _count_waiting(self) -> dict[str, int]:
-        """Jobs that wait, by the backend that is away: counted while there can be any, for it looks at all due ones."""
-        away = any(worker.facts.get("away", ()) for worker in self._heartbeats.fresh("worker"))
-        return dict(self._services.queue.waiting()) if away or self._waiting else {}
+        """Jobs that wait, by backend: for what a worker misses, and for what some waited at the last look."""
+        missed = {name for worker in self._heartbeats.fresh("worker") for name in worker.facts.get("away", ())}
+        return self._services.queue.waiting(missed | self._waiting.keys())
 
     def leave(self) -> None:
         """Give the lead up at once, so that another sweeper need not wait for the lease to end."""

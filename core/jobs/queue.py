@@ -4,13 +4,11 @@
 announcement. It never decides how a job ends.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.clock import DatabaseClock
-from core.jobs.away import LONGEST_SECONDS
 from core.jobs.job import Job, JobKind, JobState, Move, job_from_document, states_before
 from core.jobs.lease import Lease
 from core.storage.handles import Handles
@@ -20,6 +18,8 @@ _RUNNABLE = states_before(Move.HAND_BACK) + states_before(Move.CANCEL)
 """States in which a claim will run stages, so that it counts as an attempt."""
 _WINDOW = timedelta(days=30)
 """How far back due jobs are looked for; an index range stays bounded on both sides."""
+_MOST_COUNTED = 1_000
+"""Jobs that wait for one backend: each that is counted is read."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,12 @@ class JobQueue:
         found = self._handles.system["jobs"].find(query, {"namespace_id": 1, "due_at": 1}).limit(limit)
         return (DueJob(item["_id"], item["namespace_id"], item["due_at"]) for item in found)
 
-    def waiting(self) -> Counter[str]:
-        """Jobs that wait for a backend which is away, by its name. It looks at all that is due within a wait."""
-        now = self._clock.now()
-        window = {"$gte": now - _WINDOW, "$lte": now + timedelta(seconds=LONGEST_SECONDS)}
-        # by `due_at` alone: beside a second condition the embedded engine reads no index
-        found = self._handles.system["jobs"].find({"due_at": window}, {"waiting_for": 1})
-        return Counter(backend for item in found if (backend := item.get("waiting_for")))
+    def waiting(self, backends: Iterable[str]) -> dict[str, int]:
+        """How many jobs wait for each of these backends, those for which none waits left out; it counts no further than
+        to a thousand."""
+        jobs = self._handles.system["jobs"]
+        found = {name: jobs.find({"waiting_for": name}, {"_id": 1}).limit(_MOST_COUNTED) for name in backends}
+        return {name: number for name, waiting in found.items() if (number := len(list(waiting)))}
 
     def holds_of(self, job_ids: list[str]) -> set[str]:
         """The holds that these jobs, as far as they were recorded, stand on."""

@@ -108,6 +108,7 @@ SCHEMA: dict[str, CollectionSchema] = {
             _index("due_at", sparse=True),
             # a lane looks for its own kinds, however many of the others are due
             _index("kind", "due_at"),
+            _index("waiting_for", sparse=True),
             _in_namespace("_id"),
             _index("internal_id", "_id"),
             _index("internal_id", "-created_at"),

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from pymongo.database import Database
 
+from core.backends.backend import Backend
 from core.clock import DatabaseClock
 from core.errors import LeaseLostError, NotFoundError
 from core.ids import Prefix, random_id
@@ -16,9 +17,12 @@ from core.jobs.lease import Lease
 from core.jobs.queue import JobQueue
 from core.jobs.store import JobStore
 from core.storage.handles import Handles
-from core.storage.mongo import Document, database_clock
+from core.storage.mongo import Document, close, connect, database_clock
+from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
 from tests.lost_answers import lost_answer
+from tests.mongo_commands import MongoCommands
+from tests.servers import own_database
 
 DONE = Decision(JobState.SUCCEEDED, charge=100, result={"document_count": 2})
 
@@ -185,3 +189,23 @@ def test_a_job_handed_back_uncounted_is_due_again(jobs: JobStore, queue: JobQueu
     claim(queue, job.job_id, "first").hand_back(timedelta(), count_attempt=False)
     again = claim(queue, job.job_id, "second").job
     assert (again.fence, again.attempts) == (2, 1)
+
+
+def test_what_waits_is_counted_with_one_question_for_each_backend_and_no_further_than_the_bound(
+    mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.jobs.queue._MOST_COUNTED", 5)
+    wire = MongoCommands()
+    database = connect(own_database(mongo_url), listeners=[wire])
+    create_schema(database)
+    waiting = [Backend.VECTORS] * 8 + [Backend.BLOBS] * 3
+    named = [{"waiting_for": name} for name in waiting] + [{}] * 40
+    tenant = {"internal_id": "int_a", "namespace_id": "ns_a"}
+    database["jobs"].insert_many([{"_id": f"task_{at}", **tenant, **facts} for at, facts in enumerate(named)])
+    queue = JobQueue(Handles(database), database_clock(database), lease_seconds=60)
+    wire.sent.clear()
+    wire.documents = 0
+    assert queue.waiting([Backend.VECTORS, Backend.BLOBS, Backend.RAY]) == {Backend.VECTORS: 5, Backend.BLOBS: 3}
+    assert wire.sent == ["find jobs"] * 3
+    assert wire.documents == 5 + 3
+    close(database)
