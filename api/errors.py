@@ -25,7 +25,7 @@ from core.errors import (
     UnsupportedMediaError,
     ValidationFailedError,
 )
-from core.storage.failures import failed_backend, is_backend_failure
+from core.storage.failures import away
 
 log = structlog.get_logger(__name__)
 
@@ -125,10 +125,9 @@ def _known(error: Exception) -> KeystageError | None:
     if isinstance(error, HTTPException):
         status = error.code or 500
         return _TRANSPORT.get(status) or (InvalidRequestError() if 400 <= status < 500 else None)
-    if is_backend_failure(error) and not isinstance(error, BackendAwayError):
+    if (absent := away(error)) and absent is not error:
         log.warning("request.backend_away", error=type(error).__name__)
-        failed = failed_backend(error)
-        return BackendAwayError(failed.backend) if failed else UnavailableError()
+        return absent
     return error if isinstance(error, KeystageError) and isinstance(error, tuple(_WIRE)) else None
 
 

@@ -12,7 +12,7 @@ from core.audit.actions import AuditAction
 from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.bootstrap import Services
 from core.errors import KeyRejectedError, KeystageError, PermissionDeniedError
-from core.storage.failures import failed_backend, is_backend_failure
+from core.storage.failures import away
 from core.tenancy.api_key import ApiKey, Caller
 
 _ANY = "*"
@@ -49,8 +49,8 @@ def _handled(route: Route, call: Call) -> Reply:
 
 def note_absence(services: Services, error: Exception) -> None:
     """Have the backend that a failure tells of asked at once, so that the next request need not find out anew."""
-    if is_backend_failure(error) and (failed := failed_backend(error)):
-        services.backends.doubt(failed.backend)
+    if absent := away(error):
+        services.backends.doubt(absent.backend)
 
 
 def note_denial(

@@ -10,7 +10,7 @@ from core.backends.backend import Backend
 from core.backends.watch import BackendWatch
 from core.health import ROLES, Heartbeat, Heartbeats
 from core.limits.policy import Refused, Verdict
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.mongo import within
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -97,6 +97,6 @@ class _Processes(Collector):
             with within(_HEARTBEATS_SECONDS):
                 return self._heartbeats.fresh()
         except Exception as error:
-            if not is_backend_failure(error):
+            if away(error) is None:
                 raise
             return []

@@ -14,7 +14,7 @@ import structlog
 
 from core.health import SlotsFacts
 from core.jobs.lane import Lane
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 
 _LONGEST_LINE = 64
 """Job ids that wait for a slot. The rest waits in the database, the oldest first."""
@@ -95,7 +95,7 @@ class LaneSlots:
                 got = self._drive(job_id)
             except Exception as error:
                 # the job is still due, or will be when its lease runs out
-                log.exception("lane.job_left_due", job_id=job_id, backend=is_backend_failure(error))
+                log.exception("lane.job_left_due", job_id=job_id, backend=away(error) is not None)
             self._note_driven(got)
 
     def _note_driven(self, got: bool) -> None:
@@ -135,7 +135,7 @@ class LaneSlots:
             found = self._look(_LONGEST_LINE)
         except Exception as error:
             # the next look comes in a second; what watches the database says that it is away
-            if not is_backend_failure(error):
+            if away(error) is None:
                 log.exception("lane.look_broken", lane=self._lane.value)
         # several workers that found the same begin with different ones
         random.shuffle(found)

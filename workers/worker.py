@@ -21,7 +21,7 @@ from core.jobs.doorbell_message import Rung
 from core.jobs.job import JobKind
 from core.jobs.lane import Lane
 from core.storage.abilities.first_start import trusted_or_exit
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from pipelines.runner import Runner
 from workers.backends import through_ray
 from workers.drive_job import JobDriver
@@ -162,7 +162,7 @@ class Worker:
                 },
             )
         except Exception as error:
-            if not is_backend_failure(error):
+            if away(error) is None:
                 log.exception("heartbeat.broken")
 
 

@@ -15,7 +15,7 @@ from config.settings import Settings
 from core.errors import UnavailableError
 from core.health import Heartbeats, worker_is_stalled
 from core.jobs.queue import JobQueue
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.handles import Handles
 from core.storage.mongo import close, connect, database_clock, within
 
@@ -129,6 +129,6 @@ def _unless_away(ask: Callable[[], bool]) -> bool:
         with within(_TIMEOUT_SECONDS):
             return ask()
     except Exception as error:
-        if not is_backend_failure(error):
+        if away(error) is None:
             raise
         return False

@@ -15,7 +15,7 @@ from core.audit.actions import ACCESS, FAIL_CLOSED
 from core.audit.entry import AuditRecord, AuditStatus
 from core.audit.trail import AuditTrail
 from core.errors import UnavailableError
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.scope import OrganizationScope
 
 _QUEUE = 10_000
@@ -58,7 +58,7 @@ class Recorder:
         try:
             self._trail.append(scope, replace(record, status=AuditStatus.ATTEMPTED))
         except Exception as error:
-            if not is_backend_failure(error) and not isinstance(error, UnavailableError):
+            if away(error) is None and not isinstance(error, UnavailableError):
                 raise
             log.error("audit.refused_unrecorded", action=record.action.value, error=type(error).__name__)
             raise UnavailableError("The audit log cannot be written, so this was not done.") from error
@@ -143,7 +143,7 @@ class Recorder:
         try:
             self._trail.append(scope, record)
         except Exception as error:
-            self._drop(record, type(error).__name__, None if is_backend_failure(error) else error)
+            self._drop(record, type(error).__name__, None if away(error) else error)
 
     def _drop(self, record: AuditRecord, why: str, fault: Exception | None = None) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from core.errors import BackendAwayError
 from core.health import Heartbeat, Heartbeats
 from core.jobs.doorbell import Doorbell
 from core.storage.blobs import BlobStore
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.mongo import Document, within
 from core.storage.probe import ask_mongo
 from core.vault.kek import KeyEncryption
@@ -82,7 +82,7 @@ class BackendProbes:
             with within(_HEARTBEATS_SECONDS):
                 self.beats = self._heartbeats.fresh()
         except Exception as error:
-            if not is_backend_failure(error):
+            if away(error) is None:
                 raise
             raise BackendAwayError(Backend.MONGO) from error
         return self.beats

@@ -31,7 +31,7 @@ _DUPLICATE_KEY = 11000
 _REFUSALS = {13, 18}
 """MongoDB's codes for too few rights and for a wrong password."""
 _AWAY, _REFUSES = "does not answer", "refuses our name and password"
-_BACKEND_FAILURES = (
+_ABSENCES = (
     AutoReconnect,
     ConnectionFailure,
     ExecutionTimeout,
@@ -39,14 +39,21 @@ _BACKEND_FAILURES = (
     WTimeoutError,
     RedisConnectionError,
     RedisTimeoutError,
-    BackendAwayError,
 )
 _SILENT = (ExecutionTimeout, NetworkTimeout, RedisTimeoutError)
 
 
-def is_backend_failure(error: BaseException) -> bool:
-    """Whether `error` says that a backend did not answer, so that trying again later may help."""
-    return isinstance(error, _BACKEND_FAILURES)
+def away(error: BaseException) -> BackendAwayError | None:
+    """What an exception says of a backend that does not answer, so that trying again may help; None for any other.
+
+    Silent is one that took the call and let it time out: a call that is too much for it does so too.
+    """
+    if isinstance(error, BackendAwayError):
+        return error
+    if not isinstance(error, _ABSENCES):
+        return None
+    backend = Backend.MONGO if isinstance(error, PyMongoError) else Backend.REDIS
+    return BackendAwayError(backend, silent=isinstance(error, _SILENT))
 
 
 @dataclass(frozen=True)
@@ -60,27 +67,18 @@ class FailedBackend:
 
 def failed_backend(error: BaseException) -> FailedBackend | None:
     """Which backend an exception tells of, and what it did; None for any other exception."""
-    if isinstance(error, BackendAwayError):
-        return _failed(error.backend, error.did)
+    # first: for the driver a refused password is a connection that failed
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return _failed(Backend.REDIS, _REFUSES)
+    if absent := away(error):
+        return _failed(absent.backend, absent.did)
     if isinstance(error, PyMongoError):
         return _failed(Backend.MONGO, _mongo_did(error))
     if isinstance(error, RedisError):
-        refused = isinstance(error, AuthenticationError | NoPermissionError)
-        return _failed(Backend.REDIS, _REFUSES if refused else _AWAY)
+        return _failed(Backend.REDIS, _AWAY)
     if isinstance(error, KombuError):
         return _failed(Backend.BROKER, _AWAY)
     return None
-
-
-def away(error: BaseException) -> BackendAwayError | None:
-    """What an exception says of a backend that does not answer, as an error of ours; None for any other exception.
-
-    Silent is one that took the call and let it time out: a call that is too much for it does so too.
-    """
-    if isinstance(error, BackendAwayError):
-        return error
-    failed = failed_backend(error) if is_backend_failure(error) else None
-    return BackendAwayError(failed.backend, silent=isinstance(error, _SILENT)) if failed else None
 
 
 def _failed(backend: Backend, did: str) -> FailedBackend:
@@ -88,8 +86,6 @@ def _failed(backend: Backend, did: str) -> FailedBackend:
 
 
 def _mongo_did(error: PyMongoError) -> str:
-    if is_backend_failure(error):
-        return _AWAY
     if isinstance(error, ConfigurationError):
         return "cannot be reached by this URL"
     if isinstance(error, OperationFailure) and error.code in _REFUSALS:
@@ -98,7 +94,7 @@ def _mongo_did(error: PyMongoError) -> str:
     return f"did not do what it was asked to ({code or type(error).__name__})"
 
 
-tried_twice = retry(retry=retry_if_exception(is_backend_failure), stop=stop_after_attempt(2), reraise=True)
+tried_twice = retry(retry=retry_if_exception(lambda error: bool(away(error))), stop=stop_after_attempt(2), reraise=True)
 """For a write that may land twice without harm: made again when the connection broke. The embedded database has no
 retryable writes (docs/decisions/0010), and a lost one would cost a run or a record."""
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from core.clock import DatabaseClock
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.tenancy.api_key import ApiKey
 from core.tenancy.key_store import KeyStore
 
@@ -45,7 +45,7 @@ class KeyUse:
             try:
                 self._keys.note_use(internal_id, used_at)
             except Exception as error:
-                if not is_backend_failure(error):
+                if away(error) is None:
                     raise
                 log.warning("key_use.not_written", keys=len(used_at), error=type(error).__name__)
                 self._keep(internal_id, used_at)

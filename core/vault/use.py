@@ -9,7 +9,7 @@ from datetime import datetime
 
 import structlog
 
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.scope import OrganizationScope
 from core.vault.access import USED, Access, AccessStore
 from core.vault.store import SecretStore
@@ -49,7 +49,7 @@ class SecretUse:
                 self._secrets.note_use(internal_id, _last_used(accesses))
                 self._patterns.add(OrganizationScope(internal_id), accesses)
             except Exception as error:
-                if not is_backend_failure(error):
+                if away(error) is None:
                     raise
                 log.warning("secret_use.not_written", uses=len(accesses), error=type(error).__name__)
                 with self._lock:

@@ -18,7 +18,7 @@ from core.storage.abilities.server import SERVER
 from core.storage.abilities.transactions import TRANSACTIONS
 from core.storage.abilities.uniqueness import UNIQUENESS
 from core.storage.command_log import CHECK_PREFIX
-from core.storage.failures import is_backend_failure
+from core.storage.failures import away
 from core.storage.mongo import Document, close, connect
 
 ABILITIES: Final[tuple[Ability, ...]] = (*SERVER, *UNIQUENESS, *TRANSACTIONS, *FORMS)
@@ -106,7 +106,7 @@ def _look(ability: Ability, room: Room) -> _Look:
     except ShortfallError as shortfall:
         result, seen = Result.MISSING, str(shortfall)
     except PyMongoError as error:
-        if is_backend_failure(error):
+        if away(error):
             raise
         result, seen = Result.MISSING, f"it was refused: {_first_words(error)}"
     return _Look(ability, Finding(ability.name, result, seen, ability.breaks), frozenset(room.forms.forms))

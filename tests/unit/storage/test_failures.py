@@ -6,7 +6,7 @@ from redis import exceptions as redis
 
 from core.backends.backend import Backend
 from core.errors import BackendAwayError, StageError
-from core.storage.failures import away
+from core.storage.failures import away, failed_backend
 
 REFUSED, SILENT = False, True
 
@@ -47,3 +47,21 @@ def test_a_driver_tells_of_a_backend_that_is_away(error: Exception, backend: Bac
 )
 def test_a_refusal_of_what_was_asked_is_no_absence(error: Exception) -> None:
     assert away(error) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (mongo.AutoReconnect("connection closed"), "MongoDB does not answer"),
+        (mongo.OperationFailure("not authorized", 13), "MongoDB refuses our name and password"),
+        (redis.TimeoutError("timed out"), "Redis does not answer"),
+        # a broken connection, for the driver
+        (redis.AuthenticationError("WRONGPASS"), "Redis refuses our name and password"),
+        (BackendAwayError(Backend.BLOBS, "cannot be reached"), "Object storage cannot be reached"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_people_are_told_what_a_backend_did(error: Exception, said: str) -> None:
+    failed = failed_backend(error)
+    assert failed is not None
+    assert failed.what == said
