@@ -20,7 +20,7 @@ from pipelines.actors import CallContext
 from pipelines.alone import Alone
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind, Turn
-from pipelines.remote import CallCancelledError, cancel, ended, result_of
+from pipelines.remote import CallCancelledError, cancel, ended, result_of, send
 
 _SUSPECTS = 1024
 _TURN_SECONDS = 0.1
@@ -176,11 +176,11 @@ class Calls:
 def _sending(kind: Kind, call: CallContext, method: str, arguments: Arguments) -> Callable[[Any], Any]:
     """Sends the call to an actor. Ray repeats none: under a call that ends actors it would end all calls beside it."""
 
-    def send(actor: Any) -> Any:
+    def to(actor: Any) -> Any:
         options = {"name": call.namespace_id, "concurrency_group": kind.value, "max_task_retries": 0}
-        return getattr(actor, method).options(**options).remote(call, *arguments)
+        return send(getattr(actor, method).options(**options), call, *arguments)
 
-    return send
+    return to
 
 
 def _look(running: Collection[Any], should_stop: threading.Event) -> list[Any]:

@@ -20,7 +20,7 @@ from pipelines.actors import ActorConfig, StageActor
 from pipelines.load import THREADS, Kind, Load
 from pipelines.ray_probe import RayProbe, RaySession
 from pipelines.ray_variables import IN_ANSWERS, NEVER_LEAVE
-from pipelines.remote import result_of
+from pipelines.remote import asking_ray, result_of, send
 from pipelines.vectors_actor import VectorsActor
 
 RAY_NAMESPACE = "keystage"
@@ -147,16 +147,8 @@ class Cluster:
         """A stage actor of this process's own. It ends with its handle, and is not made again when it ends before."""
         import ray
 
-        return self.outcome(
-            beside(
-                lambda: (
-                    ray.remote(concurrency_groups=_groups())(StageActor)
-                    .options(num_cpus=0)
-                    .remote(self._config, attachment.vectors_owner)
-                ),
-                "ray-actor",
-            )
-        )
+        actor = ray.remote(concurrency_groups=_groups())(StageActor).options(num_cpus=0)
+        return self.outcome(beside(lambda: send(actor, self._config, attachment.vectors_owner), "ray-actor"))
 
     def _attach(self) -> Attachment:
         # `ray.init` hangs for minutes at a dead address
@@ -174,6 +166,7 @@ class Cluster:
     def _connected(self, answering: bytes) -> RaySession:
         """The session of this process, the one that answers: only a new connection leads to a restarted Ray."""
         import ray
+        from ray.exceptions import RayError
 
         _let_ray_log_as_we_do()
         session = Cluster._session
@@ -192,7 +185,7 @@ class Cluster:
                 log_to_driver=False,
                 configure_logging=False,
             )
-        except (ConnectionError, RuntimeError) as error:
+        except (RayError, ConnectionError, RuntimeError) as error:
             raise BackendAwayError(Backend.RAY, f"at {self._address} refused the connection: {error}") from error
         Cluster._session = self._probe.session = session = self._new_session()
         return session
@@ -220,7 +213,7 @@ class Cluster:
         try:
             owner = self._vectors_owner() if self._config.vectors_dir else None
             stages = tuple(self._stage_actor(f"stages-{number}", owner) for number in range(self._stage_actors))
-            references = [actor.config.options(concurrency_group=Kind.PROBES.value).remote() for actor in stages]
+            references = [send(actor.config.options(concurrency_group=Kind.PROBES.value)) for actor in stages]
         except (RayError, ValueError, ConnectionError) as error:
             raise BackendAwayError(Backend.RAY, f"gave no actors: {error}") from error
         try:
@@ -233,11 +226,15 @@ class Cluster:
         return Attachment(stages, owner, session, Load(stages))
 
     def _new_session(self) -> RaySession:
-        """The Ray that this process was just connected to, which need not be the one that answers by now."""
+        """The Ray that this process was just connected to, which need not be the one that answers by now. Raises
+        BackendAwayError."""
         import ray
 
-        own = ray.get_runtime_context().get_node_id()
-        [node] = [node for node in ray.nodes() if node["NodeID"] == own]
+        with asking_ray("was gone right after it took the connection"):
+            own = ray.get_runtime_context().get_node_id()
+            node = next((node for node in ray.nodes() if node["NodeID"] == own), None)
+        if node is None:
+            raise BackendAwayError(Backend.RAY, "does not know the node of this process")
         name = ray._private.worker.global_worker.node.session_name
         return RaySession(name.encode(), own, (node["NodeManagerAddress"], node["NodeManagerPort"]))
 

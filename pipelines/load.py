@@ -14,7 +14,7 @@ import structlog
 
 from config.beside import beside
 from core.errors import ActorLostError
-from pipelines.remote import end_actor, ended, result_of
+from pipelines.remote import end_actor, ended, result_of, send
 
 _LOOK_SECONDS = 10.0
 _SILENCE_SECONDS = 60.0
@@ -143,7 +143,7 @@ class Load:
         self.done(reference)
 
     def _question(self, place: int) -> Any:
-        return self._actors[place].config.options(concurrency_group=Kind.PROBES.value).remote()
+        return send(self._actors[place].config.options(concurrency_group=Kind.PROBES.value))
 
     def _present(self) -> list[int]:
         """The actors that are there; all of them when none is, for Ray keeps a call until its actor is back."""

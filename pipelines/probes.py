@@ -11,7 +11,7 @@ from core.backends.watch import PATIENCE_SECONDS
 from core.errors import ActorLostError, BackendAwayError
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind
-from pipelines.remote import cancel, ended, result_of
+from pipelines.remote import cancel, ended, result_of, send
 from pipelines.vectors_actor import answer_of_owner
 
 _PROBE = {"concurrency_group": Kind.PROBES.value, "max_task_retries": 0}
@@ -37,7 +37,7 @@ class Probes:
             self._ask_stages(attachment, "vectors_answer", ends_at, Backend.VECTORS)
             return
         try:
-            answer_of_owner(attachment.vectors_owner.answers.options(**_PROBE).remote(), _left(ends_at))
+            answer_of_owner(send(attachment.vectors_owner.answers.options(**_PROBE)), _left(ends_at))
         except ActorLostError as error:
             raise BackendAwayError(Backend.VECTORS, "ended, and is not back") from error
 
@@ -50,10 +50,10 @@ class Probes:
     def _ask_stages(self, attachment: Attachment, method: str, ends_at: float, silent: Backend) -> None:
         """Ask one stage actor. Raises what it raises, and BackendAwayError of `silent` when it says nothing."""
 
-        def send(actor: Any) -> Any:
-            return getattr(actor, method).options(**_PROBE).remote()
+        def ask(actor: Any) -> Any:
+            return send(getattr(actor, method).options(**_PROBE))
 
-        reference = attachment.load.send(Kind.PROBES, send)
+        reference = attachment.load.send(Kind.PROBES, ask)
         if not ended([reference], _left(ends_at)):
             cancel([reference])
             raise BackendAwayError(silent, "did not answer in time", silent=True)

@@ -4,6 +4,8 @@ It tells "the work failed" (the actor's own error) from "the actor ended under i
 not answer" (BackendAwayError). It never asks Ray which of these is the cause of the other.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from core.backends.backend import Backend
@@ -17,6 +19,23 @@ class CallCancelledError(StageError):
     """The call was cancelled before it ended."""
 
     code = "cancelled"
+
+
+@contextmanager
+def asking_ray(did: str = "does not answer") -> Iterator[None]:
+    """Around whatever Ray itself is asked: each failure of Ray's is a BackendAwayError, in which `did` says of what."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (RayError, ConnectionError) as error:
+        raise BackendAwayError(Backend.RAY, f"{did}: {type(error).__name__}") from error
+
+
+def send(method: Any, *arguments: Any) -> Any:
+    """Send a call to an actor; its reference. Raises BackendAwayError when Ray does not take it."""
+    with asking_ray():
+        return method.remote(*arguments)
 
 
 def result_of(reference: Any, timeout: float | None = None) -> Any:
@@ -50,13 +69,10 @@ def result_of(reference: Any, timeout: float | None = None) -> Any:
 def ended(references: list[Any], seconds: float = _POLL_SECONDS) -> list[Any]:
     """Those of the calls that have ended, after a short wait for the first of them."""
     import ray
-    from ray.exceptions import RayError
 
-    try:
+    with asking_ray():
         # a result is not fetched for the question: a frozen raylet would never give it
         done, _ = ray.wait(references, num_returns=1, timeout=seconds, fetch_local=False)
-    except (RayError, ConnectionError) as error:
-        raise BackendAwayError(Backend.RAY, f"does not answer: {type(error).__name__}") from error
     return list(done)
 
 

@@ -30,7 +30,7 @@ from pipelines.ingestion import ChunkResult
 from pipelines.llm.providers import LlmSettings, ProviderSettings
 from pipelines.load import Kind
 from pipelines.probes import Probes
-from pipelines.remote import CallCancelledError, result_of
+from pipelines.remote import CallCancelledError, result_of, send
 
 __all__ = ["CallCancelledError", "CallContext", "ChainResult", "ChunkResult", "ObjectReport", "Runner"]
 
@@ -68,9 +68,7 @@ class Runner:
         """
         attachment = self._cluster.attached()
         try:
-            tests = [
-                actor.self_test.options(concurrency_group=Kind.PROBES.value).remote() for actor in attachment.stages
-            ]
+            tests = [send(actor.self_test.options(concurrency_group=Kind.PROBES.value)) for actor in attachment.stages]
             self._cluster.outcome(beside(lambda: result_of(tests), "self-test"), _SELF_TEST_SECONDS)
         except BackendAwayError as error:
             if error.backend is Backend.RAY:

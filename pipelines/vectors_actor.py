@@ -13,7 +13,7 @@ from core.backends.backend import Backend
 from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from core.storage.vectors.filters import EVERYTHING, Filter
 from core.storage.vectors.store import Hit, Point, TextVector, VectorSearch
-from pipelines.remote import cancel, result_of
+from pipelines.remote import cancel, result_of, send
 
 _PATIENCE_SECONDS = 20.0
 """How long a restarted owner waits for the one before it to let go of the files."""
@@ -127,7 +127,7 @@ class VectorsProxy:
 
     def _once(self, ends_at: float, operation: str, *arguments: Any) -> Any:
         options = self._owner.do.options(name=self._namespace_id, max_task_retries=0)
-        return answer_of_owner(options.remote(operation, *arguments), max(0.0, ends_at - time.monotonic()))
+        return answer_of_owner(send(options, operation, *arguments), max(0.0, ends_at - time.monotonic()))
 
 
 def answer_of_owner(reference: Any, seconds: float) -> Any:

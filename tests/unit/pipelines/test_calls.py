@@ -1,19 +1,23 @@
 """What a call came to that Ray gives no result of: whether Ray is away, its own answer says."""
 
 from concurrent.futures import Future
+from pathlib import Path
 from threading import Event
 from typing import Any, cast
 
 import pytest
+from ray.exceptions import RaySystemError
 
 from core.backends.backend import Backend
 from core.errors import BackendAwayError, UnavailableError
+from pipelines import calls
 from pipelines.actors import CallContext
 from pipelines.calls import Calls
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind, Load
 from pipelines.ray_probe import RaySession
 
+PIPELINES = Path(calls.__file__).parent
 CALL = CallContext("ns_1", "task_1", "req_1")
 
 
@@ -94,3 +98,21 @@ def test_what_was_silent_and_what_an_actor_met_stays_what_it_is(
 ) -> None:
     told = BackendAwayError(backend, silent=backend is Backend.RAY)
     assert came_to(Played(ray_is_well=True), monkeypatch, told) is told
+
+
+def test_a_ray_that_takes_no_call_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> object:
+        raise RaySystemError("Ray has not been started yet")
+
+    cluster = Played(ray_is_well=True)
+    monkeypatch.setattr(cluster, "remote", refuses)
+    with pytest.raises(BackendAwayError) as away:
+        Calls(cast(Cluster, cluster)).one(Kind.CHAINS, CALL, "run_chain", (), Event())
+    assert away.value.backend is Backend.RAY
+    assert cluster.was_lost, "the next call attaches again"
+
+
+def test_calls_leave_in_one_place_alone() -> None:
+    """It says of each failure of Ray's that Ray is away; the actors themselves are made under such an eye too."""
+    sends = {path.name for path in PIPELINES.glob("**/*.py") if ".remote(" in path.read_text()}
+    assert sends == {"remote.py", "cluster.py"}

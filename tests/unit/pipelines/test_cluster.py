@@ -1,8 +1,11 @@
 """Where Ray's actors find our code, and what a probe does with a connection to a Ray that is gone."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
+from ray.exceptions import RaySystemError
 
 from core.backends.backend import Backend
 from core.errors import BackendAwayError
@@ -39,3 +42,32 @@ def test_a_probe_that_meets_another_ray_gives_the_old_connection_up(
     else:
         # so that jobs are tried again, the first of which attaches
         cluster.probe()
+
+
+@pytest.mark.parametrize("nodes", [RaySystemError("GCS is gone"), ConnectionError("reset"), []])
+def test_a_ray_that_went_right_after_the_connection_is_away(
+    nodes: Exception | list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[object]:
+        if isinstance(nodes, Exception):
+            raise nodes
+        return nodes
+
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "own"))
+    monkeypatch.setattr(ray, "nodes", told)
+    cluster = Cluster("127.0.0.1:1", None, {}, None, 1)  # type: ignore[arg-type]  # no actor is made
+    with pytest.raises(BackendAwayError) as away:
+        cluster._new_session()
+    assert away.value.backend is Backend.RAY
+
+
+def test_a_connection_that_ray_refuses_in_its_own_words_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(**_: object) -> None:
+        raise RaySystemError("wrong token")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuses)
+    cluster = Cluster("127.0.0.1:1", None, {}, None, 1)  # type: ignore[arg-type]  # no actor is made
+    with pytest.raises(BackendAwayError) as away:
+        cluster._connected(b"session")
+    assert away.value.backend is Backend.RAY
