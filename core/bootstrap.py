@@ -15,6 +15,7 @@ from core.audit.checkpointer import Checkpointer, Schedule
 from core.audit.examination import Auditor
 from core.audit.recorder import Recorder
 from core.audit.trail import AuditTrail
+from core.backends.absence_log import AbsenceLog
 from core.backends.backend import Backend
 from core.backends.probes import BackendProbes
 from core.backends.watch import BackendWatch, Probe
@@ -117,6 +118,8 @@ class Services:
     probes: BackendProbes
     backends: BackendWatch
     """which backends are away; API and worker start it, any other process may look"""
+    absences: AbsenceLog
+    """where whoever finds one away says so"""
     metrics: Metrics
     webhooks: WebhookStore
     secrets: SecretStore
@@ -161,6 +164,7 @@ class _Backends:
     clock: DatabaseClock
     doorbell: Doorbell
     blobs: BlobStore
+    absences: AbsenceLog
 
 
 def build_services(
@@ -192,7 +196,8 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
         database, pulse = connect_impatiently(settings.mongo_url, settings.mongo_tls)
         handles = Handles(database, lambda: pulse.is_away)
     # one memory: a request that finds Redis silent pays for that once
-    memory, connections = RedisMemory(), settings.api_threads + _SPARE_CONNECTIONS
+    absences = AbsenceLog()
+    memory, connections = RedisMemory(absences=absences), settings.api_threads + _SPARE_CONNECTIONS
     return _Backends(
         database=database,
         redis=connect_redis_impatiently(settings.redis_url, settings.redis_tls, memory, connections),
@@ -201,9 +206,13 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
         clock=database_clock(database),
         # one server in two parts: what it costs to find one of them silent is paid already
         doorbell=Doorbell(
-            settings.broker, settings.redis_tls, lambda: settings.broker == settings.redis_url and memory.refuses
+            settings.broker,
+            settings.redis_tls,
+            lambda: settings.broker == settings.redis_url and memory.refuses,
+            absences,
         ),
         blobs=BlobStore(settings.blobs),
+        absences=absences,
     )
 
 
@@ -227,7 +236,7 @@ def _wire(
     trail = AuditTrail(handles, clock, audit_keys)
     checkpoints = CheckpointStore(handles, to.blobs)
     probes = _probes(settings, to, kek, heartbeats)
-    backends = BackendWatch({**probes.direct(), **(through_ray or probes.told())})
+    backends = BackendWatch({**probes.direct(), **(through_ray or probes.told())}, absences=to.absences)
     kek = _watched(kek, backends)
     data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
     cipher = Cipher(data_keys)
@@ -267,6 +276,7 @@ def _wire(
         heartbeats=heartbeats,
         probes=probes,
         backends=backends,
+        absences=to.absences,
         metrics=Metrics(heartbeats, backends),
         webhooks=WebhookStore(handles, data_keys, cipher, to.redis),
         secrets=secrets,
@@ -286,11 +296,13 @@ def _wire(
 
 
 def _probes(settings: Settings, to: _Backends, kek: KeyEncryption, heartbeats: Heartbeats) -> BackendProbes:
-    broker = Doorbell(settings.broker, settings.redis_tls)
+    broker = Doorbell(settings.broker, settings.redis_tls, absences=to.absences)
     return BackendProbes(to.database, to.limits_redis, broker, to.blobs, kek, heartbeats)
 
 
-def build_watched_cipher(settings: Settings, database: Database[Document], redis: Redis) -> tuple[Cipher, BackendWatch]:
+def build_watched_cipher(
+    settings: Settings, database: Database[Document], redis: Redis, absences: AbsenceLog
+) -> tuple[Cipher, BackendWatch]:
     """What opens sealed values, for a process that needs nothing else of the vault; and who knows, once it is started,
     which of its backends are away. A key service that is known to be is not waited for."""
     kek = choose_key_encryption(settings)
@@ -299,7 +311,7 @@ def build_watched_cipher(settings: Settings, database: Database[Document], redis
         Backend.MONGO: lambda: ask_mongo(database, _PROBE_SECONDS),
         Backend.REDIS: redis.ping,
     }
-    watch = BackendWatch(probes)
+    watch = BackendWatch(probes, absences=absences)
     return Cipher(DataKeys(Handles(database), _watched(kek, watch), settings.data_key_cache_seconds)), watch
 
 

@@ -21,6 +21,7 @@ import uvloop
 from config.logging_setup import configure_logging
 from config.settings import Settings, settings_or_exit
 from core.audit.recorder import Recorder
+from core.backends.absence_log import AbsenceLog
 from core.backends.watch import BackendWatch
 from core.bootstrap import build_recorder, build_watched_cipher
 from core.egress.policy import EgressPolicy
@@ -31,6 +32,7 @@ from core.storage.command_log import log_commands
 from core.storage.failures import away
 from core.storage.mongo import close, connect, connect_async
 from core.storage.redis import DeliverySignal, connect_redis_impatiently
+from core.storage.redis_memory import RedisMemory
 from core.vault.cipher import Cipher
 from core.webhooks.delivery import Attempt, AttemptResult, DeliveryStatus
 from core.webhooks.delivery_queue import ClaimedDelivery, DeliveryQueue
@@ -294,8 +296,9 @@ async def dispatch(settings: Settings) -> None:
     queue = DeliveryQueue(database, owner, settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
     sender = Sender(EgressPolicy.allowing(settings.egress_allow_cidrs), settings.webhook_timeout_seconds, _SLOTS)
     keys_database = connect(settings.mongo_url, settings.mongo_tls)
-    redis = connect_redis_impatiently(settings.redis_url, settings.redis_tls)
-    cipher, watch = build_watched_cipher(settings, keys_database, redis)
+    absences = AbsenceLog()
+    redis = connect_redis_impatiently(settings.redis_url, settings.redis_tls, RedisMemory(absences=absences))
+    cipher, watch = build_watched_cipher(settings, keys_database, redis, absences)
     recorder = build_recorder(settings, keys_database)
     watch.start()
     wake = DeliverySignal(settings.redis_url, settings.redis_tls)

@@ -4,7 +4,6 @@ A doorbell is acknowledged when it arrives, and what is none is counted and drop
 message can end nobody, and a broker that is away or silent holds up nobody but the thread that listens to it.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +14,8 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
 from config.settings import Settings
+from core.backends.absence_log import AbsenceLog
+from core.backends.backend import Backend
 from core.jobs.broker import QUEUES, UNREADABLE, RedisTransport, transport_options
 from core.jobs.doorbell_message import CONTENT_TYPE, NoDoorbell, Rung, read
 from core.storage.redis import tls_options
@@ -29,8 +30,9 @@ log = structlog.get_logger(__name__)
 class Listener:
     """Hears doorbells, until a signal ends the process's Celery."""
 
-    def __init__(self, settings: Settings, heard: Callable[[Rung], None]) -> None:
+    def __init__(self, settings: Settings, heard: Callable[[Rung], None], absences: AbsenceLog | None = None) -> None:
         self._heard = heard
+        self._absences = absences or AbsenceLog()
         self.dropped = 0
         """what came and was no doorbell"""
         self.app = celery_app(settings, self._drop_unreadable)
@@ -67,6 +69,10 @@ class Listener:
         """Count something that was no doorbell."""
         self.dropped += 1
         log.warning("doorbell.dropped", why=why, dropped=self.dropped)
+
+    def note_broker(self, *, away: bool, why: str = "") -> None:
+        """Say whether the broker is there."""
+        self._absences.note(Backend.BROKER, self, away=away, why=why)
 
     def _drop_unreadable(self, error: Exception) -> None:
         self.drop(f"it is no message: {type(error).__name__}")
@@ -123,18 +129,22 @@ class _Consumer(Consumer):  # type: ignore[misc]  # Celery ships no types
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, and try again every second: a broker that is back should be heard soon."""
-        told = Counter[str]()
 
         def note(error: Exception, _interval: float) -> None:
-            told[type(error).__name__] += 1
-            if told.total() == 1:
-                log.warning("listener.broker_away", error=type(error).__name__)
+            self._listener.note_broker(away=True, why=type(error).__name__)
 
         connected = conn.ensure_connection(
             note, None, interval_start=_RETRY_SECONDS, interval_step=0, interval_max=_RETRY_SECONDS,
             callback=maybe_shutdown,
         )  # fmt: skip
         self.first_connection_attempt = False
-        if told:
-            log.warning("listener.broker_back", tries=told.total())
+        self._listener.note_broker(away=False)
         return connected
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Called when the connection broke, or the broker refused what was asked for over it."""
+        if isinstance(exc, self.connection_errors):
+            self._listener.note_broker(away=True, why=type(exc).__name__)
+        else:
+            log.warning("listener.refused", error=type(exc).__name__)
+        super().on_connection_error_after_connected(exc)

@@ -19,6 +19,7 @@ import structlog
 
 from config.logging_setup import configure_logging
 from config.settings import settings_or_exit
+from core.backends.backend import Backend
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.errors import BackendAwayError
 from core.health import HEARTBEAT_SECONDS, SlotsFacts
@@ -62,8 +63,8 @@ class Sweeper:
         self._checkpoints_wait = False
         """whether the object storage was away at the last try"""
         self._deletions_at = 0.0
-        self._is_blind = False
-        """whether the last round ended because a backend was away"""
+        self._missed: Backend | None = None
+        """because of whose absence the last round ended"""
         self._to_seal: Iterator[Organization] | None = None
         self._all_sealed = False
         if self._checkpointer is None:
@@ -71,18 +72,22 @@ class Sweeper:
 
     def round(self) -> None:
         """One round, whatever comes of it: the next one looks at everything again."""
+        absent = None
         try:
             self.sweep()
         except Exception as error:
             absent = away(error)
             if absent is None:
                 log.exception("sweeper.round_broken")
-            elif not self._is_blind:
-                # once, not once a round
-                log.warning("sweeper.backend_away", backend=absent.backend.value, error=absent.message)
-            self._is_blind = absent is not None
-        else:
-            self._is_blind = False
+        self._note(absent)
+
+    def _note(self, absent: BackendAwayError | None) -> None:
+        """Say for which backend, if for any, the round could not be ended."""
+        missed, self._missed = self._missed, absent.backend if absent else None
+        if missed and missed is not self._missed:
+            self._services.absences.note(missed, self, away=False)
+        if absent:
+            self._services.absences.note(absent.backend, self, away=True, why=absent.message)
 
     def sweep(self) -> None:
         """One round: heartbeat, and, when leading, rings and orphans."""

@@ -75,6 +75,8 @@ def _attach_in_a_thread(runner: Runner) -> None:
 def _keep_our_logging(**_: Any) -> None:
     """Celery leaves all of logging alone where somebody else sets it up; otherwise it changes the root's level."""
     logging.getLogger("celery").setLevel(logging.WARNING)
+    # it warns of a broker that is away, which the listener says
+    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
 
 
 class Worker:
@@ -101,7 +103,7 @@ class Worker:
         settings = services.settings
         slots = {Lane.INTERACTIVE: settings.interactive_slots, Lane.BATCH: settings.batch_slots}
         self._lanes = {lane: self._lane(lane, number) for lane, number in slots.items()}
-        self._listener = Listener(settings, self._hear)
+        self._listener = Listener(settings, self._hear, services.absences)
         self._stopping = threading.Event()
 
     def run(self) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, wait
 import structlog
 
 from config.beside import Shared
+from core.backends.absence_log import AbsenceLog
 from core.backends.backend import Backend
 from core.errors import BackendAwayError
 
@@ -35,10 +36,12 @@ class BackendWatch:
         probes: Mapping[Backend, Probe],
         interval_seconds: float = INTERVAL_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
+        absences: AbsenceLog | None = None,
     ) -> None:
         self._changed: Callable[[], None] = lambda: None
+        told = absences or AbsenceLog()
         self._watched = {
-            backend: _Watched(backend, probe, lambda: self._changed()) for backend, probe in probes.items()
+            backend: _Watched(backend, probe, lambda: self._changed(), told) for backend, probe in probes.items()
         }
         self._interval = interval_seconds
         self._patience = patience_seconds
@@ -121,21 +124,18 @@ class BackendWatch:
 class _Watched:
     """One backend: at most one question to it is under way."""
 
-    def __init__(self, backend: Backend, probe: Probe, changed: Callable[[], None]) -> None:
+    def __init__(self, backend: Backend, probe: Probe, changed: Callable[[], None], absences: AbsenceLog) -> None:
         self._backend = backend
         self._probe = probe
         self._changed = changed
+        self._absences = absences
         self._lock = threading.Lock()
         self._question = Shared(self._find_out, f"probe-{backend}")
-        self._away_since: float | None = None
+        self.is_away = False
+        """whether its last word was none"""
         self._back_at = float("-inf")
         self.took = 0.0
         """seconds to its last word"""
-
-    @property
-    def is_away(self) -> bool:
-        """Whether its last word was none."""
-        return self._away_since is not None
 
     def was_away_within(self, seconds: float) -> bool:
         """Whether it is away, or was within the last so many seconds."""
@@ -146,17 +146,13 @@ class _Watched:
         return self._question.ask()
 
     def note(self, *, away: bool, why: str = "silent") -> None:
-        """Remember its word; a change is logged once."""
+        """Remember its word; a change is told once."""
         with self._lock:
-            since, now = self._away_since, time.monotonic()
-            if away is (since is not None):
+            if away is self.is_away:
                 return
-            self._away_since = now if away else None
-            self._back_at = self._back_at if away else now
-        if since is None:
-            log.warning("backend.away", backend=self._backend.value, why=why)
-        else:
-            log.warning("backend.back", backend=self._backend.value, seconds=round(now - since, 1))
+            self.is_away = away
+            self._back_at = self._back_at if away else time.monotonic()
+            self._absences.note(self._backend, self, away=away, why=why)
         self._changed()
 
     def _find_out(self) -> None:

@@ -15,6 +15,8 @@ from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
 from config.tls import TlsFiles
+from core.backends.absence_log import AbsenceLog
+from core.backends.backend import Backend
 from core.jobs import doorbell_message
 from core.jobs.broker import QUEUES, connection
 from core.jobs.lane import Lane
@@ -35,10 +37,15 @@ class Doorbell:
     """Rings for jobs, from any thread."""
 
     def __init__(
-        self, broker_url: str, tls: TlsFiles = _NO_TLS, is_known_away: Callable[[], bool] = lambda: False
+        self,
+        broker_url: str,
+        tls: TlsFiles = _NO_TLS,
+        is_known_away: Callable[[], bool] = lambda: False,
+        absences: AbsenceLog | None = None,
     ) -> None:
         """`is_known_away` is asked first: who else uses that server may have found out already, and paid for it."""
         self._is_known_away = is_known_away
+        self._absences = absences or AbsenceLog()
         self._new_connection: Callable[[], Connection] = lambda: connection(broker_url, tls, _ANSWER_SECONDS)
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -97,7 +104,7 @@ class Doorbell:
                 self._connection = self._connection or self._new_connection()
                 return ask(self._connection)
             except self._broker_away as error:
-                log.warning("doorbell.broker_away", error=type(error).__name__)
+                self._absences.note(Backend.BROKER, self, away=True, why=type(error).__name__)
                 self._away.set()
                 broken, self._connection = self._connection, None
                 threading.Thread(target=self._replace, args=(broken,), name="broker-watch", daemon=True).start()
@@ -125,10 +132,10 @@ class Doorbell:
     def _came_back(self, found: Connection) -> None:
         with self._lock:
             self._connection = found
+            self._absences.note(Backend.BROKER, self, away=False)
             self._away.clear()
             if self._closed.is_set():
                 self._forget_connection()
-        log.warning("doorbell.broker_back")
 
     def _forget_connection(self) -> None:
         forgotten, self._connection = self._connection, None

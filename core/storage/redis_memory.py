@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import structlog
 from redis import ConnectionPool, Redis
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-log = structlog.get_logger(__name__)
+from core.backends.absence_log import AbsenceLog
+from core.backends.backend import Backend
 
 Answer = TypeVar("Answer")
 
@@ -26,8 +26,9 @@ _AWAY_SECONDS = 1.0
 class RedisMemory:
     """Runs calls to Redis and remembers that it is away. Safe to use from several threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, absences: AbsenceLog | None = None) -> None:
         self._clock = clock
+        self._absences = absences or AbsenceLog()
         self._lock = threading.Lock()
         self._try_again_at: float | None = None
 
@@ -49,7 +50,7 @@ class RedisMemory:
         try:
             answer = ask()
         except (RedisConnectionError, RedisTimeoutError) as error:
-            self._note(away=True, reason=type(error).__name__)
+            self._note(away=True, why=type(error).__name__)
             raise
         except RedisError:
             # an error that it answers with is an answer
@@ -70,14 +71,12 @@ class RedisMemory:
             self._try_again_at = self._clock() + _AWAY_SECONDS
             return True
 
-    def _note(self, away: bool, reason: str | None = None) -> None:
+    def _note(self, away: bool, why: str = "") -> None:
         if not away and self._try_again_at is None:
             return
         with self._lock:
-            changed = away is (self._try_again_at is None)
             self._try_again_at = self._clock() + _AWAY_SECONDS if away else None
-        if changed:
-            log.warning("redis.away" if away else "redis.back", reason=reason)
+            self._absences.note(Backend.REDIS, self, away=away, why=why)
 
 
 class RememberingRedis(Redis):

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,11 +161,18 @@ class Process:
             "listener.listen('test@here')"
         )
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=path.parent)
+        self._log = path.with_suffix(".log")
+        with self._log.open("w") as log:
+            command = [sys.executable, "-c", program]
+            self.process = subprocess.Popen(command, env=environment, cwd=path.parent, stdout=log, stderr=log)
 
     def heard(self) -> list[str]:
         """What it heard: the job's id and how much had been dropped by then."""
         return self._path.read_text().splitlines() if self._path.exists() else []
+
+    def said_of_the_broker(self) -> list[str]:
+        """Its lines about it, as far as they are ours."""
+        return re.findall(r"backend\.(away|back) .*backend=task_queue", self._log.read_text())
 
     def end(self) -> int:
         """Tell it to stop; how it ended."""
@@ -211,6 +219,8 @@ def test_it_starts_before_its_broker_and_outlives_it(tmp_path: Path) -> None:
                 assert doorbell.ring(Lane.BATCH, name, "ns_a")
                 listener.wait_for(f"{name} 0")
                 doorbell.close()
+    # once for each absence between two brokers, however often it was tried; before the first there may be none
+    assert listener.said_of_the_broker()[:2] == ["away", "back"]
 
 
 def test_it_hears_a_broker_that_was_silent(tmp_path: Path) -> None:

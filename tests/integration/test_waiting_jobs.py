@@ -20,6 +20,8 @@ from core.errors import BackendAwayError
 from core.ids import Prefix, random_id
 from core.jobs.away import FREE_TRIES
 from core.jobs.job import Decision, Job, JobKind, JobState
+from core.jobs.lane import Lane
+from core.jobs.waiting import tell_waiting
 from core.storage.blobs import BlobStore
 from core.storage.redis import job_done_key
 from core.storage.scope import NamespaceScope
@@ -383,7 +385,30 @@ def test_the_sweeper_says_once_that_mongodb_is_away(services: Services, monkeypa
     with capture_logs() as logs:
         for _ in range(len(found)):
             sweeper.round()
-    assert events_of(logs) == ["sweeper.backend_away", "sweeper.backend_away"]
+    assert events_of(logs) == ["backend.away", "backend.back", "backend.away"]
+
+
+def test_an_absence_is_said_once_however_many_of_a_process_meet_it(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    both = {Backend.REDIS: True, Backend.BROKER: True}
+    with gate_to(redis_url) as (gate, url), closing(services_on(database_url, url, tmp_path)) as services:
+
+        def meet() -> bool:
+            tell_waiting(services.redis, "ns_a", "task_a")
+            rung = services.doorbell.ring(Lane.BATCH, "task_a", "ns_a")
+            return services.backends.look(both) == both and rung
+
+        assert meet()
+        with capture_logs() as logs:
+            gate.shut(Manner.KILLED)
+            # the doorbell does not ask while the memory of Redis refuses
+            wait_until(lambda: not meet() and services.backends.away() == both.keys(), 60, "an absence")
+            gate.open()
+            wait_until(meet, 60, "a return")
+    for event in ("backend.away", "backend.back"):
+        assert sorted(line["backend"] for line in logs if line["event"] == event) == sorted(both)
+    assert set(events_of(logs)) == {"backend.away", "backend.back"}
 
 
 class PlayedRunner:
