@@ -12,8 +12,9 @@ from core.jobs.job import MAINTENANCE, Job, JobKind
 
 LONGEST_SECONDS = 30.0
 """Between two tries, however long a backend has been away."""
-FREE_TRIES = 3
-"""In a row, at a backend that refuses the job and answers its own probe, before each further one is an attempt."""
+FREE_TRIES = 12
+"""In a row, at a backend that refuses the job and answers its own probe, before each further one is an attempt.
+They take three minutes: a store or an endpoint that is overloaded refuses for so long, and still answers a probe."""
 _FIRST_SECONDS = 0.5
 _AWAITED_SECONDS = 2.0
 """Before a job that an API thread waits for is tried again: the thread takes it back first."""

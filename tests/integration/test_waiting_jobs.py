@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ def test_an_absence_between_two_such_failures_is_no_attempt(services: Services, 
 
 
 def test_a_try_that_came_further_is_free_again(services: Services, submitted: Job) -> None:
-    pieces = iter("abcdefgh")
+    pieces = map(str, count())
 
     def one_more(watched: Watched) -> Decision:
         watched.lease.checkpoint([next(pieces)], {})
