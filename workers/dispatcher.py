@@ -86,6 +86,7 @@ class Dispatcher:
         self._queue = queue
         self._sender = sender
         self._watch = watch
+        self._longest_wait = timedelta(seconds=settings.backend_wait_seconds)
         self._vault = EndpointVault(cipher, recorder)
         self._lines = EndpointLines(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
         self._scan = DueScan()
@@ -234,9 +235,14 @@ class Dispatcher:
         return await asyncio.to_thread(opened.kept, attempt)
 
     async def _leave_for_later(self, claimed: ClaimedDelivery) -> None:
-        """Put a delivery back that cannot be opened now, for as long again as it has waited by now, within bounds."""
+        """Put a delivery back that cannot be opened now, for as long again as it has waited by now, within bounds; or
+        end it at the age at which a job that waits is given up."""
         present = await self._queue.now()
         waited = present - (claimed.waits_since or present)
+        if waited >= self._longest_wait:
+            log.warning("delivery.given_up", delivery_id=claimed.delivery_id, webhook_id=claimed.webhook_id)
+            await self._queue.end_untried(claimed, DeliveryStatus.FAILED, "backend_away")
+            return
         seconds = min(max(waited.total_seconds(), _SHORTEST_WAIT), _LONGEST_WAIT)
         seconds *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
         await self._queue.put_back(claimed, timedelta(seconds=seconds))

@@ -175,6 +175,32 @@ def test_one_organizations_refused_key_holds_up_nobody_else(
         assert without_a_trace(log)
 
 
+def test_a_delivery_that_waits_for_the_key_service_gives_up_at_its_age_and_can_be_replayed(
+    database: Database[Document],
+    scope: NamespaceScope,
+    mongo_url: str,
+    redis_url: str,
+    key_service: AwayServer,
+    tmp_path: Path,
+) -> None:
+    log, settings = tmp_path / "log", settings_of(key_service) | {"KEYSTAGE_BACKEND_WAIT_SECONDS": "1.5"}
+    with bench_on(database, scope, redis_url, keys_of(key_service)) as bench, receiver() as endpoint:
+        hook = bench.endpoint(endpoint.url, generate_secret())
+        key_service.be(Manner.REFUSES)
+        with dispatching(database, mongo_url, redis_url, log, **settings):
+            bench.send()
+            given_up = bench.await_status(hook, DeliveryStatus.FAILED)
+            assert (given_up.last_error, given_up.attempts, bench.attempts(hook)) == ("backend_away", 0, [])
+            assert _puts_back(bench, hook) > 1, "it waited"
+            assert said(log, "delivery.given_up") == ["delivery.given_up"]
+            until(lambda: said(log, "backend.away") != [])
+            key_service.be(Manner.WORKS)
+            # before that a replay would wait again
+            until(lambda: said(log, "backend.back") != [])
+            bench.store.replay(scope, hook, given_up.delivery_id)
+            assert bench.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
+
+
 @pytest.mark.parametrize("absence", [Absence.KILLED, Absence.FROZEN])
 def test_without_mongodb_it_lives_says_so_once_and_goes_on(
     database: Database[Document],
