@@ -33,11 +33,7 @@ def operator_session() -> Iterator[Services]:
     with plain_words(settings):
         # as each process does at its start: services make indexes, and commands write
         require_fit(settings)
-        try:
-            services = build_services(settings)
-        except ValueError as error:
-            # key-encryption keys that a setting names and that are not there; the sentence names it
-            raise click.ClickException(str(error)) from error
+        services = build_services(settings)
         try:
             yield services
         finally:

@@ -154,6 +154,21 @@ def test_settings_that_lead_nowhere_are_one_sentence(
     assert done.stderr.splitlines()[-1].startswith(f"Error: {said}")
 
 
+def test_a_fault_of_ours_is_not_taken_for_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("cli.operators.session.build_services", fail)
+    assert isinstance(_run("org", "list").exception, ValueError)
+
+
+def test_keys_that_are_missing_where_a_command_needs_them_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTAGE_AUDIT_KEYS", "")
+    done = _run("org", "create", "--name", "A", "--email", "a@example.com")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: KEYSTAGE_AUDIT_KEYS is not set")
+
+
 def test_what_is_not_there_is_one_sentence(organization: Organization) -> None:
     named = ("--org", organization.organization_id)
     for words in (
