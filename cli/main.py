@@ -26,6 +26,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "credits": ("cli.operators.credits:credits", "Statements and reconciliation of credits."),
 }
 """Each subcommand: where its click command is, and its line in the help."""
+_OWN = {"api", "cli", "config", "core", "pipelines", "workers"}
+"""Packages that no extra brings."""
 
 
 class LazyGroup(click.Group):
@@ -49,6 +51,8 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
+            if f"{error.name}".partition(".")[0] in _OWN:
+                raise
             # the image has no embedded servers, nor what they are watched with
             needs = f"`keystage {cmd_name}` needs {error.name}, which is not installed here"
             raise click.ClickException(f"{needs}: it comes with the extra `embedded`") from error

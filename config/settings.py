@@ -184,7 +184,7 @@ class Settings(TlsSettings, BaseSettings):
     """How long one try of an execution may take before it fails as `timed_out`: a slow one holds a slot."""
     backend_wait_seconds: float = Field(default=86_400.0, ge=0)
     """Age at which a job that still waits for a backend which is away fails as `backend_away`; an execution does when
-    it is `execution_seconds` old."""
+    it is `execution_seconds` old. A webhook's delivery fails so when it has waited for this long."""
     namespace_settle_seconds: float = Field(default=45.0, gt=0)
     """How long a deleted namespace is watched for late writes before its name is free again. Longer than a job's lease,
     than any request, and than the 30 s for which a process may trust what it remembers."""

@@ -66,6 +66,7 @@ from core.vault.cipher import Cipher
 from core.vault.data_keys import DataKeys
 from core.vault.kek import KeyEncryption
 from core.vault.kek_choice import choose_key_encryption
+from core.vault.kek_patient import PatientKeyEncryption
 from core.vault.kek_watched import WatchedKeyEncryption
 from core.vault.resolver import SecretResolver
 from core.vault.rotation import KeyRotation
@@ -304,7 +305,8 @@ def build_watched_cipher(
     settings: Settings, database: Database[Document], redis: Redis, absences: AbsenceLog
 ) -> tuple[Cipher, BackendWatch]:
     """What opens sealed values, for a process that needs nothing else of the vault; and who knows, once it is started,
-    which of its backends are away. A key service that is known to be is not waited for."""
+    which of its backends are away. A key service that is known to be is not waited for, and one organization's key that
+    fails is no absence of it."""
     kek = choose_key_encryption(settings)
     probes: dict[Backend, Probe] = {
         Backend.KEY_SERVICE: kek.probe,
@@ -312,7 +314,8 @@ def build_watched_cipher(
         Backend.REDIS: redis.ping,
     }
     watch = BackendWatch(probes, absences=absences)
-    return Cipher(DataKeys(Handles(database), _watched(kek, watch), settings.data_key_cache_seconds)), watch
+    patient = _watched(PatientKeyEncryption(kek, watch), watch)
+    return Cipher(DataKeys(Handles(database), patient, settings.data_key_cache_seconds)), watch
 
 
 def _watched(kek: KeyEncryption, watch: BackendWatch) -> KeyEncryption:

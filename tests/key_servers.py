@@ -78,7 +78,7 @@ class TransitServer(KeyServer):
                     return 400, {"errors": ["invalid ciphertext: no prefix"]}
                 try:
                     plaintext = self.decrypt(int(found[1]), base64.b64decode(found[2]), bound)
-                except InvalidTag:
+                except (InvalidTag, ValueError):
                     return 400, {"errors": ["cipher: message authentication failed"]}
                 return 200, {"data": {"plaintext": base64.b64encode(plaintext).decode()}}
         return 404, {"errors": []}
@@ -103,10 +103,11 @@ class GoogleKmsServer(KeyServer):
                 blob = len(self.versions).to_bytes(4, "big") + self.encrypt(base64.b64decode(body["plaintext"]), bound)
                 return 200, {"name": primary, "ciphertext": base64.b64encode(blob).decode()}
             case ("POST", where) if where == f"/v1/{GOOGLE_KEY}:decrypt":
-                blob = base64.b64decode(body["ciphertext"])
+                # what is empty is not sent
+                blob = base64.b64decode(body.get("ciphertext", ""))
                 try:
                     plaintext = self.decrypt(int.from_bytes(blob[:4], "big"), blob[4:], bound)
-                except (InvalidTag, IndexError):
+                except (InvalidTag, IndexError, ValueError):
                     message = "Decryption failed: verify that 'name' refers to the correct CryptoKey."
                     return 400, {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
                 return 200, {"plaintext": base64.b64encode(plaintext).decode()}

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 import structlog
 import uvloop
 
-from config.logging_setup import configure_logging
+from config.logging_setup import bind_unit_of_work, configure_logging
 from config.settings import Settings, settings_or_exit
 from core.audit.recorder import Recorder
 from core.backends.absence_log import AbsenceLog
@@ -26,7 +26,7 @@ from core.backends.watch import BackendWatch
 from core.bootstrap import build_recorder, build_watched_cipher
 from core.egress.policy import EgressPolicy
 from core.egress.retry_after import retry_after
-from core.errors import BackendAwayError, UnavailableError
+from core.errors import UnavailableError
 from core.storage.abilities.first_start import trusted_or_exit
 from core.storage.command_log import log_commands
 from core.storage.failures import away
@@ -61,7 +61,7 @@ _BEAT_SECONDS = 5.0
 _LEASE_MARGIN_SECONDS = 15.0
 """A lease outlives the request's deadline by this much, for the database's sake."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 30.0
-"""Seconds that a delivery waits for the key service, which follow how long that is away already."""
+"""Seconds after which a delivery that could not be opened is tried again; they follow how long it has waited."""
 _GONE = 410
 _EARLIEST, _LATEST = -1.0, 0.5
 """Of the jitter: the look, the claim and the request take their time, and the schedule's 20 % hold for the whole."""
@@ -86,8 +86,7 @@ class Dispatcher:
         self._queue = queue
         self._sender = sender
         self._watch = watch
-        self._shut_since: float | None = None
-        """since when nothing that is sealed could be opened"""
+        self._longest_wait = timedelta(seconds=settings.backend_wait_seconds)
         self._vault = EndpointVault(cipher, recorder)
         self._lines = EndpointLines(_SLOTS_PER_ENDPOINT, _REMEMBERED_PER_ENDPOINT)
         self._scan = DueScan()
@@ -180,6 +179,8 @@ class Dispatcher:
         try:
             claimed = await self._queue.claim(due.delivery_id)
             if claimed is not None:
+                # of this task alone
+                bind_unit_of_work({"namespace_id": claimed.scope.namespace_id})
                 await self._try_once(claimed)
         except Exception as error:
             # the lease runs out, or never began, and the delivery is tried again
@@ -195,14 +196,10 @@ class Dispatcher:
         try:
             # the organization's key may have to be read, and unwrapped by a service far away
             opened = await asyncio.to_thread(self._vault.open, claimed)
-        except UnavailableError as error:
-            # one that is busy is there for the others
-            if isinstance(error, BackendAwayError):
-                self._watch.note_away(error.backend)
-            await self._queue.put_back(claimed, self._wait())
+        except UnavailableError:
+            # this one's key: what it says of the key service is the watch's to find out
+            await self._leave_for_later(claimed)
             return
-        if isinstance(opened, Opened) and opened.was_sealed:
-            self._shut_since = None
         await self._queue.start_attempt(claimed)
         attempt = opened if isinstance(opened, Attempt) else await self._send(claimed, opened)
         ended_at = time.monotonic()
@@ -237,12 +234,18 @@ class Dispatcher:
         attempt = await self._sender.send(endpoint["url"], headers, body, endpoint["timeout_seconds"])
         return await asyncio.to_thread(opened.kept, attempt)
 
-    def _wait(self) -> timedelta:
-        """How long what needs the key service is left alone: as long again as it was away by now, within bounds."""
-        moment = time.monotonic()
-        self._shut_since = self._shut_since or moment
-        seconds = min(max(moment - self._shut_since, _SHORTEST_WAIT), _LONGEST_WAIT)
-        return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
+    async def _leave_for_later(self, claimed: ClaimedDelivery) -> None:
+        """Put a delivery back that cannot be opened now, for as long again as it has waited by now, within bounds; or
+        end it at the age at which a job that waits is given up."""
+        present = await self._queue.now()
+        waited = present - (claimed.waits_since or present)
+        if waited >= self._longest_wait:
+            log.warning("delivery.given_up", delivery_id=claimed.delivery_id, webhook_id=claimed.webhook_id)
+            await self._queue.end_untried(claimed, DeliveryStatus.FAILED, "backend_away")
+            return
+        seconds = min(max(waited.total_seconds(), _SHORTEST_WAIT), _LONGEST_WAIT)
+        seconds *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+        await self._queue.put_back(claimed, timedelta(seconds=seconds))
 
     def _is_absence(self, error: Exception) -> bool:
         """Whether it says that a backend is away. The watch logs that once, not each time that somebody meets it."""
@@ -274,7 +277,6 @@ def _log_attempt(claimed: ClaimedDelivery, attempt: Attempt, status: DeliverySta
         event_id=claimed.event_id,
         event_type=claimed.event_type,
         webhook_id=claimed.webhook_id,
-        namespace_id=claimed.scope.namespace_id,
         number=claimed.number,
         result=attempt.result,
         status_code=attempt.status_code,

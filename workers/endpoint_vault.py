@@ -34,11 +34,6 @@ class Opened:
     headers: dict[str, str] = field(repr=False)
     url: str = field(default="", repr=False)
 
-    @property
-    def was_sealed(self) -> bool:
-        """Whether anything of it had to be opened."""
-        return self.secret is not None or bool(self.headers)
-
     def signed(self, event_id: str, moment: datetime, body: bytes) -> dict[str, str]:
         """The endpoint's own headers, with those that say which event this is and, where there is a secret, prove it.
 

@@ -18,22 +18,22 @@ from core.audit.actions import AuditAction
 from core.audit.entry import OPERATOR, AuditRecord, AuditStatus
 from core.bootstrap import Services, build_services
 from core.outgoing import rfc3339, to_json
+from core.storage.abilities.first_start import require_fit
 from core.storage.scope import OrganizationScope
 
 
 @contextmanager
 def operator_session() -> Iterator[Services]:
-    """The stack's services. What goes wrong ends the command with a sentence and exit code 1."""
+    """The stack's services, on a database that is fit for them. What goes wrong ends the command with a sentence and
+    exit code 1."""
     with plain_words():
         settings = stack_settings()
     # to stderr, and masked: stdout has the command's answer alone
     configure_logging(settings, "operator")
     with plain_words(settings):
-        try:
-            services = build_services(settings)
-        except ValueError as error:
-            # key-encryption keys that a setting names and that are not there; the sentence names it
-            raise click.ClickException(str(error)) from error
+        # as each process does at its start: services make indexes, and commands write
+        require_fit(settings)
+        services = build_services(settings)
         try:
             yield services
         finally:

@@ -80,7 +80,7 @@ class Signer:
     """Signs checkpoints. Lives in the sweeper only."""
 
     def __init__(self, signing_key: SecretStr) -> None:
-        """Raises ValueError when the key does not read `<id>:<32 bytes as urlsafe base64>`."""
+        """Raises UnusableSettingsError when the key does not read `<id>:<32 bytes as urlsafe base64>`."""
         root = Keyring("KEYSTAGE_AUDIT_SIGNING_KEY", [signing_key]).newest
         self.key_id = root.key_id
         self._key = Ed25519PrivateKey.from_private_bytes(root.material)
@@ -101,7 +101,7 @@ class Verifier:
     """Checks signatures with the public keys of the settings."""
 
     def __init__(self, public_keys: Sequence[str]) -> None:
-        """Raises ValueError when one does not read `<id>:<32 bytes as urlsafe base64>`."""
+        """Raises UnusableSettingsError when one does not read `<id>:<32 bytes as urlsafe base64>`."""
         self._keys = Keyring("KEYSTAGE_AUDIT_VERIFY_KEYS", [SecretStr(key) for key in public_keys])
 
     def is_signed(self, checkpoint: Checkpoint) -> bool:

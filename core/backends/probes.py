@@ -10,7 +10,7 @@ from core.errors import BackendAwayError
 from core.health import Heartbeat, Heartbeats
 from core.jobs.doorbell import Doorbell
 from core.storage.blobs import BlobStore
-from core.storage.failures import away
+from core.storage.failures import failed_backend
 from core.storage.mongo import Document, within
 from core.storage.probe import ask_mongo
 from core.vault.kek import KeyEncryption
@@ -82,7 +82,8 @@ class BackendProbes:
             with within(_HEARTBEATS_SECONDS):
                 self.beats = self._heartbeats.fresh()
         except Exception as error:
-            if away(error) is None:
+            if failed_backend(error) is None:
                 raise
+            # away, or it refuses: nobody can tell
             raise BackendAwayError(Backend.MONGO) from error
         return self.beats

@@ -13,7 +13,8 @@ import structlog
 from config.beside import Shared
 from core.backends.absence_log import AbsenceLog
 from core.backends.backend import Backend
-from core.errors import BackendAwayError
+from core.errors import BackendAwayError, UnavailableError
+from core.storage.failures import failed_backend
 
 INTERVAL_SECONDS = 5.0
 """How often each backend is asked."""
@@ -23,7 +24,8 @@ PATIENCE_SECONDS = 1.5
 """How long one may stay silent before it counts as away."""
 
 Probe = Callable[[], object]
-"""Asks one backend. Raises when it does not answer; BackendAwayError of another backend says that nobody can tell."""
+"""Asks one backend. Raises UnavailableError, or what its driver raises, when it does not answer; BackendAwayError of
+another backend says that nobody can tell. Anything else is a fault of ours."""
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +136,7 @@ class _Watched:
         self.is_away = False
         """whether its last word was none"""
         self._back_at = float("-inf")
+        self._is_broken = False
         self.took = 0.0
         """seconds to its last word"""
 
@@ -159,13 +162,23 @@ class _Watched:
         asked_at = time.monotonic()
         try:
             self._probe()
-        except BackendAwayError as error:
-            # of another one: nobody can tell, and its last word stays
-            if error.backend is self._backend:
-                self.note(away=True, why=error.message)
         except Exception as error:
-            self.note(away=True, why=type(error).__name__)
+            self._note_failure(error)
         else:
+            self._is_broken = False
             self.note(away=False)
         finally:
             self.took = time.monotonic() - asked_at
+
+    def _note_failure(self, error: Exception) -> None:
+        if isinstance(error, BackendAwayError) and error.backend is not self._backend:
+            # nobody can tell, and its last word stays
+            return
+        if isinstance(error, UnavailableError) or failed_backend(error):
+            self._is_broken = False
+            self.note(away=True, why=error.message if isinstance(error, BackendAwayError) else type(error).__name__)
+            return
+        # a fault of ours says nothing of the backend, and is told once
+        if not self._is_broken:
+            log.error("backend.probe_broken", backend=self._backend.value, exc_info=error)
+        self._is_broken = True

@@ -113,7 +113,8 @@ class LocalWrapping:
         nonce, sealed = wrapped.blob[:_NONCE_BYTES], wrapped.blob[_NONCE_BYTES:]
         try:
             return _cipher(root).decrypt(nonce, sealed, binding(internal_id, version, wrapped.kek_id))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
+            # of one that was cut there may not be enough to try
             raise not_its_own() from error
 
 
@@ -130,7 +131,8 @@ def not_its_own() -> IntegrityError:
 
 @contextmanager
 def reading(provider: str) -> Iterator[None]:
-    """Around what takes an answer of a provider apart: what is not there, or is something else, is BackendAwayError."""
+    """Around what takes an answer of a provider apart, and nothing else: what is not there, or is something else, is
+    BackendAwayError. A request is put together before, so that a fault of ours stays one."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError):

@@ -11,7 +11,7 @@ from config.beside import Bounded
 from core.backends.absence import CONNECT_SECONDS
 from core.errors import KeystageError, UnavailableError
 from core.vault.kek import Wrapped, not_its_own, reading, unwrapped
-from core.vault.kek_remote import SECONDS, THREADS, Calls, absence, refusal
+from core.vault.kek_remote import SECONDS, THREADS, Calls, absence, misused, refusal
 
 _WHO = "AWS KMS"
 _NOT_ITS_OWN = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
@@ -69,21 +69,31 @@ class AwsKeys:
         self._calls.probe(self.wrap)
 
     def _answer(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        from botocore.exceptions import ParamValidationError
+
+        method = getattr(self._client, operation)
+
         def call() -> dict[str, Any]:
             # its parsers fall over what they do not expect
             with reading(_WHO):
-                answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
+                answer: dict[str, Any] = method(**arguments)
                 return answer
 
-        return self._calls.make(lambda seconds: self._one_try(call, seconds))
+        try:
+            return self._calls.make(lambda seconds: self._one_try(call, seconds))
+        except ParamValidationError:
+            # nothing was sent. What is stored may be no key; any other request is of our own making
+            raise not_its_own() if operation == "decrypt" else misused(_WHO) from None
 
     def _one_try(self, call: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
         try:
             return self._bounded.within(seconds, call)
         except TimeoutError as error:
             raise absence(_WHO, "does not answer in time", silent=True) from error
+        except ParamValidationError:
+            raise
         except ClientError as error:
             raise _refused(error.response) from error
         except BotoCoreError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from config.refusals import UnusableSettingsError
 from config.settings import KekProvider, Settings
 from core.storage.keyring import Keyring
 from core.vault.kek import KeyEncryption, MovingKeyEncryption
@@ -14,7 +15,7 @@ Value = TypeVar("Value")
 
 
 def choose_key_encryption(settings: Settings) -> KeyEncryption:
-    """The provider in use, and the one before it while data keys move. Raises ValueError for a missing setting."""
+    """The provider in use, and the one before it while data keys move. Raises UnusableSettingsError."""
     current = _PROVIDERS[settings.kek_provider](settings)
     previous = settings.kek_previous_provider
     if previous is None or previous == settings.kek_provider:
@@ -54,7 +55,7 @@ def _google(settings: Settings) -> KeyEncryption:
 
 def _needed(value: Value | None, variable: str) -> Value:
     if value is None:
-        raise ValueError(f"{variable} is not set, and the chosen provider of key-encryption keys needs it")
+        raise UnusableSettingsError(f"{variable} is not set, and the chosen provider of key-encryption keys needs it")
     return value
 
 

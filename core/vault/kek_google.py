@@ -11,7 +11,7 @@ from config.beside import Bounded
 from core.backends.absence import CONNECT_SECONDS
 from core.errors import KeystageError
 from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
-from core.vault.kek_remote import SECONDS, THREADS, Calls, absence, refusal
+from core.vault.kek_remote import SECONDS, THREADS, Calls, absence, misused, refusal
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -33,6 +33,7 @@ class GoogleKeys:
         from google.cloud import kms_v1
 
         self._key_name = key_name
+        self._messages = kms_v1
         self._client = kms_v1.KeyManagementServiceClient(
             credentials=credentials, transport="rest", client_options=ClientOptions(api_endpoint=endpoint)
         )
@@ -41,7 +42,9 @@ class GoogleKeys:
 
     def current_kek_id(self) -> str:
         """The key's primary version."""
-        found = self._answered(self._client.get_crypto_key, {"name": self._key_name})
+        found = self._answered(
+            self._client.get_crypto_key, self._messages.GetCryptoKeyRequest, {"name": self._key_name}
+        )
         return f"google:{_present(found.primary.name)}"
 
     def wrap(self, key: bytes, internal_id: str, version: int) -> Wrapped:
@@ -51,7 +54,7 @@ class GoogleKeys:
             "plaintext": key,
             "additional_authenticated_data": binding(internal_id, version),
         }
-        answer = self._answered(self._client.encrypt, request)
+        answer = self._answered(self._client.encrypt, self._messages.EncryptRequest, request)
         return Wrapped(f"google:{_present(answer.name)}", _present(answer.ciphertext))
 
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
@@ -61,7 +64,7 @@ class GoogleKeys:
             "ciphertext": wrapped.blob,
             "additional_authenticated_data": binding(internal_id, version),
         }
-        answer = self._answered(self._client.decrypt, request, opens=True)
+        answer = self._answered(self._client.decrypt, self._messages.DecryptRequest, request, opens=True)
         with reading(_WHO):
             return unwrapped(bytes(answer.plaintext))
 
@@ -69,11 +72,19 @@ class GoogleKeys:
         """Wrap a key in vain."""
         self._calls.probe(self.wrap)
 
-    def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], opens: bool = False) -> Any:
+    def _answered(
+        self, call: Callable[..., Any], message: Callable[..., Any], request: Mapping[str, Any], opens: bool = False
+    ) -> Any:
+        try:
+            # here, where a fault of ours does not pass for an answer that cannot be read
+            asked = message(request)
+        except (TypeError, ValueError):
+            raise misused(_WHO) from None
+
         def ask() -> Any:
             # its own retries go on for a minute
             with reading(_WHO):
-                return call(request=request, timeout=_bounded, retry=None)
+                return call(request=asked, timeout=_bounded, retry=None)
 
         return self._calls.make(lambda seconds: self._one_try(ask, seconds, opens))
 

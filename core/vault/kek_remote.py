@@ -44,6 +44,12 @@ def absence(who: str, did: str, *, silent: bool = False) -> BackendAwayError:
     return BackendAwayError(Backend.KEY_SERVICE, f"({who}) {did}", silent=silent)
 
 
+def misused(who: str) -> ValueError:
+    """The error for a request that the service's library does not take: a fault of ours, and no absence. What the
+    library says of it repeats the request, a data key among it, and is left out."""
+    return ValueError(f"{who}: its library does not take the request that we made")
+
+
 class Calls:
     """The calls of one service. Safe to use from several threads."""
 

@@ -15,7 +15,7 @@ from core.backends.absence import CONNECT_SECONDS, absence_in_error
 from core.backends.backend import Backend
 from core.egress.fetch import Answer, Outgoing, exchange
 from core.egress.transport import outbound_client
-from core.errors import KeystageError
+from core.errors import PayloadTooLargeError, UnavailableError
 from core.vault.kek import Wrapped, binding, not_its_own, reading, unwrapped
 from core.vault.kek_remote import Calls, absence, refusal
 
@@ -77,7 +77,7 @@ class TransitKeys:
     def _one_try(self, request: Outgoing, seconds: float) -> Answer:
         try:
             answer = exchange(self._client, request, seconds, _MOST_ANSWER_BYTES)
-        except (httpx2.HTTPError, KeystageError, zlib.error) as error:
+        except (httpx2.HTTPError, PayloadTooLargeError, UnavailableError, zlib.error) as error:
             absent = absence_in_error(Backend.KEY_SERVICE, error)
             did = absent.did if absent else "gave an answer that cannot be read"
             raise absence(_WHO, did, silent=absent is not None and absent.silent) from error

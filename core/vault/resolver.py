@@ -12,7 +12,7 @@ from core.audit.actions import AuditAction
 from core.audit.entry import Actor, ActorType, AuditRecord, AuditStatus
 from core.audit.trail import AuditTrail
 from core.clock import DatabaseClock
-from core.errors import IntegrityError, KeystageError, SecretUnusableError, UnavailableError
+from core.errors import IntegrityError, SecretUnusableError, UnavailableError
 from core.storage.failures import away
 from core.storage.scope import NamespaceScope
 from core.vault.access import USED, Access
@@ -133,7 +133,7 @@ class SecretResolver:
             self._trail.append(scope.organization, record)
         except Exception as error:
             absent = away(error)
-            if absent is None and not isinstance(error, KeystageError):
+            if absent is None and not isinstance(error, UnavailableError):
                 raise
             raise absent or UnavailableError("The audit log cannot be written, so no secret was given.") from error
 

@@ -45,6 +45,8 @@ class ClaimedDelivery:
     """as stored; None when it was removed"""
     was_due_at: datetime | None = None
     """when it could have been claimed at the earliest"""
+    waits_since: datetime | None = None
+    """when it was put back first, if no attempt was made since"""
 
 
 class DeliveryQueue:
@@ -133,12 +135,12 @@ class DeliveryQueue:
     ) -> bool:
         """Move the delivery on. `retry_in` only with PENDING. False: a newer claim owns it, nothing was written."""
         fields: dict[str, Any] = {"status": status.value, "last_error": {"$literal": error}}
-        steps: list[dict[str, Any]] = [{"$set": fields}]
+        over = ["waits_since"] if claimed.waits_since else []
         if retry_in is None:
-            steps.append({"$unset": "due_at"})
+            over.append("due_at")
         else:
             fields["due_at"] = from_now(retry_in)
-        return await self._update_ours(claimed, steps)
+        return await self._update_ours(claimed, [{"$set": fields}, *([{"$unset": over}] if over else [])])
 
     async def put_back(self, claimed: ClaimedDelivery, wait: timedelta) -> bool:
         """Give a claim up that came to no attempt, through nobody's fault: nothing of it is counted. False as above."""
@@ -147,6 +149,7 @@ class DeliveryQueue:
             "attempts": {"$subtract": ["$attempts", 1]},
             "tries_in_schedule": {"$subtract": ["$tries_in_schedule", 1]},
             "due_at": from_now(wait),
+            "waits_since": {"$ifNull": ["$waits_since", NOW]},
         }
         return await self._update_ours(claimed, [{"$set": fields}])
 
@@ -154,7 +157,7 @@ class DeliveryQueue:
         """End a claimed delivery for which no request was made: the claim does not count as an attempt."""
         uncounted = {"$subtract": ["$attempts", 1]}
         ended = {"status": status.value, "last_error": {"$literal": error}, "attempts": uncounted}
-        return await self._update_ours(claimed, [{"$set": ended}, {"$unset": "due_at"}])
+        return await self._update_ours(claimed, [{"$set": ended}, {"$unset": ["due_at", "waits_since"]}])
 
     async def note_health(self, claimed: ClaimedDelivery, failure: str | None) -> None:
         """Keep the endpoint's record of consecutive failures; None means that it answered well."""
@@ -219,6 +222,7 @@ class DeliveryQueue:
             body=bytes(event["body"]) if event else None,
             endpoint=endpoint,
             was_due_at=found.get("was_due_at"),
+            waits_since=found.get("waits_since"),
         )
 
     async def _close_abandoned_attempts(self, scope: NamespaceScope, delivery_id: str, number: int) -> None:

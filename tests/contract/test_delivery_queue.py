@@ -243,6 +243,32 @@ def test_a_delivery_that_was_put_back_waits_as_if_it_had_never_been_claimed(
     use(work)
 
 
+@pytest.mark.parametrize("end", ["settle", "retry", "end_untried"])
+def test_a_delivery_knows_since_when_it_waits_until_it_is_tried_or_ended(
+    use: Use, database: Database[Document], end: str
+) -> None:
+    async def work(own: AsyncDatabase[Document]) -> None:
+        queue = DeliveryQueue(own, "owner", 60)
+        first = await claimed_by(queue)
+        assert first.waits_since is None
+        await queue.put_back(first, timedelta())
+        since = stored(database)["waits_since"]
+        await queue.put_back(await claimed_at_once(queue, database), timedelta())
+        again = await claimed_at_once(queue, database)
+        assert again.waits_since == since
+        if end == "end_untried":
+            await queue.end_untried(again, DeliveryStatus.FAILED, "backend_away")
+        else:
+            status, delay = (
+                (DeliveryStatus.PENDING, timedelta(hours=1)) if end == "retry" else (DeliveryStatus.DELIVERED, None)
+            )
+            await queue.settle(again, status, None, delay)
+
+    use(work)
+    assert "waits_since" not in stored(database)
+    assert ("due_at" in stored(database)) is (end == "retry")
+
+
 async def claimed_at_once(queue: DeliveryQueue, database: Database[Document]) -> ClaimedDelivery:
     """Claimed, although it would be due later."""
     database["deliveries"].update_one({"_id": ID}, {"$set": {"due_at": datetime(2026, 1, 1, tzinfo=UTC)}})

@@ -10,9 +10,11 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -152,6 +154,27 @@ def test_a_key_that_was_changed_does_not_open(subject: Subject) -> None:
     changed = wrapped.blob[:middle] + swapped + wrapped.blob[middle + 1 :]
     with pytest.raises(IntegrityError):
         subject.keys.unwrap(replace(wrapped, blob=changed), "int_a", 1)
+
+
+@pytest.mark.parametrize("left", [0, 5])
+def test_a_key_that_was_cut_does_not_open(subject: Subject, left: int) -> None:
+    wrapped = subject.keys.wrap(KEY, "int_a", 1)
+    with pytest.raises(IntegrityError):
+        subject.keys.unwrap(replace(wrapped, blob=wrapped.blob[:left]), "int_a", 1)
+
+
+@pytest.mark.parametrize("subject", ["environment", "file", "aws"], indirect=True)
+def test_a_key_whose_key_was_left_out_does_not_open(subject: Subject) -> None:
+    wrapped = subject.keys.wrap(KEY, "int_a", 1)
+    with pytest.raises(IntegrityError):
+        subject.keys.unwrap(replace(wrapped, kek_id=f"{subject.keys.provider}:"), "int_a", 1)
+
+
+def test_a_fault_of_ours_is_no_absence_and_repeats_no_key(subject: Subject) -> None:
+    no_key: Any = [1234567]
+    with pytest.raises((TypeError, ValueError)) as fault:
+        subject.keys.wrap(no_key, "int_a", 1)
+    assert "1234567" not in "".join(traceback.format_exception(fault.value))
 
 
 def test_after_a_rotation_old_keys_open_and_new_ones_name_the_new_key(subject: Subject) -> None:

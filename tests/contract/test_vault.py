@@ -21,9 +21,11 @@ from core.errors import (
     AlreadyExistsError,
     BackendAwayError,
     ConflictError,
+    IntegrityError,
     NotFoundError,
     SecretUnusableError,
     UnavailableError,
+    UnfitDatabaseError,
     ValidationFailedError,
 )
 from core.ids import Prefix, random_id
@@ -178,6 +180,19 @@ def test_without_its_record_a_use_does_not_happen(vault: Vault, monkeypatch: pyt
             with pytest.raises(UnavailableError, match=said) as refused:
                 vault.value()
         assert isinstance(refused.value, BackendAwayError) is isinstance(failure, AutoReconnect)
+
+
+@pytest.mark.parametrize("fault", [KeyError("seq"), IntegrityError(), UnfitDatabaseError()])
+def test_a_fault_in_its_record_is_no_absence_of_the_log(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    vault.create()
+    monkeypatch.setattr(AuditTrail, "append", fail)
+    with pytest.raises(type(fault)):
+        vault.value()
 
 
 def expired(vault: Vault) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.main import COMMANDS, LazyGroup
 from cli.operators.doctor.command import doctor
 from core.storage.abilities.examination import ABILITIES
 from core.storage.mongo import close, connect
+from tests.logs import logging_as_before
 from tests.servers import own_database
 from tests.stack import start_up, stderr_file
 from tests.weaknesses import KeepsFreedValues, leaves
-from tests.wire_proxy import weakened
+from tests.wire_proxy import Weakness, weakened
 
 ROOT = Path(__file__).parents[2]
 MISSING = "unique.freed_by_leaving_a_partial_index"
@@ -30,12 +32,23 @@ def weak_url(mongo_url: str) -> Iterator[str]:
         yield url
 
 
-def _doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, *options: str) -> Result:
+@pytest.fixture(autouse=True)
+def logging_of_commands() -> Iterator[None]:
+    """Commands configure it."""
+    with logging_as_before():
+        yield
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, *words: str) -> Result:
     for name in [name for name in os.environ if name.startswith("KEYSTAGE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KEYSTAGE_MONGO_URL", url)
-    return CliRunner().invoke(doctor, ["--database", *options])
+    return CliRunner().invoke(LazyGroup(COMMANDS, ""), words)
+
+
+def _doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, *options: str) -> Result:
+    return _run(monkeypatch, tmp_path, url, "doctor", "--database", *options)
 
 
 def test_the_doctor_names_what_is_missing_and_what_would_break(
@@ -88,6 +101,36 @@ def test_a_stack_does_not_start_on_it(weak_url: str, tmp_path: Path) -> None:
     database = connect(weak_url)
     assert database.list_collection_names() == []
     close(database)
+
+
+def test_no_command_of_an_operator_works_on_it_and_the_doctor_reads_no_records_of_it(
+    weak_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listed = _run(monkeypatch, tmp_path, weak_url, "org", "list")
+    assert (listed.exit_code, listed.stdout) == (1, "")
+    assert isinstance(listed.exception, SystemExit)
+    assert "Error: the database" in listed.stderr
+    assert f"  {MISSING}: the freed value stays taken" in listed.stderr
+    assert f"KEYSTAGE_DATABASE_SHORTFALLS={MISSING};" in listed.stderr
+    examined = _run(monkeypatch, tmp_path, weak_url, "doctor", "--json", "--api-url", "http://127.0.0.1:9")
+    rows = {row["check"]: row for row in json.loads(examined.stdout)}
+    for check in ("processes", "keys.first"):
+        assert rows[check]["result"] == "fail"
+        assert MISSING in rows[check]["seen"]
+    database = connect(weak_url)
+    assert database.list_collection_names() == []
+    close(database)
+
+
+def test_what_the_first_look_at_a_good_one_logs_leaves_the_doctors_answer_alone(
+    mongo_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # not the pinned server, so that it is checked
+    with weakened(own_database(mongo_url), Weakness()) as url:
+        examined = _run(monkeypatch, tmp_path, url, "doctor", "--json", "--api-url", "http://127.0.0.1:9")
+    rows = {row["check"]: row for row in json.loads(examined.stdout)}
+    assert rows["keys.first"]["result"] == "ok"
+    assert "database.checked" in examined.stderr
 
 
 @pytest.mark.parametrize("process", ["api.serve", "workers.worker", "workers.dispatcher", "workers.sweeper"])

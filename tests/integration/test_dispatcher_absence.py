@@ -1,6 +1,7 @@
 """The dispatcher while what it needs is away: it lives, counts nothing, says so once, and goes on by itself."""
 
 import asyncio
+import base64
 import json
 import socket
 import time
@@ -12,13 +13,15 @@ import pytest
 from pydantic import SecretStr
 from pymongo.database import Database
 
+from core.ids import Prefix, random_id
 from core.storage.mongo import Document
 from core.storage.redis import DeliverySignal
 from core.storage.scope import NamespaceScope
+from core.vault.kek import binding
 from core.vault.kek_vault_transit import TransitKeys
 from core.webhooks.delivery import DeliveryStatus
 from core.webhooks.signature import generate_secret
-from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Manner, Reply, away_server, in_front_of
+from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Manner, Reply, Request, away_server, in_front_of
 from tests.gate import Manner as Absence
 from tests.gate import gate_to
 from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
@@ -72,6 +75,20 @@ def dispatching(database: Database[Document], mongo_url: str, redis_url: str, lo
         stop_dispatcher(process)
 
 
+def keys_of(key_service: AwayServer) -> TransitKeys:
+    """What wraps by it."""
+    return TransitKeys(key_service.url, SecretStr(TOKEN), "keystage")
+
+
+def settings_of(key_service: AwayServer) -> dict[str, str]:
+    """What a dispatcher is told of it."""
+    return {
+        "KEYSTAGE_KEK_PROVIDER": "transit",
+        "KEYSTAGE_KEK_TRANSIT_URL": key_service.url,
+        "KEYSTAGE_KEK_TRANSIT_TOKEN": TOKEN,
+    }
+
+
 @pytest.mark.parametrize(
     "manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
 )
@@ -84,12 +101,7 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
     tmp_path: Path,
     manner: Manner | Reply,
 ) -> None:
-    keys, log = TransitKeys(key_service.url, SecretStr(TOKEN), "keystage"), tmp_path / "log"
-    settings = {
-        "KEYSTAGE_KEK_PROVIDER": "transit",
-        "KEYSTAGE_KEK_TRANSIT_URL": key_service.url,
-        "KEYSTAGE_KEK_TRANSIT_TOKEN": TOKEN,
-    }
+    keys, log, settings = keys_of(key_service), tmp_path / "log", settings_of(key_service)
     with bench_on(database, scope, redis_url, keys) as bench, receiver() as sealed, receiver() as plain:
         hook, open_hook = bench.endpoint(sealed.url, generate_secret()), bench.endpoint(plain.url)
         key_service.be(manner)
@@ -110,8 +122,83 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
 
 def _puts_back(bench: Bench, hook: str) -> int:
     """How often the delivery was claimed: each claim has a fence of its own."""
-    found = bench.handles.organization(bench.scope)["deliveries"].find_one({"webhook_id": hook})
-    return int(found["fence"]) if found else 0
+    return sum(_claims(bench, hook))
+
+
+def _claims(bench: Bench, hook: str) -> list[int]:
+    """How often each delivery to an endpoint was claimed."""
+    return [row["fence"] for row in bench.handles.organization(bench.scope)["deliveries"].find({"webhook_id": hook})]
+
+
+def test_one_organizations_refused_key_holds_up_nobody_else(
+    database: Database[Document],
+    scope: NamespaceScope,
+    mongo_url: str,
+    redis_url: str,
+    key_service: AwayServer,
+    tmp_path: Path,
+) -> None:
+    other, log = NamespaceScope(random_id(Prefix.INTERNAL), random_id(Prefix.NAMESPACE)), tmp_path / "log"
+    works, of_it = key_service.handler, base64.b64encode(binding(scope.internal_id, 1))
+
+    def refuse_its_key(request: Request) -> Reply:
+        return DENIED if "/decrypt/" in request.target and of_it in request.body else works(request)
+
+    # each delivery needs the key service anew
+    settings = settings_of(key_service) | {"KEYSTAGE_DATA_KEY_CACHE_SECONDS": "0"}
+    with (
+        bench_on(database, scope, redis_url, keys_of(key_service)) as refused,
+        bench_on(database, other, redis_url, keys_of(key_service)) as served,
+        receiver() as waits,
+        receiver() as listens,
+    ):
+        hook, served_hook = (
+            refused.endpoint(waits.url, generate_secret()),
+            served.endpoint(listens.url, generate_secret()),
+        )
+        key_service.handler = refuse_its_key
+        with dispatching(database, mongo_url, redis_url, log, **settings):
+            refused.send()
+            sent = 0
+            while _puts_back(refused, hook) < 4:
+                served.send()
+                sent += 1
+                listens.wait_for(sent)
+            assert _claims(served, served_hook) == [1] * sent, "none was put back"
+            assert (waits.requests, refused.attempts(hook)) == ([], [])
+            until(lambda: said(log, "vault.data_key_fails") != [])
+            key_service.handler = works
+            assert refused.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
+            until(lambda: said(log, "vault.data_key_answers") != [])
+        told = said(log, "backend.away", "backend.back", "vault.data_key_fails", "vault.data_key_answers")
+        assert told == ["vault.data_key_fails", "vault.data_key_answers"]
+        assert without_a_trace(log)
+
+
+def test_a_delivery_that_waits_for_the_key_service_gives_up_at_its_age_and_can_be_replayed(
+    database: Database[Document],
+    scope: NamespaceScope,
+    mongo_url: str,
+    redis_url: str,
+    key_service: AwayServer,
+    tmp_path: Path,
+) -> None:
+    log, settings = tmp_path / "log", settings_of(key_service) | {"KEYSTAGE_BACKEND_WAIT_SECONDS": "1.5"}
+    with bench_on(database, scope, redis_url, keys_of(key_service)) as bench, receiver() as endpoint:
+        hook = bench.endpoint(endpoint.url, generate_secret())
+        key_service.be(Manner.REFUSES)
+        with dispatching(database, mongo_url, redis_url, log, **settings):
+            bench.send()
+            given_up = bench.await_status(hook, DeliveryStatus.FAILED)
+            assert (given_up.last_error, given_up.attempts, bench.attempts(hook)) == ("backend_away", 0, [])
+            assert _puts_back(bench, hook) > 1, "it waited"
+            assert said(log, "delivery.given_up") == ["delivery.given_up"]
+            until(lambda: said(log, "backend.away") != [])
+            key_service.be(Manner.WORKS)
+            # before that a replay would wait again
+            until(lambda: said(log, "backend.back") != [])
+            bench.store.replay(scope, hook, given_up.delivery_id)
+            assert bench.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
 
 
 @pytest.mark.parametrize("absence", [Absence.KILLED, Absence.FROZEN])

@@ -16,6 +16,7 @@ from cli.operators.doctor.command import CHECKS, doctor
 from config.settings import Settings
 from core.storage.exposure import is_loopback, without_credentials
 from tests.certificates import Authority
+from tests.logs import logging_as_before
 from tests.servers import redis_server
 from tests.stack import RunningStack, running_stack
 
@@ -31,11 +32,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A shell without settings, in a directory without a .env."""
     for name in [name for name in os.environ if name.startswith("KEYSTAGE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture

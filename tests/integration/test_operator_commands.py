@@ -1,9 +1,6 @@
 """The operator's commands against real servers, and against servers that are away: a table, or one sentence."""
 
 import json
-import logging
-import sys
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +8,6 @@ from typing import Any
 
 import click
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 from pymongo.database import Database
 
@@ -28,6 +24,7 @@ from core.tenancy.tenant import Organization
 from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from tests.audit_log import configured, record
+from tests.logs import logging_as_before
 from tests.servers import own_database
 from tests.unit.cli.test_main import operators_commands
 
@@ -49,12 +46,8 @@ def shell(
     monkeypatch.chdir(tmp_path)
     # a server that is away is given up soon
     monkeypatch.setitem(mongo._OPTIONS, "serverSelectionTimeoutMS", 200)
-    root = logging.getLogger()
-    before = (root.handlers, root.level, sys.excepthook, threading.excepthook)
-    yield
-    root.handlers, root.level, sys.excepthook, threading.excepthook = before
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture
@@ -102,6 +95,23 @@ def test_a_database_that_is_away_is_one_sentence(words: list[str], monkeypatch: 
     )
 
 
+@pytest.mark.parametrize("words", [each for each in _each_command() if each[0] not in _NEED_NO_DATABASE], ids=" ".join)
+def test_no_command_touches_a_database_that_is_not_to_be_trusted(
+    words: list[str], mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = own_database(mongo_url)
+    monkeypatch.setenv("KEYSTAGE_MONGO_URL", url)
+    # the shortest way to one: no ability has this name
+    monkeypatch.setenv("KEYSTAGE_DATABASE_SHORTFALLS", "nothing")
+    done = _run(*words)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert isinstance(done.exception, SystemExit)
+    assert done.stderr.splitlines()[-1].startswith("Error: KEYSTAGE_DATABASE_SHORTFALLS: nothing is no ability's name")
+    seen = mongo.connect(url)
+    assert seen.list_collection_names() == []
+    mongo.close(seen)
+
+
 def test_the_doctor_names_what_is_away_and_settings_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSTAGE_MONGO_URL", f"mongodb://{_NOBODY}/keystage")
     monkeypatch.setenv("KEYSTAGE_REDIS_URL", f"redis://{_NOBODY}/0")
@@ -142,6 +152,21 @@ def test_settings_that_lead_nowhere_are_one_sentence(
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit)
     assert done.stderr.splitlines()[-1].startswith(f"Error: {said}")
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("cli.operators.session.build_services", fail)
+    assert isinstance(_run("org", "list").exception, ValueError)
+
+
+def test_keys_that_are_missing_where_a_command_needs_them_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTAGE_AUDIT_KEYS", "")
+    done = _run("org", "create", "--name", "A", "--email", "a@example.com")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: KEYSTAGE_AUDIT_KEYS is not set")
 
 
 def test_what_is_not_there_is_one_sentence(organization: Organization) -> None:

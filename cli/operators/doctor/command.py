@@ -11,6 +11,7 @@ from cli.operators.options import json_option, problems_option
 from cli.plain_words import plain_words
 from cli.stack.locate import installation_settings
 from config.forms import require_url
+from config.logging_setup import configure_logging
 from core.storage.failures import failed_backend
 
 CHECKS: tuple[Check, ...] = (*network.CHECKS, *secrets.CHECKS, *operations.CHECKS)
@@ -41,6 +42,8 @@ def doctor(api_url: str | None, database: bool, within: str | None, only_problem
         examine_database(within, only_problems=only_problems, as_json=as_json)
     with plain_words():
         located = installation_settings()
+    # to stderr, as every command's: the look at the database may log
+    configure_logging(located.settings, "operator")
     click.echo(located.whose, err=True)
     with installation(located, api_url) as seen:
         rows = [_row(check, seen) for check in CHECKS]

@@ -13,8 +13,9 @@ from cli.stack.locate import Located
 from cli.stack.lock import running_stack
 from cli.stack.readiness import api_connection
 from config.settings import Settings
+from core.errors import UnavailableError, UnfitDatabaseError
 from core.health import Heartbeats
-from core.storage.failures import failed_backend
+from core.storage.abilities.first_start import require_trusted
 from core.storage.handles import Handles
 from core.storage.mongo import close, connect, database_clock
 from core.storage.probe import mongo_answers
@@ -72,12 +73,11 @@ def installation(located: Located, api_url: str | None) -> Iterator[Installation
     settings = located.settings
     url = api_url or _api_url(settings)
     try:
-        database = connect(settings.mongo_url, settings.mongo_tls)
-    except Exception as error:
-        if (failed := failed_backend(error)) is None:
-            raise
-        yield Installation(settings, located.told, url, failed.what)
+        require_trusted(settings)
+    except (UnavailableError, UnfitDatabaseError) as error:
+        yield Installation(settings, located.told, url, error.message)
         return
+    database = connect(settings.mongo_url, settings.mongo_tls)
     try:
         handles = Handles(database)
         records = Records(handles, Heartbeats(handles, database_clock(database)), OrganizationStore(handles))

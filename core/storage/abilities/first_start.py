@@ -41,24 +41,29 @@ def trusted_or_exit(settings: Settings) -> None:
 
 
 def require_trusted(settings: Settings) -> None:
-    """Raise UnfitDatabaseError unless the database does all we rely on, or its shortfalls are named as known.
-
-    Raises UnavailableError when it does not answer.
-    """
-    _require_names(settings.database_shortfalls)
+    """Raise UnfitDatabaseError as `require_fit` does, and UnavailableError when the database does not answer."""
     try:
-        database = connect(settings.mongo_url, settings.mongo_tls)
-        try:
-            server = server_of(database)
-            is_trusted = (server["build"], list_mark()) == TRUSTED
-            if not is_trusted and not _is_remembered(database, server, settings.database_shortfalls):
-                _examine(settings, database, server)
-        finally:
-            close(database)
+        require_fit(settings)
     except Exception as error:
         if (failed := failed_backend(error)) is None:
             raise
         raise UnavailableError(failed.what) from error
+
+
+def require_fit(settings: Settings) -> None:
+    """Raise UnfitDatabaseError unless the database does all we rely on, or its shortfalls are named as known.
+
+    Raises what the driver raises when it does not answer.
+    """
+    _require_names(settings.database_shortfalls)
+    database = connect(settings.mongo_url, settings.mongo_tls)
+    try:
+        server = server_of(database)
+        is_trusted = (server["build"], list_mark()) == TRUSTED
+        if not is_trusted and not _is_remembered(database, server, settings.database_shortfalls):
+            _examine(settings, database, server)
+    finally:
+        close(database)
 
 
 def _require_names(known: Sequence[str]) -> None:

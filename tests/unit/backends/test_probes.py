@@ -4,6 +4,9 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from pymongo.errors import AutoReconnect, OperationFailure
+
 from core.backends.backend import Backend
 from core.backends.probes import BackendProbes
 from core.backends.watch import BackendWatch
@@ -34,3 +37,16 @@ def test_heartbeats_are_read_once_for_all_who_ask_at_the_same_time() -> None:
     assert heard.times == 1
     watch.look()
     assert heard.times > 1, "what was heard is not kept"
+
+
+@pytest.mark.parametrize("error", [AutoReconnect(), OperationFailure("not authorized", 13)])
+def test_where_mongodb_gives_no_heartbeats_nobody_can_tell(error: Exception) -> None:
+    class Unheard(Heard):
+        def fresh(self) -> list[Heartbeat]:
+            raise error
+
+    nothing = Any
+    probes = BackendProbes(nothing, nothing, nothing, nothing, nothing, Unheard())  # type: ignore[arg-type]
+    watch = BackendWatch(probes.told())
+    watch.note_away(Backend.RAY)
+    assert watch.look() == {Backend.VECTORS: True, Backend.EMBEDDER: True, Backend.RAY: False}

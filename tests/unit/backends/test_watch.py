@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from pymongo.errors import AutoReconnect, OperationFailure
+from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from core.backends.backend import TITLES, Backend
 from core.backends.watch import BackendWatch, Probe
-from core.errors import BackendAwayError
+from core.errors import BackendAwayError, KeystageError, UnavailableError, UnfitDatabaseError
 
 
 def _refuses() -> None:
@@ -75,6 +77,36 @@ def test_who_cannot_be_asked_keeps_its_last_word() -> None:
     assert watch.answers(Backend.VECTORS)
     watch.note_away(Backend.VECTORS)
     assert not watch.answers(Backend.VECTORS)
+
+
+@pytest.mark.parametrize("fault", [KeyError("a"), TypeError("b"), UnfitDatabaseError(), KeystageError()])
+@pytest.mark.parametrize("was_away", [True, False])
+def test_a_fault_of_ours_is_no_absence_is_told_once_and_ends_no_asking(fault: Exception, was_away: bool) -> None:
+    raised: list[Exception] = []
+
+    def probe() -> None:
+        if raised:
+            raise raised[0]
+
+    watch = BackendWatch({Backend.BLOBS: probe})
+    if was_away:
+        watch.note_away(Backend.BLOBS)
+    with capture_logs() as logs:
+        for _ in range(2):
+            raised[:] = [fault]
+            for _ in range(3):
+                assert watch.answers(Backend.BLOBS) is not was_away, "its last word stays"
+            raised[:] = [BackendAwayError(Backend.BLOBS)] if was_away else []
+            assert watch.answers(Backend.BLOBS) is not was_away
+    assert [(line["event"], line["exc_info"]) for line in logs] == [("backend.probe_broken", fault)] * 2
+
+
+@pytest.mark.parametrize("error", [UnavailableError(), AutoReconnect(), OperationFailure("no", 18), RedisError()])
+def test_what_an_adapter_or_a_driver_says_is_an_absence(error: Exception) -> None:
+    def probe() -> None:
+        raise error
+
+    assert not BackendWatch({Backend.MONGO: probe}).answers(Backend.MONGO)
 
 
 def test_who_is_told_of_a_change_and_fails_ends_no_asking() -> None:

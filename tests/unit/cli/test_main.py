@@ -93,6 +93,12 @@ def test_a_command_whose_library_is_not_installed_says_so(monkeypatch: pytest.Mo
     )
 
 
+def test_a_module_of_ours_that_is_not_there_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "broken", ("cli.operators.gone:gone", "Not there."))
+    done = CliRunner().invoke(LazyGroup(COMMANDS, ""), ["broken"])
+    assert isinstance(done.exception, ModuleNotFoundError)
+
+
 def test_the_image_has_the_command_on_its_path(tmp_path: Path) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     made = re.search(r"^RUN (printf '.*' > (/opt/keystage/bin/keystage)) && chmod 755 \2$", dockerfile, re.MULTILINE)
