@@ -1,6 +1,6 @@
 """Each adapter to a backend tells one that is away from a call that is at fault, and comes back in time.
 
-The table is made of every adapter and every manner of absence that `tests/away_server.py` can play. What a call may
+The table is made of every adapter and every absence that `tests/away_server.py` can play. What a call may
 take is made short here; that each call ends is watched from outside.
 """
 
@@ -42,7 +42,7 @@ from tests.away_server import (
     PROXY_PAGE,
     UNAVAILABLE,
     AwayServer,
-    Manner,
+    Conduct,
     Reply,
     Request,
     away_server,
@@ -132,18 +132,18 @@ PROBES = {
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="how a full queue is met is the kernel's own")
 ABSENCES = [
-    pytest.param(Manner.REFUSES, False, id="refuses"),
-    pytest.param(Manner.UNREACHABLE, False, id="unreachable", marks=linux_only),
-    pytest.param(Manner.RESETS, False, id="resets"),
-    pytest.param(Manner.BREAKS_OFF, False, id="breaks off"),
-    pytest.param(Manner.SILENT, True, id="silent"),
-    pytest.param(Manner.TRICKLES, True, id="trickles"),
+    pytest.param(Conduct.REFUSES, False, id="refuses"),
+    pytest.param(Conduct.UNREACHABLE, False, id="unreachable", marks=linux_only),
+    pytest.param(Conduct.RESETS, False, id="resets"),
+    pytest.param(Conduct.BREAKS_OFF, False, id="breaks off"),
+    pytest.param(Conduct.SILENT, True, id="silent"),
+    pytest.param(Conduct.TRICKLES, True, id="trickles"),
     pytest.param(UNAVAILABLE, False, id="503"),
     pytest.param(PROXY_PAGE, False, id="503 as HTML"),
     pytest.param(BAD_GATEWAY, False, id="502"),
     pytest.param(GATEWAY_TIMEOUT, True, id="504"),
 ]
-"""Each manner, and whether the call may have been too much."""
+"""Each absence, and whether the call may have been too much."""
 
 
 def whatever(request: Request) -> Reply:
@@ -218,12 +218,12 @@ def came_to(call: Call) -> Any:
     return outcome[0]
 
 
-@pytest.mark.parametrize(("manner", "silent"), ABSENCES)
+@pytest.mark.parametrize(("conduct", "silent"), ABSENCES)
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_a_backend_that_is_away_is_told(server: AwayServer, name: str, manner: Manner | Reply, silent: bool) -> None:
+def test_a_backend_that_is_away_is_told(server: AwayServer, name: str, conduct: Conduct | Reply, silent: bool) -> None:
     adapter = ADAPTERS[name]
     opened = adapter.open(server.url)
-    server.be(manner)
+    server.be(conduct)
     error = came_to(lambda: adapter.call(opened))
     assert isinstance(error, BackendAwayError), repr(error)
     assert (error.backend, error.silent) == (adapter.backend, silent)
@@ -250,11 +250,11 @@ def test_a_refusal_and_a_failure_are_what_the_adapter_says(
     assert type(came_to(lambda: adapter.call(opened))) is getattr(adapter, which)
 
 
-@pytest.mark.parametrize(("manner", "_silent"), ABSENCES)
+@pytest.mark.parametrize(("conduct", "_silent"), ABSENCES)
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_says_that_it_is_away(server: AwayServer, name: str, manner: Manner | Reply, _silent: bool) -> None:
+def test_a_probe_says_that_it_is_away(server: AwayServer, name: str, conduct: Conduct | Reply, _silent: bool) -> None:
     opened = PROBES[name].open(server.url)
-    server.be(manner)
+    server.be(conduct)
     error = came_to(lambda: PROBES[name].call(opened))
     assert isinstance(error, BackendAwayError), repr(error)
     assert error.backend is PROBES[name].backend
@@ -306,12 +306,12 @@ def test_a_worker_takes_any_answer_about_a_text_for_one(server: AwayServer, tmp_
     assert len(server.requests) == asked + 1
 
 
-@pytest.mark.parametrize("manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE])
+@pytest.mark.parametrize("conduct", [Conduct.REFUSES, Conduct.SILENT, UNAVAILABLE])
 def test_a_worker_is_told_of_both_that_they_are_away(
-    server: AwayServer, tmp_path: Path, manner: Manner | Reply
+    server: AwayServer, tmp_path: Path, conduct: Conduct | Reply
 ) -> None:
     actor = stage_actor(server, tmp_path)
-    server.be(manner)
+    server.be(conduct)
     for probe, backend in ((actor.vectors_answer, Backend.VECTORS), (actor.inference_answers, Backend.EMBEDDER)):
         error = came_to(probe)
         assert isinstance(error, BackendAwayError), repr(error)
@@ -379,9 +379,9 @@ def test_blobs_are_kept_in_s3_and_found_again(blobs: BlobStore, server: AwayServ
     assert sorted(blobs.list_keys("a/")) == ["a/b/small", "a/c"]
     assert blobs.list_folders("a/") == ["b"]
     blobs.probe()
-    server.be(Manner.REFUSES)
+    server.be(Conduct.REFUSES)
     assert isinstance(came_to(lambda: blobs.get("a/c")), BackendAwayError)
-    server.be(Manner.WORKS)
+    server.be(Conduct.WORKS)
     blobs.delete_many(["a/b/small", "a/c", "a/absent"])
     assert list(blobs.list_keys("a/")) == []
 
@@ -395,10 +395,10 @@ def test_a_slow_link_takes_a_large_blob_longer_than_one_part_may_take(
     with s3() as url:
         server.handler = in_front_of(url)
         blobs = BlobStore(f"s3://{BUCKET}")
-        server.be(Manner.TAKES_SLOWLY)
+        server.be(Conduct.TAKES_SLOWLY)
         content = bytes(20 * 1024 * 1024)
         blobs.put("a/large", content)
-        server.be(Manner.WORKS)
+        server.be(Conduct.WORKS)
         assert blobs.get("a/large") == content
 
 

@@ -12,7 +12,7 @@ import pytest
 from core.backends.backend import Backend
 from core.ids import Prefix, random_id
 from tests.api_process import Account, Site, site
-from tests.away_server import UNAVAILABLE, AwayServer, Handler, Manner, Reply, Request, away_server, in_front_of
+from tests.away_server import UNAVAILABLE, AwayServer, Conduct, Handler, Reply, Request, away_server, in_front_of
 from tests.key_servers import TOKEN, TransitServer, running
 from tests.stack import wait_until
 
@@ -59,14 +59,14 @@ class World:
         return backend.value in httpx.get(f"{self.site.url}/v1/health", timeout=PATIENCE).json()["errors"]
 
     @contextmanager
-    def without(self, backend: Backend, service: AwayServer, how: Manner | Reply) -> Iterator[None]:
+    def without(self, backend: Backend, service: AwayServer, how: Conduct | Reply) -> Iterator[None]:
         """One is away, and the process has noticed."""
         service.be(how)
         try:
             wait_until(lambda: self.knows(backend), NOTICED, f"{backend} to be known away")
             yield
         finally:
-            service.be(Manner.WORKS)
+            service.be(Conduct.WORKS)
             wait_until(lambda: not self.knows(backend), PATIENCE, f"{backend} to be back")
 
 
@@ -114,8 +114,8 @@ def refused(answer: httpx.Response, backend: Backend) -> bool:
 THING = {"blobs": [{"property": "t", "type": "text", "data": "some text"}]}
 
 
-@pytest.mark.parametrize("how", [UNAVAILABLE, Manner.SILENT], ids=["refuses", "silent"])
-def test_without_object_storage_uploads_are_refused_at_once(world: World, how: Manner | Reply) -> None:
+@pytest.mark.parametrize("how", [UNAVAILABLE, Conduct.SILENT], ids=["refuses", "silent"])
+def test_without_object_storage_uploads_are_refused_at_once(world: World, how: Conduct | Reply) -> None:
     bucket, key = a_bucket(world), random_id(Prefix.OPERATION)
     objects = f"/v1/buckets/{bucket}/objects"
     stands = world.call("POST", objects, THING)[0].json()["object_id"]
@@ -144,8 +144,8 @@ def test_without_object_storage_uploads_are_refused_at_once(world: World, how: M
     assert answers[0].json()["object_id"] == answers[1].json()["object_id"]
 
 
-@pytest.mark.parametrize("how", [UNAVAILABLE, Manner.SILENT], ids=["refuses", "silent"])
-def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: World, how: Manner | Reply) -> None:
+@pytest.mark.parametrize("how", [UNAVAILABLE, Conduct.SILENT], ids=["refuses", "silent"])
+def test_without_the_key_service_nothing_is_sealed_and_all_else_goes_on(world: World, how: Conduct | Reply) -> None:
     secrets, key = "/v1/organizations/secrets", random_id(Prefix.OPERATION)
     name = f"key_{random_id(Prefix.REQUEST)[4:].lower()}"
     stored = {"secret_name": name, "secret_value": "a-long-enough-value"}

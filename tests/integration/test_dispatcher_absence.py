@@ -18,9 +18,8 @@ from core.storage.scope import NamespaceScope
 from core.vault.kek_vault_transit import TransitKeys
 from core.webhooks.delivery import DeliveryStatus
 from core.webhooks.signature import generate_secret
-from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Manner, Reply, away_server, in_front_of
-from tests.gate import Manner as Absence
-from tests.gate import gate_to
+from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Conduct, Reply, away_server, in_front_of
+from tests.gate import Manner, gate_to
 from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
 from tests.key_servers import TOKEN, TransitServer, running
 from tests.receiver import receiver
@@ -73,7 +72,7 @@ def dispatching(database: Database[Document], mongo_url: str, redis_url: str, lo
 
 
 @pytest.mark.parametrize(
-    "manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
+    "conduct", [Conduct.REFUSES, Conduct.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
 )
 def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
     database: Database[Document],
@@ -82,7 +81,7 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
     redis_url: str,
     key_service: AwayServer,
     tmp_path: Path,
-    manner: Manner | Reply,
+    conduct: Conduct | Reply,
 ) -> None:
     keys, log = TransitKeys(key_service.url, SecretStr(TOKEN), "keystage"), tmp_path / "log"
     settings = {
@@ -92,7 +91,7 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
     }
     with bench_on(database, scope, redis_url, keys) as bench, receiver() as sealed, receiver() as plain:
         hook, open_hook = bench.endpoint(sealed.url, generate_secret()), bench.endpoint(plain.url)
-        key_service.be(manner)
+        key_service.be(conduct)
         with dispatching(database, mongo_url, redis_url, log, **settings):
             bench.send()
             # more rounds than the schedule has attempts
@@ -101,7 +100,7 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
             assert (sealed.requests, bench.attempts(hook), waiting.last_error) == ([], [], None)
             # who needs no key is served meanwhile
             bench.await_status(open_hook, DeliveryStatus.DELIVERED)
-            key_service.be(Manner.WORKS)
+            key_service.be(Conduct.WORKS)
             delivered = bench.await_status(hook, DeliveryStatus.DELIVERED)
             assert (delivered.attempts, len(sealed.requests)) == (1, 1)
             until(lambda: said(log, "backend.away", "backend.back") == ["backend.away", "backend.back"])
@@ -114,14 +113,14 @@ def _puts_back(bench: Bench, hook: str) -> int:
     return int(found["fence"]) if found else 0
 
 
-@pytest.mark.parametrize("absence", [Absence.KILLED, Absence.FROZEN])
+@pytest.mark.parametrize("manner", [Manner.KILLED, Manner.FROZEN])
 def test_without_mongodb_it_lives_says_so_once_and_goes_on(
     database: Database[Document],
     scope: NamespaceScope,
     mongo_url: str,
     redis_url: str,
     tmp_path: Path,
-    absence: Absence,
+    manner: Manner,
 ) -> None:
     log = tmp_path / "log"
     with (
@@ -133,7 +132,7 @@ def test_without_mongodb_it_lives_says_so_once_and_goes_on(
         hook = bench.endpoint(endpoint.url)
         bench.send()
         bench.await_status(hook, DeliveryStatus.DELIVERED)
-        gate.shut(absence)
+        gate.shut(manner)
         until(lambda: said(log, "backend.away") == ["backend.away"])
         bench.send()
         # several rounds that cannot be made

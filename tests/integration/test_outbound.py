@@ -24,7 +24,7 @@ from core.egress.fetch import Answer, Outgoing, fetch
 from core.egress.policy import EgressPolicy
 from core.egress.transport import outbound_client, system_resolve
 from core.errors import EgressDeniedError, KeystageError, PayloadTooLargeError, UnavailableError
-from tests.away_server import AwayServer, Manner, Reply, away_server
+from tests.away_server import AwayServer, Conduct, Reply, away_server
 from tests.receiver import dripping, hang_up, plain, receiver, silent
 
 LOOPBACK = EgressPolicy.allowing(["127.0.0.0/8", "::1/128"])
@@ -231,7 +231,7 @@ unreachable_only_here = pytest.mark.skipif(
 def unreachable() -> Iterator[AwayServer]:
     """A port where nobody takes a connection, and nobody refuses one."""
     with away_server(lambda _: Reply(200, b"here")) as server:
-        server.be(Manner.UNREACHABLE)
+        server.be(Conduct.UNREACHABLE)
         yield server
 
 
