@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import boto3
@@ -49,15 +48,12 @@ from tests.away_server import (
     in_front_of,
 )
 from tests.contract.test_key_encryption import at
+from tests.patience import came_to
 
 SHORT = 1.5
 """Seconds that stand for every deadline of a call as a whole."""
-PATIENCE = 12.0
-"""Far more than any call may take here, and far less than any library would take by itself."""
 BUCKET = "bucket-of-tests"
 NO_COLLECTION = Reply(200, b'{"result": {"exists": false}, "status": "ok", "time": 0.0}')
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -199,23 +195,6 @@ def _short_and_local(monkeypatch: pytest.MonkeyPatch, server: AwayServer) -> Non
     monkeypatch.setattr("core.vault.kek_aws.CONNECT_SECONDS", SHORT / 3)
     monkeypatch.setattr("core.vault.kek_google.CONNECT_SECONDS", SHORT / 3)
     monkeypatch.setattr("pipelines.embedders.openai_compatible.CONNECT_SECONDS", SHORT / 3)
-
-
-def came_to(call: Call) -> Any:
-    """What a call gave or raised. Fails when it did not end."""
-    outcome: list[Any] = []
-
-    def make() -> None:
-        try:
-            outcome.append(call())
-        except Exception as error:
-            outcome.append(error)
-
-    thread = Thread(target=make, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert outcome, "the call did not come back"
-    return outcome[0]
 
 
 @pytest.mark.parametrize(("conduct", "silent"), ABSENCES)
