@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +12,15 @@ from core.storage.abilities import first_start
 from core.storage.abilities.examination import Examination, examine
 from core.storage.abilities.first_start import require_trusted, trusted_or_exit
 from core.storage.mongo import close, connect
-from tests.servers import free_port, mongo_server, own_database
+from tests.servers import free_port, memory_directory, mongo_server, own_database
 from tests.weaknesses import KeepsFreedValues, Refuses, sets
 from tests.wire_proxy import Ask, Document, Weakness, weakened
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """A server of these tests' own: its databases are counted."""
-    with mongo_server(Path(tmp_path_factory.mktemp("first"))) as server:
+    with memory_directory() as directory, mongo_server(directory) as server:
         yield server.url
 
 
