@@ -8,6 +8,7 @@ import pytest
 from config.settings import Settings
 from config.tls import TlsFiles
 from core.errors import UnavailableError, UnfitDatabaseError
+from core.storage import mongo
 from core.storage.abilities import first_start
 from core.storage.abilities.examination import Examination, examine
 from core.storage.abilities.first_start import require_trusted, trusted_or_exit
@@ -138,11 +139,13 @@ def test_two_processes_may_start_at_once(url: str) -> None:
     close(database)
 
 
-def test_a_process_ends_with_a_sentence(url: str) -> None:
+def test_a_process_ends_with_a_sentence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with weakened(url, Refuses("expression.$dateAdd")) as weak_url, pytest.raises(SystemExit) as ended:
         trusted_or_exit(_settings(weak_url))
     assert "expression.$dateAdd: it was refused: unknown: expression.$dateAdd" in str(ended.value.code)
-    nowhere = f"mongodb://127.0.0.1:{free_port()}/keystage?serverSelectionTimeoutMS=200"
+    # what the URL asks for gives way to our own options
+    monkeypatch.setitem(mongo._OPTIONS, "serverSelectionTimeoutMS", 200)
+    nowhere = f"mongodb://127.0.0.1:{free_port()}/keystage"
     with pytest.raises(SystemExit, match="MongoDB does not answer"):
         trusted_or_exit(_settings(nowhere))
     with pytest.raises(UnavailableError):
