@@ -264,12 +264,18 @@ def test_an_address_where_nobody_answers_leaves_the_next_one_its_time(unreachabl
 def test_the_wait_for_a_free_connection_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     one = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
     monkeypatch.setattr("core.egress.transport._CONNECTIONS", one)
-    with receiver(silent) as endpoint, outbound_client(LOOPBACK) as client:
+    may_end = threading.Event()
+
+    def answer_at_last(connection: socket.socket) -> None:
+        may_end.wait(60)
+        plain(200)(connection)
+
+    with receiver(answer_at_last) as endpoint, outbound_client(LOOPBACK) as client:
         request = Outgoing("GET", endpoint.url, {})
 
         def hold() -> None:
             with suppress(UnavailableError):
-                fetch(client, request, seconds=10, most_bytes=10)
+                fetch(client, request, seconds=60, most_bytes=10)
 
         holding = threading.Thread(target=hold)
         holding.start()
@@ -277,4 +283,5 @@ def test_the_wait_for_a_free_connection_ends_with_the_deadline(monkeypatch: pyte
         with pytest.raises(UnavailableError):
             fetch(client, request, seconds=0.3, most_bytes=10)
         assert holding.is_alive(), "it waited for the other one's deadline"
+        may_end.set()
         holding.join()
