@@ -25,7 +25,7 @@ _SMALL_BUFFER_BYTES = 32 * 1024
 _FILLERS = 64
 
 
-class Manner(StrEnum):
+class Conduct(StrEnum):
     """How the server is, apart from answering the same thing to everybody."""
 
     WORKS = "works"
@@ -92,7 +92,7 @@ class AwayServer:
         self.handler = handler
         self.trickle_seconds = 1.0
         self.requests: list[tuple[str, str]] = []
-        self._manner: Manner | Reply = Manner.WORKS
+        self._conduct: Conduct | Reply = Conduct.WORKS
         self._chosen: Chosen = everything
         self._connections: set[socket.socket] = set()
         self._fillers: list[socket.socket] = []
@@ -106,24 +106,24 @@ class AwayServer:
         """Where it is, or would be."""
         return f"http://127.0.0.1:{self.port}"
 
-    def be(self, manner: Manner | Reply, chosen: Chosen = everything) -> None:
+    def be(self, conduct: Conduct | Reply, chosen: Chosen = everything) -> None:
         """Be so from now on; towards requests that are not `chosen`, work."""
-        self._manner, self._chosen = manner, chosen
-        if manner in (Manner.REFUSES, Manner.UNREACHABLE):
+        self._conduct, self._chosen = conduct, chosen
+        if conduct in (Conduct.REFUSES, Conduct.UNREACHABLE):
             self._stop_listening()
-            if manner is Manner.UNREACHABLE:
+            if conduct is Conduct.UNREACHABLE:
                 self._fill()
         elif self._listener is None or self._fillers:
             self._stop_listening()
             self._listen()
 
-    def manner_for(self, method: str, target: str) -> Manner | Reply:
+    def conduct_for(self, method: str, target: str) -> Conduct | Reply:
         """How to be towards a request."""
-        return self._manner if self._chosen(method, target) else Manner.WORKS
+        return self._conduct if self._chosen(method, target) else Conduct.WORKS
 
     def close(self) -> None:
         """Listen no more, and end all connections."""
-        self._manner = Manner.REFUSES
+        self._conduct = Conduct.REFUSES
         self._stop_listening()
 
     def _listen(self) -> None:
@@ -209,30 +209,30 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def handle_expect_100(self) -> bool:
         """Whoever asks before it sends a body is told to, unless we are away."""
-        return self._now() is not Manner.WORKS or super().handle_expect_100()
+        return self._now() is not Conduct.WORKS or super().handle_expect_100()
 
     def _exchange(self) -> None:
         self.server.requests.append((self.command, self.path))
-        manner = self._now()
-        while manner is Manner.SILENT:
+        conduct = self._now()
+        while conduct is Conduct.SILENT:
             self._wait_a_little()
-            manner = self._now()
-        if manner is Manner.RESETS:
+            conduct = self._now()
+        if conduct is Conduct.RESETS:
             self._reset()
-        request = self._read(slowly=manner is Manner.TAKES_SLOWLY)
-        reply = manner if isinstance(manner, Reply) else self.server.handler(request)
+        request = self._read(slowly=conduct is Conduct.TAKES_SLOWLY)
+        reply = conduct if isinstance(conduct, Reply) else self.server.handler(request)
         raw = _raw(reply, self.command)
-        if manner is Manner.BREAKS_OFF:
+        if conduct is Conduct.BREAKS_OFF:
             body = 0 if self.command == "HEAD" else len(reply.body)
             self.wfile.write(raw[: len(raw) - body + body // 2] if body > 1 else raw[: len(raw) // 2])
             raise _Over
-        if manner is Manner.TRICKLES:
+        if conduct is Conduct.TRICKLES:
             self._trickle(raw)
         else:
             self.wfile.write(raw)
 
-    def _now(self) -> Manner | Reply:
-        return self.server.manner_for(self.command, self.path)
+    def _now(self) -> Conduct | Reply:
+        return self.server.conduct_for(self.command, self.path)
 
     def _wait_a_little(self) -> None:
         """Raises _Over when nobody waits any more."""

@@ -16,7 +16,7 @@ from core.storage.mongo import Document, connect
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
 from tests.command_oracle import OwnCommandLog, logged, unchecked_forms, violations
-from tests.servers import mongo_server, own_database, redis_server
+from tests.servers import memory_directory, mongo_server, own_database, redis_server
 
 # A slow machine finds no fault in the code: what an example may take is nobody's promise.
 settings.register_profile("keystage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,9 +45,9 @@ def command_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mongo_url() -> Iterator[str]:
     """A MongoDB-wire server."""
-    with mongo_server(Path(tmp_path_factory.mktemp("mongo"))) as server:
+    with memory_directory() as directory, mongo_server(directory) as server:
         yield server.url
 
 

@@ -1,18 +1,18 @@
 """Each adapter to a backend tells one that is away from a call that is at fault, and comes back in time.
 
-The table is made of every adapter and every manner of absence that `tests/away_server.py` can play. What a call may
-take is made short here; that each call ends is watched from outside.
+The table is made of every adapter and every absence that `tests/away_server.py` can play. What a call may
+take is made short here; that each call ends is watched from outside. All adapters meet an absence side by side, for
+most of that is waiting.
 """
 
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import boto3
@@ -42,22 +42,19 @@ from tests.away_server import (
     PROXY_PAGE,
     UNAVAILABLE,
     AwayServer,
-    Manner,
+    Conduct,
     Reply,
     Request,
     away_server,
     in_front_of,
 )
 from tests.contract.test_key_encryption import at
+from tests.patience import all_came_to, came_to
 
-SHORT = 1.5
+SHORT = 2.5
 """Seconds that stand for every deadline of a call as a whole."""
-PATIENCE = 12.0
-"""Far more than any call may take here, and far less than any library would take by itself."""
 BUCKET = "bucket-of-tests"
 NO_COLLECTION = Reply(200, b'{"result": {"exists": false}, "status": "ok", "time": 0.0}')
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -132,18 +129,18 @@ PROBES = {
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="how a full queue is met is the kernel's own")
 ABSENCES = [
-    pytest.param(Manner.REFUSES, False, id="refuses"),
-    pytest.param(Manner.UNREACHABLE, False, id="unreachable", marks=linux_only),
-    pytest.param(Manner.RESETS, False, id="resets"),
-    pytest.param(Manner.BREAKS_OFF, False, id="breaks off"),
-    pytest.param(Manner.SILENT, True, id="silent"),
-    pytest.param(Manner.TRICKLES, True, id="trickles"),
+    pytest.param(Conduct.REFUSES, False, id="refuses"),
+    pytest.param(Conduct.UNREACHABLE, False, id="unreachable", marks=linux_only),
+    pytest.param(Conduct.RESETS, False, id="resets"),
+    pytest.param(Conduct.BREAKS_OFF, False, id="breaks off"),
+    pytest.param(Conduct.SILENT, True, id="silent"),
+    pytest.param(Conduct.TRICKLES, True, id="trickles"),
     pytest.param(UNAVAILABLE, False, id="503"),
     pytest.param(PROXY_PAGE, False, id="503 as HTML"),
     pytest.param(BAD_GATEWAY, False, id="502"),
     pytest.param(GATEWAY_TIMEOUT, True, id="504"),
 ]
-"""Each manner, and whether the call may have been too much."""
+"""Each absence, and whether the call may have been too much."""
 
 
 def whatever(request: Request) -> Reply:
@@ -183,6 +180,7 @@ def _short_and_local(monkeypatch: pytest.MonkeyPatch, server: AwayServer) -> Non
     for place in (
         "storage.vectors.server._READ_SECONDS",
         "storage.vectors.server._WRITE_SECONDS",
+        "storage.vectors.server._PROBE_SECONDS",
         "storage.object_stores._ASK_SECONDS",
         "storage.object_stores._READ_SECONDS",
         "storage.object_stores._PART_SECONDS",
@@ -201,78 +199,57 @@ def _short_and_local(monkeypatch: pytest.MonkeyPatch, server: AwayServer) -> Non
     monkeypatch.setattr("pipelines.embedders.openai_compatible.CONNECT_SECONDS", SHORT / 3)
 
 
-def came_to(call: Call) -> Any:
-    """What a call gave or raised. Fails when it did not end."""
-    outcome: list[Any] = []
-
-    def make() -> None:
-        try:
-            outcome.append(call())
-        except Exception as error:
-            outcome.append(error)
-
-    thread = Thread(target=make, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert outcome, "the call did not come back"
-    return outcome[0]
+def all_meet(adapters: Mapping[str, Adapter], server: AwayServer, conduct: Conduct | Reply) -> dict[str, Any]:
+    """What a call of each came to, all of them made side by side."""
+    calls = [partial(adapter.call, adapter.open(server.url)) for adapter in adapters.values()]
+    server.be(conduct)
+    return dict(zip(adapters, all_came_to(calls), strict=True))
 
 
-@pytest.mark.parametrize(("manner", "silent"), ABSENCES)
-@pytest.mark.parametrize("name", ADAPTERS)
-def test_a_backend_that_is_away_is_told(server: AwayServer, name: str, manner: Manner | Reply, silent: bool) -> None:
-    adapter = ADAPTERS[name]
-    opened = adapter.open(server.url)
-    server.be(manner)
-    error = came_to(lambda: adapter.call(opened))
-    assert isinstance(error, BackendAwayError), repr(error)
-    assert (error.backend, error.silent) == (adapter.backend, silent)
+def absences(outcomes: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each its backend and whether it was silent; what is no absence, as it is."""
+    return {
+        name: (outcome.backend, outcome.silent) if isinstance(outcome, BackendAwayError) else outcome
+        for name, outcome in outcomes.items()
+    }
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
-def test_a_busy_backend_is_not_away(server: AwayServer, name: str) -> None:
-    adapter = ADAPTERS[name]
-    opened = adapter.open(server.url)
-    server.be(BUSY)
-    error = came_to(lambda: adapter.call(opened))
-    assert isinstance(error, UnavailableError), repr(error)
-    assert not isinstance(error, BackendAwayError)
+@pytest.mark.parametrize(("conduct", "silent"), ABSENCES)
+def test_a_backend_that_is_away_is_told(server: AwayServer, conduct: Conduct | Reply, silent: bool) -> None:
+    found = absences(all_meet(ADAPTERS, server, conduct))
+    assert found == {name: (adapter.backend, silent) for name, adapter in ADAPTERS.items()}
+
+
+def test_a_busy_backend_is_not_away(server: AwayServer) -> None:
+    found = all_meet(ADAPTERS, server, BUSY)
+    assert [name for name, error in found.items() if not isinstance(error, UnavailableError)] == []
+    assert [name for name, error in found.items() if isinstance(error, BackendAwayError)] == []
 
 
 @pytest.mark.parametrize(("reply", "which"), [(DENIED, "refusal"), (FAILED, "failure")])
-@pytest.mark.parametrize("name", ADAPTERS)
-def test_a_refusal_and_a_failure_are_what_the_adapter_says(
-    server: AwayServer, name: str, reply: Reply, which: str
-) -> None:
-    adapter = ADAPTERS[name]
-    opened = adapter.open(server.url)
-    server.be(reply)
-    assert type(came_to(lambda: adapter.call(opened))) is getattr(adapter, which)
+def test_a_refusal_and_a_failure_are_what_the_adapter_says(server: AwayServer, reply: Reply, which: str) -> None:
+    found = {name: type(error) for name, error in all_meet(ADAPTERS, server, reply).items()}
+    assert found == {name: getattr(adapter, which) for name, adapter in ADAPTERS.items()}
 
 
-@pytest.mark.parametrize(("manner", "_silent"), ABSENCES)
-@pytest.mark.parametrize("name", PROBES)
-def test_a_probe_says_that_it_is_away(server: AwayServer, name: str, manner: Manner | Reply, _silent: bool) -> None:
-    opened = PROBES[name].open(server.url)
-    server.be(manner)
-    error = came_to(lambda: PROBES[name].call(opened))
-    assert isinstance(error, BackendAwayError), repr(error)
-    assert error.backend is PROBES[name].backend
+@pytest.mark.parametrize(("conduct", "_silent"), ABSENCES)
+def test_a_probe_says_that_it_is_away(server: AwayServer, conduct: Conduct | Reply, _silent: bool) -> None:
+    found = all_meet(PROBES, server, conduct)
+    assert {name: getattr(error, "backend", error) for name, error in found.items()} == {
+        name: probe.backend for name, probe in PROBES.items()
+    }
+    assert [name for name, error in found.items() if not isinstance(error, BackendAwayError)] == []
 
 
-@pytest.mark.parametrize("name", ["qdrant", "s3"])
 @pytest.mark.parametrize("reply", [DENIED, BUSY, Reply(404, b"none"), Reply(401, b"{}")])
-def test_to_a_probe_each_answer_is_one(server: AwayServer, name: str, reply: Reply) -> None:
-    opened = PROBES[name].open(server.url)
-    server.be(reply)
-    assert came_to(lambda: PROBES[name].call(opened)) is None
+def test_to_a_probe_each_answer_is_one(server: AwayServer, reply: Reply) -> None:
+    asked = {name: PROBES[name] for name in ("qdrant", "s3")}
+    assert all_meet(asked, server, reply) == dict.fromkeys(asked)
 
 
-@pytest.mark.parametrize("name", ["transit", "aws", "google"])
-def test_to_a_probe_a_busy_key_service_has_answered(server: AwayServer, name: str) -> None:
-    opened = PROBES[name].open(server.url)
-    server.be(BUSY)
-    assert came_to(lambda: PROBES[name].call(opened)) is None
+def test_to_a_probe_a_busy_key_service_has_answered(server: AwayServer) -> None:
+    asked = {name: PROBES[name] for name in ("transit", "aws", "google")}
+    assert all_meet(asked, server, BUSY) == dict.fromkeys(asked)
 
 
 def stage_actor(server: AwayServer, data: Path) -> StageActor:
@@ -306,16 +283,15 @@ def test_a_worker_takes_any_answer_about_a_text_for_one(server: AwayServer, tmp_
     assert len(server.requests) == asked + 1
 
 
-@pytest.mark.parametrize("manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE])
+@pytest.mark.parametrize("conduct", [Conduct.REFUSES, Conduct.SILENT, UNAVAILABLE])
 def test_a_worker_is_told_of_both_that_they_are_away(
-    server: AwayServer, tmp_path: Path, manner: Manner | Reply
+    server: AwayServer, tmp_path: Path, conduct: Conduct | Reply
 ) -> None:
     actor = stage_actor(server, tmp_path)
-    server.be(manner)
-    for probe, backend in ((actor.vectors_answer, Backend.VECTORS), (actor.inference_answers, Backend.EMBEDDER)):
-        error = came_to(probe)
-        assert isinstance(error, BackendAwayError), repr(error)
-        assert error.backend is backend
+    server.be(conduct)
+    errors = all_came_to([actor.vectors_answer, actor.inference_answers])
+    assert [type(error) for error in errors] == [BackendAwayError, BackendAwayError], errors
+    assert [error.backend for error in errors] == [Backend.VECTORS, Backend.EMBEDDER]
 
 
 @pytest.mark.parametrize(
@@ -379,9 +355,9 @@ def test_blobs_are_kept_in_s3_and_found_again(blobs: BlobStore, server: AwayServ
     assert sorted(blobs.list_keys("a/")) == ["a/b/small", "a/c"]
     assert blobs.list_folders("a/") == ["b"]
     blobs.probe()
-    server.be(Manner.REFUSES)
+    server.be(Conduct.REFUSES)
     assert isinstance(came_to(lambda: blobs.get("a/c")), BackendAwayError)
-    server.be(Manner.WORKS)
+    server.be(Conduct.WORKS)
     blobs.delete_many(["a/b/small", "a/c", "a/absent"])
     assert list(blobs.list_keys("a/")) == []
 
@@ -395,10 +371,10 @@ def test_a_slow_link_takes_a_large_blob_longer_than_one_part_may_take(
     with s3() as url:
         server.handler = in_front_of(url)
         blobs = BlobStore(f"s3://{BUCKET}")
-        server.be(Manner.TAKES_SLOWLY)
+        server.be(Conduct.TAKES_SLOWLY)
         content = bytes(20 * 1024 * 1024)
         blobs.put("a/large", content)
-        server.be(Manner.WORKS)
+        server.be(Conduct.WORKS)
         assert blobs.get("a/large") == content
 
 

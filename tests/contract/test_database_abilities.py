@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,7 +13,7 @@ from core.storage.abilities.examination import ABILITIES, Examination, examine
 from core.storage.command_log import CHECK_PREFIX
 from core.storage.mongo import close, connect
 from tests import weaknesses
-from tests.servers import mongo_server, own_database
+from tests.servers import memory_directory, mongo_server, own_database
 from tests.weaknesses import KeepsFreedValues, Refuses
 from tests.wire_proxy import Ask, Document, Weakness, weakened
 
@@ -71,9 +70,9 @@ WEAKNESSES: dict[str, tuple[Weakness, set[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url() -> Iterator[str]:
     """A server that is asked for retried writes too."""
-    with mongo_server(Path(tmp_path_factory.mktemp("abilities"))) as server:
+    with memory_directory() as directory, mongo_server(directory) as server:
         yield server.url.replace("&retryWrites=false", "")
 
 

@@ -2,26 +2,26 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from config.settings import Settings
 from config.tls import TlsFiles
 from core.errors import UnavailableError, UnfitDatabaseError
+from core.storage import mongo
 from core.storage.abilities import first_start
 from core.storage.abilities.examination import Examination, examine
 from core.storage.abilities.first_start import require_trusted, trusted_or_exit
 from core.storage.mongo import close, connect
-from tests.servers import free_port, mongo_server, own_database
+from tests.servers import free_port, memory_directory, mongo_server, own_database
 from tests.weaknesses import KeepsFreedValues, Refuses, sets
 from tests.wire_proxy import Ask, Document, Weakness, weakened
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """A server of these tests' own: its databases are counted."""
-    with mongo_server(Path(tmp_path_factory.mktemp("first"))) as server:
+    with memory_directory() as directory, mongo_server(directory) as server:
         yield server.url
 
 
@@ -139,11 +139,13 @@ def test_two_processes_may_start_at_once(url: str) -> None:
     close(database)
 
 
-def test_a_process_ends_with_a_sentence(url: str) -> None:
+def test_a_process_ends_with_a_sentence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with weakened(url, Refuses("expression.$dateAdd")) as weak_url, pytest.raises(SystemExit) as ended:
         trusted_or_exit(_settings(weak_url))
     assert "expression.$dateAdd: it was refused: unknown: expression.$dateAdd" in str(ended.value.code)
-    nowhere = f"mongodb://127.0.0.1:{free_port()}/keystage?serverSelectionTimeoutMS=200"
+    # what the URL asks for gives way to our own options
+    monkeypatch.setitem(mongo._OPTIONS, "serverSelectionTimeoutMS", 200)
+    nowhere = f"mongodb://127.0.0.1:{free_port()}/keystage"
     with pytest.raises(SystemExit, match="MongoDB does not answer"):
         trusted_or_exit(_settings(nowhere))
     with pytest.raises(UnavailableError):

@@ -21,9 +21,8 @@ from core.vault.kek import binding
 from core.vault.kek_vault_transit import TransitKeys
 from core.webhooks.delivery import DeliveryStatus
 from core.webhooks.signature import generate_secret
-from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Manner, Reply, Request, away_server, in_front_of
-from tests.gate import Manner as Absence
-from tests.gate import gate_to
+from tests.away_server import DENIED, UNAVAILABLE, AwayServer, Conduct, Reply, Request, away_server, in_front_of
+from tests.gate import Manner, gate_to
 from tests.integration.dispatcher_bench import Bench, bench_on, start_dispatcher, stop_dispatcher
 from tests.key_servers import TOKEN, TransitServer, running
 from tests.receiver import receiver
@@ -90,7 +89,7 @@ def settings_of(key_service: AwayServer) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "manner", [Manner.REFUSES, Manner.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
+    "conduct", [Conduct.REFUSES, Conduct.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
 )
 def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
     database: Database[Document],
@@ -99,12 +98,12 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
     redis_url: str,
     key_service: AwayServer,
     tmp_path: Path,
-    manner: Manner | Reply,
+    conduct: Conduct | Reply,
 ) -> None:
     keys, log, settings = keys_of(key_service), tmp_path / "log", settings_of(key_service)
     with bench_on(database, scope, redis_url, keys) as bench, receiver() as sealed, receiver() as plain:
         hook, open_hook = bench.endpoint(sealed.url, generate_secret()), bench.endpoint(plain.url)
-        key_service.be(manner)
+        key_service.be(conduct)
         with dispatching(database, mongo_url, redis_url, log, **settings):
             bench.send()
             # more rounds than the schedule has attempts
@@ -113,7 +112,7 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
             assert (sealed.requests, bench.attempts(hook), waiting.last_error) == ([], [], None)
             # who needs no key is served meanwhile
             bench.await_status(open_hook, DeliveryStatus.DELIVERED)
-            key_service.be(Manner.WORKS)
+            key_service.be(Conduct.WORKS)
             delivered = bench.await_status(hook, DeliveryStatus.DELIVERED)
             assert (delivered.attempts, len(sealed.requests)) == (1, 1)
             until(lambda: said(log, "backend.away", "backend.back") == ["backend.away", "backend.back"])
@@ -186,7 +185,7 @@ def test_a_delivery_that_waits_for_the_key_service_gives_up_at_its_age_and_can_b
     log, settings = tmp_path / "log", settings_of(key_service) | {"KEYSTAGE_BACKEND_WAIT_SECONDS": "1.5"}
     with bench_on(database, scope, redis_url, keys_of(key_service)) as bench, receiver() as endpoint:
         hook = bench.endpoint(endpoint.url, generate_secret())
-        key_service.be(Manner.REFUSES)
+        key_service.be(Conduct.REFUSES)
         with dispatching(database, mongo_url, redis_url, log, **settings):
             bench.send()
             given_up = bench.await_status(hook, DeliveryStatus.FAILED)
@@ -194,21 +193,21 @@ def test_a_delivery_that_waits_for_the_key_service_gives_up_at_its_age_and_can_b
             assert _puts_back(bench, hook) > 1, "it waited"
             assert said(log, "delivery.given_up") == ["delivery.given_up"]
             until(lambda: said(log, "backend.away") != [])
-            key_service.be(Manner.WORKS)
+            key_service.be(Conduct.WORKS)
             # before that a replay would wait again
             until(lambda: said(log, "backend.back") != [])
             bench.store.replay(scope, hook, given_up.delivery_id)
             assert bench.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
 
 
-@pytest.mark.parametrize("absence", [Absence.KILLED, Absence.FROZEN])
+@pytest.mark.parametrize("manner", [Manner.KILLED, Manner.FROZEN])
 def test_without_mongodb_it_lives_says_so_once_and_goes_on(
     database: Database[Document],
     scope: NamespaceScope,
     mongo_url: str,
     redis_url: str,
     tmp_path: Path,
-    absence: Absence,
+    manner: Manner,
 ) -> None:
     log = tmp_path / "log"
     with (
@@ -220,7 +219,7 @@ def test_without_mongodb_it_lives_says_so_once_and_goes_on(
         hook = bench.endpoint(endpoint.url)
         bench.send()
         bench.await_status(hook, DeliveryStatus.DELIVERED)
-        gate.shut(absence)
+        gate.shut(manner)
         until(lambda: said(log, "backend.away") == ["backend.away"])
         bench.send()
         # several rounds that cannot be made

@@ -23,7 +23,7 @@ from moto.server import ThreadedMotoServer
 from pydantic_settings import SettingsError
 
 from config.settings import Settings
-from tests.away_server import Manner, Reply, away_server
+from tests.away_server import Conduct, Reply, away_server
 from tests.certificates import Authority
 from tests.servers import free_port
 from tests.tls_proxy import server_context
@@ -208,9 +208,9 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, origin: str) 
 
 
 @pytest.mark.parametrize("origin", ["vault", "aws", "gcp"])
-@pytest.mark.parametrize("manner", [Manner.SILENT, Manner.TRICKLES])
+@pytest.mark.parametrize("conduct", [Conduct.SILENT, Conduct.TRICKLES])
 def test_a_manager_that_does_not_answer_ends_the_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: str, manner: Manner
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: str, conduct: Conduct
 ) -> None:
     monkeypatch.setattr("config.secret_managers._WHOLE_SECONDS", 1.0)
     monkeypatch.setattr("config.secret_managers._TIMEOUT_SECONDS", 3)
@@ -219,7 +219,7 @@ def test_a_manager_that_does_not_answer_ends_the_start(
     with away_server(lambda _: Reply(200, b"{}")) as manager:
         _give_google_credentials(monkeypatch, tmp_path, f"{manager.url}/token")
         manager.trickle_seconds = 0.5
-        manager.be(manner)
+        manager.be(conduct)
         from_manager(monkeypatch, origin, address=manager.url, region="eu-central-1", token="t", project="p")
         outcome: list[BaseException] = []
 

@@ -42,15 +42,11 @@ class Slot:
     """A place for one trial at a time, with servers of its own."""
 
     def __init__(self, root: Path) -> None:
-        from tests.servers import mongo_server, redis_server
+        from tests.servers import memory_directory, mongo_server, redis_server
 
         self._root = root
         self._servers = ExitStack()
-        # in memory: what a trial stores is of no use after it
-        base = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a fresh directory is made in it
-        self._directory = Path(
-            self._servers.enter_context(tempfile.TemporaryDirectory(prefix="ks-mutation-", dir=base))
-        )
+        self._directory = self._servers.enter_context(memory_directory())
         # what one trial has compiled, the next one finds
         sys.dont_write_bytecode, sys.pycache_prefix = False, str(self._directory / "bytecode")
         for name in ("mongo", "redis"):

@@ -1,4 +1,4 @@
-"""The server that goes away is absent in each manner as the manner says, and comes back."""
+"""The server that goes away is absent in each way as it was told, and comes back."""
 
 import http.client
 import sys
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.away_server import BUSY, PROXY_PAGE, AwayServer, Manner, Reply, Request, away_server, in_front_of
+from tests.away_server import BUSY, PROXY_PAGE, AwayServer, Conduct, Reply, Request, away_server, in_front_of
 
 BODY = b"all of it, and in order"
 
@@ -41,44 +41,44 @@ def ask(server: AwayServer, method: str = "GET", body: bytes | None = None, seco
         return connection.getresponse().read()
 
 
-ABSENCES: list[tuple[Manner, type[Exception]]] = [
-    (Manner.REFUSES, ConnectionRefusedError),
-    (Manner.RESETS, ConnectionResetError),
-    (Manner.BREAKS_OFF, http.client.IncompleteRead),
-    (Manner.SILENT, TimeoutError),
-    (Manner.TRICKLES, TimeoutError),
+ABSENCES: list[tuple[Conduct, type[Exception]]] = [
+    (Conduct.REFUSES, ConnectionRefusedError),
+    (Conduct.RESETS, ConnectionResetError),
+    (Conduct.BREAKS_OFF, http.client.IncompleteRead),
+    (Conduct.SILENT, TimeoutError),
+    (Conduct.TRICKLES, TimeoutError),
 ]
 
 
-@pytest.mark.parametrize(("manner", "error"), ABSENCES)
-def test_it_is_absent_as_told_and_comes_back(server: AwayServer, manner: Manner, error: type[Exception]) -> None:
-    server.be(manner)
+@pytest.mark.parametrize(("conduct", "error"), ABSENCES)
+def test_it_is_absent_as_told_and_comes_back(server: AwayServer, conduct: Conduct, error: type[Exception]) -> None:
+    server.be(conduct)
     with pytest.raises(error):
         # less than a trickle takes from one byte to the next
         ask(server, seconds=0.3)
-    server.be(Manner.WORKS)
+    server.be(Conduct.WORKS)
     assert ask(server, "POST", BODY * 1000) == BODY * 1000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="how a full queue is met is the kernel's own")
 def test_one_that_is_unreachable_takes_no_connection(server: AwayServer) -> None:
-    server.be(Manner.UNREACHABLE)
+    server.be(Conduct.UNREACHABLE)
     with connected(server, 0.5) as connection, pytest.raises(TimeoutError):
         connection.connect()
-    server.be(Manner.WORKS)
+    server.be(Conduct.WORKS)
     assert ask(server) == BODY
 
 
-@pytest.mark.parametrize("manner", [Manner.REFUSES, Manner.RESETS, PROXY_PAGE])
-def test_an_open_connection_meets_it_too(server: AwayServer, manner: Manner | Reply) -> None:
+@pytest.mark.parametrize("conduct", [Conduct.REFUSES, Conduct.RESETS, PROXY_PAGE])
+def test_an_open_connection_meets_it_too(server: AwayServer, conduct: Conduct | Reply) -> None:
     with connected(server) as connection:
         connection.connect()
         # no other connection is opened behind our back
         connection.auto_open = 0
         connection.request("GET", "/")
         assert connection.getresponse().read() == BODY
-        server.be(manner)
-        if isinstance(manner, Reply):
+        server.be(conduct)
+        if isinstance(conduct, Reply):
             connection.request("GET", "/")
             answer = connection.getresponse()
             assert (answer.status, answer.read()) == (503, PROXY_PAGE.body)
@@ -93,10 +93,10 @@ def _asked_again(connection: http.client.HTTPConnection) -> None:
 
 
 def test_one_that_was_frozen_answers_when_it_goes_on(server: AwayServer) -> None:
-    server.be(Manner.SILENT)
+    server.be(Conduct.SILENT)
     with connected(server) as connection:
         connection.request("GET", "/")
-        server.be(Manner.WORKS)
+        server.be(Conduct.WORKS)
         assert connection.getresponse().read() == BODY
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_chosen_is_answered(server: AwayServer) -> None:
 
 def test_a_slow_link_lets_everything_through(server: AwayServer) -> None:
     server.trickle_seconds = 0.01
-    server.be(Manner.TAKES_SLOWLY)
+    server.be(Conduct.TAKES_SLOWLY)
     assert ask(server, "PUT", BODY * 10_000, seconds=10) == BODY * 10_000
 
 

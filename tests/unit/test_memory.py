@@ -17,6 +17,8 @@ _GROWING = {"dict", "list", "set", "deque", "OrderedDict", "defaultdict", "Count
 BOUNDED = {
     "core/audit/checkpointer.py _moved": "the look at what moved waits while it is full",
     "core/audit/recorder.py _floods": "forgotten when their minute is over",
+    "core/backends/absence_log.py _missed_by": "the backends, and the parts of a process that reach them",
+    "core/backends/absence_log.py _since": "the backends",
     "core/backends/probes.py beats": "our living processes",
     "core/ids.py _counts": "one entry for each prefix; lives for one operation",
     "core/metrics.py _limited": "policies, a closed list",
@@ -33,6 +35,7 @@ BOUNDED = {
     "core/templating/sandbox.py globals": "what templates may call, a closed list",
     "core/tenancy/key_use.py _seen": "written every few seconds; no key is used while the database is away",
     "core/vault/data_keys.py _kept": "a number and an age",
+    "core/vault/kek_patient.py _failed": "10,000 keys",
     "core/vault/use.py _seen": "written every few seconds; no secret is used while the database is away",
     "core/vault/kek_vault_transit.py _headers": "two",
     "core/webhooks/endpoint_lines.py _known": "the dispatcher reads no further while it is full",
