@@ -23,6 +23,8 @@ from pathlib import Path
 
 import psutil
 from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from cli.demo.client import Client
 from cli.demo.receiver import Receiver
@@ -215,11 +217,11 @@ class Killer:
                         time.sleep(self._chance.uniform(*_AWAY_SECONDS))
                     self.absent[f"{part} {manner.value}"] += 1
                 case _Flush():
-                    victim = self._victim("redis")
-                    # nothing in it may matter
-                    with Redis.from_url(self._stack.ready["redis_url"], socket_timeout=5) as client:
+                    # nothing in it may matter; it may have been killed a moment ago
+                    again = Retry(ConstantBackoff(0.1), 600)
+                    with Redis.from_url(self._stack.ready["redis_url"], socket_timeout=5, retry=again) as client:
                         client.flushall()
-                    victim.send_signal(signal.SIGKILL)
+                    self._victim("redis").send_signal(signal.SIGKILL)
                     self.flushed += 1
 
     def _victim(self, role: str) -> psutil.Process:
