@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -209,7 +210,7 @@ class Killer:
         while self._pending and self._pending[0][0] <= progress:
             match self._pending.pop(0)[1]:
                 case _Kill(role):
-                    self._victim(role).send_signal(signal.SIGKILL)
+                    self._kill(role)
                     self.killed[role] += 1
                 case _Absence(part, manner):
                     self._victim("actor" if part in ("vectors", "ray") else part)
@@ -221,8 +222,15 @@ class Killer:
                     again = Retry(ConstantBackoff(0.1), 600)
                     with Redis.from_url(self._stack.ready["redis_url"], socket_timeout=5, retry=again) as client:
                         client.flushall()
-                    self._victim("redis").send_signal(signal.SIGKILL)
+                    self._kill("redis")
                     self.flushed += 1
+
+    def _kill(self, role: str) -> None:
+        while True:
+            # what was found may have ended by itself
+            with suppress(psutil.NoSuchProcess):
+                self._victim(role).send_signal(signal.SIGKILL)
+                return
 
     def _victim(self, role: str) -> psutil.Process:
         deadline = time.monotonic() + 60
