@@ -8,9 +8,11 @@ from api.errors import error_reply
 from api.perform import perform
 from api.route import Route
 from api.wire import content_of
+from core.backends.backend import Backend
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
 from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, UsedKey, request_digest
 from core.ids import SeededIds
+from core.storage.failures import away
 
 HEADER = "Idempotency-Key"
 SHAPE = r"[\x21-\x7e]{1,255}"
@@ -56,7 +58,13 @@ def _run(route: Route, call: Call, key: UsedKey) -> Reply:
         reply = perform(route, call)
     except Exception as error:
         reply = error_reply(error, call.request_id)
-    _settle(call, key, reply)
+    try:
+        _settle(call, key, reply)
+    except Exception as error:
+        absent = away(error)
+        if reply.status >= 500 or absent is None or absent.backend is not Backend.MONGO:
+            raise
+        # what was answered is so: a repetition goes on with the same operation, and comes to the same
     return reply
 
 

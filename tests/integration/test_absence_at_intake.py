@@ -193,10 +193,13 @@ def test_requests_that_are_under_way_when_mongodb_freezes_end_in_time(
         print(f"\nslowest of {len(slowest)} answers, MongoDB frozen under them: {max(slowest)[0]:.2f} s")
 
 
-def test_an_execution_that_was_taken_before_mongodb_froze_is_answered_with_its_task(world: World) -> None:
+@pytest.mark.parametrize("key", [{}, {"Idempotency_Key": "once"}], ids=["without a key", "with a key"])
+def test_an_execution_that_was_taken_before_mongodb_froze_is_answered_with_its_task(
+    world: World, key: dict[str, str]
+) -> None:
     path = f"/v1/retrievers/{world.retriever(FIND)}/execute"
     with ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(world.call, "POST", path, {"inputs": {}})
+        asked = threads.submit(lambda: world.call("POST", path, {"inputs": {}}, PATIENCE, **key))
         wait_until(lambda: bool(world.site.services.queue.due(10)), PATIENCE, "it to be taken")
         with frozen(world.mongo):
             answer, _ = asked.result()
