@@ -10,7 +10,7 @@ from core.backends.watch import BackendWatch
 from core.clock import DatabaseClock
 from core.errors import BackendAwayError
 from core.jobs.away import FREE_TRIES, LONGEST_SECONDS, gives_up_at, needed, next_try
-from core.jobs.job import Decision, JobError, JobState
+from core.jobs.job import MAINTENANCE, Decision, JobError, JobState
 from core.jobs.lease import Lease
 from workers.outcome import Wait
 from workers.patience import Patience
@@ -33,10 +33,14 @@ class Absence:
         return self._waits(lease, away[0], None) if away else None
 
     def met(self, lease: Lease, error: BackendAwayError) -> Decision | Wait | None:
-        """The outcome of a try that ended so. None when it counts: the backend answers, so the job may be at fault."""
-        if self._is_there(error.backend) and (error.silent or self._is_the_jobs(lease, error.backend)):
+        """The outcome of a try that ended so. None when it counts: the backend answers, so the job may be at fault.
+
+        Maintenance is at no fault, and waits.
+        """
+        refused = self._is_there(error.backend)
+        if refused and lease.job.kind not in MAINTENANCE and (error.silent or self._is_the_jobs(lease, error.backend)):
             return None
-        return self._waits(lease, error.backend, error.spent)
+        return self._waits(lease, error.backend, error.spent, refused=refused)
 
     def _is_there(self, backend: Backend) -> bool:
         """Whether it answers its own probe."""
@@ -46,17 +50,17 @@ class Absence:
 
     def _is_the_jobs(self, lease: Lease, backend: Backend) -> bool:
         """Whether a refusal is more than a blink, after which the backend was back when it was asked."""
-        return lease.waits >= FREE_TRIES and self._backends.is_settled(backend, LONGEST_SECONDS)
+        return lease.refusals >= FREE_TRIES and self._backends.is_settled(backend, LONGEST_SECONDS)
 
-    def _waits(self, lease: Lease, backend: Backend, spent: int | None) -> Decision | Wait:
+    def _waits(self, lease: Lease, backend: Backend, spent: int | None, *, refused: bool = False) -> Decision | Wait:
         job, settings = lease.job, self._settings
         delay = next_try(lease.waits, job.awaited, random.random)
         end = gives_up_at(job, settings.backend_wait_seconds, settings.execution_seconds)
         if end is None:
-            return Wait(backend, delay, spent)
+            return Wait(backend, delay, spent, refused)
         left = end - self._patience.until_done(self._clock.now)
         if left.total_seconds() > 0:
-            return Wait(backend, min(delay, left), spent)
+            return Wait(backend, min(delay, left), spent, refused)
         charge = min(job.spent if spent is None else spent, job.hold)
         return Decision(JobState.FAILED, charge=charge, error=JobError("backend_away", _gave_up(backend)))
 

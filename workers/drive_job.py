@@ -145,7 +145,8 @@ class JobDriver:
             self._until_done(give_up)
             return outcome.reason
         begins = not lease.waits
-        self._until_done(partial(lease.wait_for, outcome.backend, outcome.delay, outcome.spent))
+        wait_for = partial(lease.wait_for, outcome.backend, outcome.delay, outcome.spent, refused=outcome.refused)
+        self._until_done(wait_for)
         if begins:
             self.waited[outcome.backend.value] += 1
         self._tell_waiting(lease.job)

@@ -21,12 +21,14 @@ class HandBack:
 
 @dataclass(frozen=True)
 class Wait:
-    """A backend that the job needs is away; it is due again after `delay`, and no attempt is counted."""
+    """A backend that the job needs is away, or refuses it; it is due again after `delay`, and no attempt is counted."""
 
     backend: Backend
     delay: timedelta
     spent: int | None = None
     """milli-credits that the try spent on models; None when there was no try"""
+    refused: bool = False
+    """whether the backend answers its own probe"""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,6 @@ class Sweeper:
         self._leadership = Leadership(services.handles, services.clock, "sweeper", self._name)
         self._heartbeats = services.heartbeats
         self._beat_at = 0.0
-        self._waiting: dict[str, int] = {}
         self._orphans_at = 0.0
         self._holds_checked_until: datetime | None = None
         self._checkpointer = build_checkpointer(services)
@@ -183,13 +182,8 @@ class Sweeper:
     def _beat(self, leads: bool) -> None:
         if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
             self._beat_at = time.monotonic()
-            self._waiting = self._count_waiting() if leads else {}
-            self._heartbeats.beat(self._name, "sweeper", {"leads": leads, "waiting": self._waiting})
-
-    def _count_waiting(self) -> dict[str, int]:
-        """Jobs that wait, by backend: for what a worker misses, and for what some waited at the last look."""
-        missed = {name for worker in self._heartbeats.fresh("worker") for name in worker.facts.get("away", ())}
-        return self._services.queue.waiting(missed | self._waiting.keys())
+            waiting = self._services.queue.waiting() if leads else {}
+            self._heartbeats.beat(self._name, "sweeper", {"leads": leads, "waiting": waiting})
 
     def leave(self) -> None:
         """Give the lead up at once, so that another sweeper need not wait for the lease to end."""

@@ -84,7 +84,7 @@ MOVES: Final[Mapping[Move, Mapping[JobState, frozenset[JobState]]]] = {
 FINAL_STATES: Final = MOVES[Move.FINISH][JobState.FINISHING]
 """States that never change again."""
 
-WAITS_NO_MORE: Final[Mapping[str, Any]] = {"$unset": ["waiting_for", "waits"]}
+WAITS_NO_MORE: Final[Mapping[str, Any]] = {"$unset": ["waiting_for", "waits", "refusals"]}
 """A step of the update that decides a job: an ended one waits for nothing."""
 
 
@@ -184,6 +184,8 @@ class Job:
     """the backend that was away when the job was tried last; it goes on by itself"""
     waits: int = 0
     """tries in a row that found one away, until one comes further; none of them is an attempt"""
+    refusals: int = 0
+    """those of them in a row at a backend that refused the job and answered its own probe"""
     spent: int = 0
     """milli-credits for models, asked with the platform's key by the last try that was broken off"""
 
@@ -237,6 +239,7 @@ def job_from_document(found: Mapping[str, Any]) -> Job:
         reports=tuple(found.get("reports", ())),
         waiting_for=Backend(waiting) if (waiting := found.get("waiting_for")) else None,
         waits=found.get("waits", 0),
+        refusals=found.get("refusals", 0),
         spent=found.get("spent", 0),
     )
 

@@ -35,6 +35,7 @@ class Lease:
     def __init__(self, handles: Handles, job: Job, duration: timedelta) -> None:
         self.job = job
         self.waits = job.waits
+        self.refusals = job.refusals
         """tries in a row that found a backend away, until this one goes on"""
         self._in_doubt = False
         """whether a write has lost its answer, and may have been made"""
@@ -66,7 +67,7 @@ class Lease:
         noted: dict[str, Any] = {f"progress.{name}": value for name, value in progress.items()}
         if reports is not None:
             noted["reports"] = list(reports)
-        waited = {"$unset": {"waiting_for": "", "waits": ""}} if self.waits else {}
+        waited = {"$unset": {"waiting_for": "", "waits": "", "refusals": ""}} if self.waits else {}
         self._write(Move.DECIDE, {"$addToSet": {"done": {"$each": list(done)}}, "$set": noted, **waited})
         self.goes_on()
 
@@ -79,7 +80,7 @@ class Lease:
         """Note that the job came further than to a backend that is away."""
         if self.waits:
             log.info("job.goes_on", waits=self.waits)
-        self.waits = 0
+        self.waits = self.refusals = 0
 
     def decide(self, decision: Decision) -> None:
         """Fix how the job ends and what it costs; it stays due, because a settlement is owed. Raises LeaseLostError."""
@@ -104,12 +105,13 @@ class Lease:
         """
         self._give_up(delay, "$attempts" if count_attempt else _ONE_LESS, spent, waiting_for=None, waits=self.waits)
 
-    def wait_for(self, backend: Backend, delay: timedelta, spent: int | None = None) -> None:
-        """The same because a backend is away: it is no attempt. Raises LeaseLostError."""
-        self._give_up(delay, _ONE_LESS, spent, waiting_for=backend.value, waits=self.waits + 1)
+    def wait_for(self, backend: Backend, delay: timedelta, spent: int | None = None, *, refused: bool = False) -> None:
+        """The same because a backend is away, or `refused` the job alone: it is no attempt. Raises LeaseLostError."""
+        waits, refusals = self.waits + 1, self.refusals + 1 if refused else 0
+        self._give_up(delay, _ONE_LESS, spent, waiting_for=backend.value, waits=waits, refusals=refusals)
         if not self.waits:
             log.warning("job.waits", backend=backend.value)
-        self.waits += 1
+        self.waits, self.refusals = waits, refusals
 
     def _give_up(self, delay: timedelta, attempts: object, spent: int | None, **facts: object) -> None:
         given_up = {

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from core.backends.backend import Backend
 from core.clock import DatabaseClock
 from core.jobs.job import Job, JobKind, JobState, Move, job_from_document, states_before
 from core.jobs.lease import Lease
@@ -85,12 +86,12 @@ class JobQueue:
         found = self._handles.system["jobs"].find(query, {"namespace_id": 1, "due_at": 1}).limit(limit)
         return (DueJob(item["_id"], item["namespace_id"], item["due_at"]) for item in found)
 
-    def waiting(self, backends: Iterable[str]) -> dict[str, int]:
-        """How many jobs wait for each of these backends, those for which none waits left out; it counts no further than
-        to a thousand."""
+    def waiting(self) -> dict[str, int]:
+        """How many jobs wait for each backend, those for which none waits left out; it counts no further than to a
+        thousand."""
         jobs = self._handles.system["jobs"]
-        found = {name: jobs.find({"waiting_for": name}, {"_id": 1}).limit(_MOST_COUNTED) for name in backends}
-        return {name: number for name, waiting in found.items() if (number := len(list(waiting)))}
+        found = {each: jobs.find({"waiting_for": each.value}, {"_id": 1}).limit(_MOST_COUNTED) for each in Backend}
+        return {each.value: number for each, waiting in found.items() if (number := len(list(waiting)))}
 
     def holds_of(self, job_ids: list[str]) -> set[str]:
         """The holds that these jobs, as far as they were recorded, stand on."""

@@ -18,7 +18,6 @@ from config.settings import Settings
 from core.audit.entry import NOTHING
 from core.audit.pages import LogFilter
 from core.audit.trail import AuditSettings
-from core.backends.backend import Backend
 from core.bootstrap import Services, build_checkpointer, build_services
 from core.clock import now
 from core.credits.totals import Period
@@ -243,7 +242,7 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.jobs.list(scope.organization)
     services.jobs.get(scope.organization, new.job_id)
     services.queue.due(10)
-    services.queue.waiting([Backend.VECTORS])
+    services.queue.waiting()
     services.queue.holds_of([new.job_id])
     lease = services.queue.claim(new.job_id, "owner")
     assert lease is not None

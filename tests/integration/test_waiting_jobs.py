@@ -223,6 +223,17 @@ def test_an_absence_between_two_such_failures_is_no_attempt(services: Services, 
     assert (back.attempts, back.waiting_for) == (1, Backend.BLOBS), "it is back since a moment: no probe can tell"
 
 
+def test_what_was_waited_for_before_leaves_every_try_free(services: Services, submitted: Job) -> None:
+    ray, busy = Fault(BackendAwayError(Backend.RAY)), Work(Fault(BackendAwayError(Backend.BLOBS)))
+    backends = watch_of(RAY=ray)
+    backends.look()
+    assert drive_often(services, submitted, busy, FREE_TRIES, backends=backends).waits == FREE_TRIES
+    ray.error = None
+    backends.look()
+    assert drive_often(services, submitted, busy, FREE_TRIES, backends=backends).attempts == 0
+    assert drive_often(services, submitted, busy, 1, backends=backends).attempts == 1
+
+
 def test_a_try_that_came_further_is_free_again(services: Services, submitted: Job) -> None:
     pieces = map(str, count())
 
@@ -335,12 +346,16 @@ def test_it_is_tried_once_more_at_the_very_end(services: Services, submitted: Jo
     assert waiting.due_at - waiting.created_at <= timedelta(seconds=20.1)
 
 
+@pytest.mark.parametrize("answers_its_probe", [False, True])
 @pytest.mark.parametrize("kind", [JobKind.NAMESPACE_DELETION, JobKind.INDEX_REBUILD])
-def test_maintenance_waits_for_as_long_as_it_takes(services: Services, scope: NamespaceScope, kind: JobKind) -> None:
+def test_maintenance_waits_for_as_long_as_it_takes(
+    services: Services, scope: NamespaceScope, kind: JobKind, answers_its_probe: bool
+) -> None:
     job = submit(services, scope, kind)
     forever = in_haste(services, backend_wait_seconds=0.0, execution_seconds=0.0)
     away = Fault(BackendAwayError(Backend.VECTORS))
-    waiting = drive_often(forever, job, Work(away), backends=watch_of(VECTORS=away))
+    backends = watch_of() if answers_its_probe else watch_of(VECTORS=away)
+    waiting = drive_often(forever, job, Work(away), FREE_TRIES + 2, backends=backends)
     assert (waiting.state, waiting.waiting_for, waiting.attempts) == (JobState.QUEUED, Backend.VECTORS, 0)
 
 

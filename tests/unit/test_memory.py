@@ -53,7 +53,6 @@ BOUNDED = {
     "workers/drive_job.py ended": "states of a job",
     "workers/drive_job.py waited": "the backends",
     "workers/lane.py _line": "what it has no place for is forgotten",
-    "workers/sweeper.py _waiting": "the backends",
     "workers/watch.py _by_id": "the jobs under way",
 }
 
