@@ -12,7 +12,7 @@ from core.backends.backend import Backend
 from core.errors import ConflictError, FieldProblem, InvalidRequestError, ValidationFailedError
 from core.idempotency.record import Claimed, InProgress, Mismatch, Replay, SavedResponse, UsedKey, request_digest
 from core.ids import SeededIds
-from core.storage.failures import away
+from core.storage.failures import is_absence_of
 
 HEADER = "Idempotency-Key"
 SHAPE = r"[\x21-\x7e]{1,255}"
@@ -61,8 +61,7 @@ def _run(route: Route, call: Call, key: UsedKey) -> Reply:
     try:
         _settle(call, key, reply)
     except Exception as error:
-        absent = away(error)
-        if reply.status >= 500 or absent is None or absent.backend is not Backend.MONGO:
+        if reply.status >= 500 or not is_absence_of(Backend.MONGO, error):
             raise
         # what was answered is so: a repetition goes on with the same operation, and comes to the same
     return reply

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from core.backends.backend import Backend
-from core.storage.failures import away
+from core.storage.failures import is_absence_of
 from core.storage.mongo import within
 
 Value = TypeVar("Value")
@@ -34,7 +34,6 @@ class Patience:
                 with within(TRY_SECONDS):
                     return act()
             except Exception as error:
-                absent = away(error)
-                if absent is None or absent.backend is not Backend.MONGO or self._stopping.wait(pause):
+                if not is_absence_of(Backend.MONGO, error) or self._stopping.wait(pause):
                     raise
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

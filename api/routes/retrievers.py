@@ -36,7 +36,7 @@ from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.retriever import Retriever, fill_inputs
 from core.retrievers.secret_places import misplaced_secrets, secret_names
 from core.retrievers.stages import ignored_keys, model_notes, parse_stages, replaced_models
-from core.storage.failures import away
+from core.storage.failures import is_absence_of
 from core.tenancy.permissions import Operation, Permission, ResourceType
 
 _AGAIN_SECONDS = 0.1
@@ -143,10 +143,9 @@ def _waited_for(call: Call, submitted: Job) -> Job:
         try:
             job = wait_for_end(services.redis, services.jobs, call.scope, submitted.job_id, deadline - time.monotonic())
         except Exception as error:
-            absent = away(error)
-            if absent is None or absent.backend is not Backend.MONGO:
-                raise
-            return submitted
+            if is_absence_of(Backend.MONGO, error):
+                return submitted
+            raise
         if job is None:
             # an earlier request with the same Idempotency-Key withdrew it
             raise UnavailableError

@@ -56,6 +56,12 @@ def away(error: BaseException) -> BackendAwayError | None:
     return BackendAwayError(backend, silent=isinstance(error, _SILENT))
 
 
+def is_absence_of(backend: Backend, error: BaseException) -> bool:
+    """Whether an exception says that this backend does not answer."""
+    absent = away(error)
+    return absent is not None and absent.backend is backend
+
+
 @dataclass(frozen=True)
 class FailedBackend:
     """A backend that did not do what it was asked to."""
