@@ -55,14 +55,13 @@ class Absence:
     def _waits(self, lease: Lease, backend: Backend, spent: int | None, *, refused: bool = False) -> Decision | Wait:
         job, settings = lease.job, self._settings
         delay = next_try(lease.waits, job.awaited, random.random)
-        end = gives_up_at(job, settings.backend_wait_seconds, settings.execution_seconds)
-        if end is None:
-            return Wait(backend, delay, spent, refused)
-        left = end - self._patience.until_done(self._clock.now)
-        if left.total_seconds() > 0:
-            return Wait(backend, min(delay, left), spent, refused)
-        charge = min(job.spent if spent is None else spent, job.hold)
-        return Decision(JobState.FAILED, charge=charge, error=JobError("backend_away", _gave_up(backend)))
+        if end := gives_up_at(job, settings.backend_wait_seconds, settings.execution_seconds):
+            left = end - self._patience.until_done(self._clock.now)
+            if left.total_seconds() <= 0:
+                charge = min(job.spent if spent is None else spent, job.hold)
+                return Decision(JobState.FAILED, charge=charge, error=JobError("backend_away", _gave_up(backend)))
+            delay = min(delay, left)
+        return Wait(backend, delay, spent, refused)
 
 
 def _gave_up(backend: Backend) -> str:

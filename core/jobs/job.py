@@ -185,7 +185,7 @@ class Job:
     waits: int = 0
     """tries in a row that found one away, until one comes further; none of them is an attempt"""
     refusals: int = 0
-    """those of them in a row at a backend that refused the job and answered its own probe"""
+    """the last of them, at a backend that refused the job and answered its own probe"""
     spent: int = 0
     """milli-credits for models, asked with the platform's key by the last try that was broken off"""
 

@@ -35,8 +35,9 @@ class Lease:
     def __init__(self, handles: Handles, job: Job, duration: timedelta) -> None:
         self.job = job
         self.waits = job.waits
-        self.refusals = job.refusals
         """tries in a row that found a backend away, until this one goes on"""
+        self.refusals = job.refusals
+        """the last of them, at a backend that refused the job alone"""
         self._in_doubt = False
         """whether a write has lost its answer, and may have been made"""
         self._jobs = handles.namespace(job.scope)["jobs"]
