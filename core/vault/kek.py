@@ -57,35 +57,48 @@ class KeyEncryption(Protocol):
         """Find out whether it works, at next to no cost. Raises what the others raise."""
 
 
-class MovingKeyEncryption:
-    """Two providers while one replaces the other: the new one wraps, either one opens what is its own."""
+class KeyEncryptionBehind:
+    """Hands everything on to another one. Those that stand before one change what is theirs to change."""
 
-    def __init__(self, current: KeyEncryption, previous: KeyEncryption) -> None:
-        self._current = current
-        self._previous = previous
+    def __init__(self, behind: KeyEncryption) -> None:
+        self._behind = behind
 
     @property
     def provider(self) -> str:
-        """The new provider."""
-        return self._current.provider
+        """The other's."""
+        return self._behind.provider
 
     def current_kek_id(self) -> str:
-        """The new provider's key."""
-        return self._current.current_kek_id()
+        """The other's."""
+        return self._behind.current_kek_id()
 
     def wrap(self, key: bytes, internal_id: str, version: int) -> Wrapped:
-        """Always with the new provider."""
-        return self._current.wrap(key, internal_id, version)
+        """By the other."""
+        return self._behind.wrap(key, internal_id, version)
+
+    def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
+        """By the other."""
+        return self._behind.unwrap(wrapped, internal_id, version)
+
+    def probe(self) -> None:
+        """The other."""
+        self._behind.probe()
+
+
+class MovingKeyEncryption(KeyEncryptionBehind):
+    """Two providers while one replaces the other: the new one wraps, either one opens what is its own.
+
+    The new one is probed. The previous one may be gone already, or may open and no longer wrap: who needs it finds out.
+    """
+
+    def __init__(self, current: KeyEncryption, previous: KeyEncryption) -> None:
+        super().__init__(current)
+        self._previous = previous
 
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
         """With the provider that wrapped it."""
-        is_current = wrapped.kek_id.startswith(f"{self._current.provider}:")
-        provider = self._current if is_current else self._previous
-        return provider.unwrap(wrapped, internal_id, version)
-
-    def probe(self) -> None:
-        """The new one. The previous one may be gone already, or may open and no longer wrap: who needs it finds out."""
-        self._current.probe()
+        is_current = wrapped.kek_id.startswith(f"{self.provider}:")
+        return (self._behind if is_current else self._previous).unwrap(wrapped, internal_id, version)
 
 
 class LocalWrapping:

@@ -16,7 +16,7 @@ import structlog
 from core.backends.backend import Backend
 from core.backends.watch import BackendWatch
 from core.errors import BackendAwayError, KeystageError, UnavailableError
-from core.vault.kek import KeyEncryption, Wrapped
+from core.vault.kek import KeyEncryption, KeyEncryptionBehind, Wrapped
 
 _LEFT_ALONE_SECONDS = 1.0
 _ASKED_AGAIN_AT_ONCE = 2
@@ -35,14 +35,14 @@ class _Failed:
     is_told: bool = False
 
 
-class PatientKeyEncryption:
+class PatientKeyEncryption(KeyEncryptionBehind):
     """A key service that is patient with single data keys. Safe to use from several threads."""
 
     def __init__(
         self, service: KeyEncryption, watch: BackendWatch, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`watch` asks the service itself when a key fails."""
-        self._service = service
+        super().__init__(service)
         self._watch = watch
         self._clock = clock
         self._lock = threading.Lock()
@@ -50,25 +50,12 @@ class PatientKeyEncryption:
         self._failed: OrderedDict[tuple[str, int], _Failed] = OrderedDict()
         """by organization and version, those that failed last at the end"""
 
-    @property
-    def provider(self) -> str:
-        """The service's."""
-        return self._service.provider
-
-    def current_kek_id(self) -> str:
-        """The service's."""
-        return self._service.current_kek_id()
-
-    def wrap(self, key: bytes, internal_id: str, version: int) -> Wrapped:
-        """By the service."""
-        return self._service.wrap(key, internal_id, version)
-
     def unwrap(self, wrapped: Wrapped, internal_id: str, version: int) -> bytes:
         """By the service, unless this key failed a moment ago: then BackendAwayError."""
         name = (internal_id, version)
         with self._turn(name) as again:
             try:
-                key = self._service.unwrap(wrapped, internal_id, version)
+                key = super().unwrap(wrapped, internal_id, version)
             except UnavailableError as error:
                 if self._note_failed(name, again):
                     log.warning("vault.data_key_fails", kek=wrapped.kek_id, version=version, why=error.message)
@@ -79,10 +66,6 @@ class PatientKeyEncryption:
                 raise
             self._note_answered(name, wrapped.kek_id)
             return key
-
-    def probe(self) -> None:
-        """The service's."""
-        self._service.probe()
 
     @contextmanager
     def _turn(self, name: tuple[str, int]) -> Iterator[bool]:
