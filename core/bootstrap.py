@@ -217,12 +217,28 @@ def _connect(settings: Settings, *, impatient: bool) -> _Backends:
     )
 
 
+@dataclass(frozen=True)
+class _Vault:
+    """What seals, opens and keeps secrets."""
+
+    data_keys: DataKeys
+    cipher: Cipher
+    secrets: SecretStore
+    access: AccessStore
+    use: SecretUse
+    rotation: KeyRotation
+
+
+def _vault(settings: Settings, handles: Handles, kek: KeyEncryption, trail: AuditTrail) -> _Vault:
+    data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
+    cipher = Cipher(data_keys)
+    secrets, access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
+    rotation = KeyRotation(handles, kek, data_keys, cipher, trail)
+    return _Vault(data_keys, cipher, secrets, access, SecretUse(secrets, access), rotation)
+
+
 def _wire(
-    settings: Settings,
-    to: _Backends,
-    peppers: Keyring,
-    kek: KeyEncryption,
-    through_ray: Mapping[Backend, Probe] | None,
+    settings: Settings, to: _Backends, peppers: Keyring, kek: KeyEncryption, through_ray: Mapping[Backend, Probe] | None
 ) -> Services:
     handles, clock = to.handles, to.clock
     organizations, namespaces = OrganizationStore(handles), NamespaceStore(handles, clock)
@@ -238,12 +254,7 @@ def _wire(
     checkpoints = CheckpointStore(handles, to.blobs)
     probes = _probes(settings, to, kek, heartbeats)
     backends = BackendWatch({**probes.direct(), **(through_ray or probes.told())}, absences=to.absences)
-    kek = _watched(kek, backends)
-    data_keys = DataKeys(handles, kek, settings.data_key_cache_seconds)
-    cipher = Cipher(data_keys)
-    secrets, secret_access = SecretStore(handles, data_keys, cipher), AccessStore(handles)
-    secret_use = SecretUse(secrets, secret_access)
-    rotation = KeyRotation(handles, kek, data_keys, cipher, trail)
+    vault = _vault(settings, handles, _watched(kek, backends), trail)
     return Services(
         settings=settings,
         database=to.database,
@@ -279,14 +290,14 @@ def _wire(
         backends=backends,
         absences=to.absences,
         metrics=Metrics(heartbeats, backends),
-        webhooks=WebhookStore(handles, data_keys, cipher, to.redis),
-        secrets=secrets,
+        webhooks=WebhookStore(handles, vault.data_keys, vault.cipher, to.redis),
+        secrets=vault.secrets,
         secret_usage=SecretUsage(organizations, namespaces, retrievers),
-        secret_access=secret_access,
-        secret_use=secret_use,
-        resolver=SecretResolver(secrets, cipher, trail, secret_use, clock),
-        key_rotation=rotation,
-        removal=OrganizationRemoval(handles, clock, rotation, tenants, jobs, submission),
+        secret_access=vault.access,
+        secret_use=vault.use,
+        resolver=SecretResolver(vault.secrets, vault.cipher, trail, vault.use, clock),
+        key_rotation=vault.rotation,
+        removal=OrganizationRemoval(handles, clock, vault.rotation, tenants, jobs, submission),
         limiter=Limiter(to.limits_redis, settings.plans, settings.api_processes),
         auth_failures=auth_failures,
         audit=trail,
