@@ -6,7 +6,9 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,32 +81,51 @@ def keys_of(key_service: AwayServer) -> TransitKeys:
     return TransitKeys(key_service.url, SecretStr(TOKEN), "keystage")
 
 
-def settings_of(key_service: AwayServer) -> dict[str, str]:
-    """What a dispatcher is told of it."""
-    return {
-        "KEYSTAGE_KEK_PROVIDER": "transit",
-        "KEYSTAGE_KEK_TRANSIT_URL": key_service.url,
-        "KEYSTAGE_KEK_TRANSIT_TOKEN": TOKEN,
-    }
+@dataclass
+class Sealing:
+    """A tenant whose secrets are sealed by the key service, and a dispatcher that opens them."""
+
+    bench: Bench
+    key_service: AwayServer
+    log: Path
+    dispatching: Callable[..., AbstractContextManager[None]]
+    """with more settings than where the key service is"""
+
+    def said(self, *events: str) -> list[str]:
+        """Of these events, those that the dispatcher logged, in order."""
+        return said(self.log, *events)
 
 
-@pytest.mark.parametrize(
-    "conduct", [Conduct.REFUSES, Conduct.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
-)
-def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
+@pytest.fixture
+def sealing(
     database: Database[Document],
     scope: NamespaceScope,
     mongo_url: str,
     redis_url: str,
     key_service: AwayServer,
     tmp_path: Path,
-    conduct: Conduct | Reply,
+) -> Iterator[Sealing]:
+    log = tmp_path / "log"
+    settings = {
+        "KEYSTAGE_KEK_PROVIDER": "transit",
+        "KEYSTAGE_KEK_TRANSIT_URL": key_service.url,
+        "KEYSTAGE_KEK_TRANSIT_TOKEN": TOKEN,
+    }
+    with bench_on(database, scope, redis_url, keys_of(key_service)) as bench:
+        yield Sealing(bench, key_service, log, partial(dispatching, database, mongo_url, redis_url, log, **settings))
+
+
+@pytest.mark.parametrize(
+    "conduct", [Conduct.REFUSES, Conduct.SILENT, UNAVAILABLE, DENIED], ids=lambda each: str(each)[:20]
+)
+def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
+    sealing: Sealing, conduct: Conduct | Reply
 ) -> None:
-    keys, log, settings = keys_of(key_service), tmp_path / "log", settings_of(key_service)
-    with bench_on(database, scope, redis_url, keys) as bench, receiver() as sealed, receiver() as plain:
+    bench, key_service = sealing.bench, sealing.key_service
+    with receiver() as sealed, receiver() as plain:
         hook, open_hook = bench.endpoint(sealed.url, generate_secret()), bench.endpoint(plain.url)
         key_service.be(conduct)
-        with dispatching(database, mongo_url, redis_url, log, **settings):
+        with sealing.dispatching():
             bench.send()
             # more rounds than the schedule has attempts
             until(lambda: _puts_back(bench, hook) >= 4)
@@ -115,8 +136,8 @@ def test_without_its_key_service_a_delivery_waits_and_no_attempt_is_counted(
             key_service.be(Conduct.WORKS)
             delivered = bench.await_status(hook, DeliveryStatus.DELIVERED)
             assert (delivered.attempts, len(sealed.requests)) == (1, 1)
-            until(lambda: said(log, "backend.away", "backend.back") == ["backend.away", "backend.back"])
-        assert without_a_trace(log)
+            until(lambda: sealing.said("backend.away", "backend.back") == ["backend.away", "backend.back"])
+        assert without_a_trace(sealing.log)
 
 
 def _puts_back(bench: Bench, hook: str) -> int:
@@ -130,23 +151,16 @@ def _claims(bench: Bench, hook: str) -> list[int]:
 
 
 def test_one_organizations_refused_key_holds_up_nobody_else(
-    database: Database[Document],
-    scope: NamespaceScope,
-    mongo_url: str,
-    redis_url: str,
-    key_service: AwayServer,
-    tmp_path: Path,
+    sealing: Sealing, database: Database[Document], redis_url: str
 ) -> None:
-    other, log = NamespaceScope(random_id(Prefix.INTERNAL), random_id(Prefix.NAMESPACE)), tmp_path / "log"
-    works, of_it = key_service.handler, base64.b64encode(binding(scope.internal_id, 1))
+    refused, key_service = sealing.bench, sealing.key_service
+    other = NamespaceScope(random_id(Prefix.INTERNAL), random_id(Prefix.NAMESPACE))
+    works, of_it = key_service.handler, base64.b64encode(binding(refused.scope.internal_id, 1))
 
     def refuse_its_key(request: Request) -> Reply:
         return DENIED if "/decrypt/" in request.target and of_it in request.body else works(request)
 
-    # each delivery needs the key service anew
-    settings = settings_of(key_service) | {"KEYSTAGE_DATA_KEY_CACHE_SECONDS": "0"}
     with (
-        bench_on(database, scope, redis_url, keys_of(key_service)) as refused,
         bench_on(database, other, redis_url, keys_of(key_service)) as served,
         receiver() as waits,
         receiver() as listens,
@@ -156,7 +170,8 @@ def test_one_organizations_refused_key_holds_up_nobody_else(
             served.endpoint(listens.url, generate_secret()),
         )
         key_service.handler = refuse_its_key
-        with dispatching(database, mongo_url, redis_url, log, **settings):
+        # each delivery needs the key service anew
+        with sealing.dispatching(KEYSTAGE_DATA_KEY_CACHE_SECONDS="0"):
             refused.send()
             sent = 0
             while _puts_back(refused, hook) < 4:
@@ -165,38 +180,31 @@ def test_one_organizations_refused_key_holds_up_nobody_else(
                 listens.wait_for(sent)
             assert _claims(served, served_hook) == [1] * sent, "none was put back"
             assert (waits.requests, refused.attempts(hook)) == ([], [])
-            until(lambda: said(log, "vault.data_key_fails") != [])
+            until(lambda: sealing.said("vault.data_key_fails") != [])
             key_service.handler = works
             assert refused.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
-            until(lambda: said(log, "vault.data_key_answers") != [])
-        told = said(log, "backend.away", "backend.back", "vault.data_key_fails", "vault.data_key_answers")
+            until(lambda: sealing.said("vault.data_key_answers") != [])
+        told = sealing.said("backend.away", "backend.back", "vault.data_key_fails", "vault.data_key_answers")
         assert told == ["vault.data_key_fails", "vault.data_key_answers"]
-        assert without_a_trace(log)
+        assert without_a_trace(sealing.log)
 
 
-def test_a_delivery_that_waits_for_the_key_service_gives_up_at_its_age_and_can_be_replayed(
-    database: Database[Document],
-    scope: NamespaceScope,
-    mongo_url: str,
-    redis_url: str,
-    key_service: AwayServer,
-    tmp_path: Path,
-) -> None:
-    log, settings = tmp_path / "log", settings_of(key_service) | {"KEYSTAGE_BACKEND_WAIT_SECONDS": "1.5"}
-    with bench_on(database, scope, redis_url, keys_of(key_service)) as bench, receiver() as endpoint:
+def test_a_delivery_that_waits_for_the_key_service_gives_up_at_its_age_and_can_be_replayed(sealing: Sealing) -> None:
+    bench, key_service = sealing.bench, sealing.key_service
+    with receiver() as endpoint:
         hook = bench.endpoint(endpoint.url, generate_secret())
         key_service.be(Conduct.REFUSES)
-        with dispatching(database, mongo_url, redis_url, log, **settings):
+        with sealing.dispatching(KEYSTAGE_BACKEND_WAIT_SECONDS="1.5"):
             bench.send()
             given_up = bench.await_status(hook, DeliveryStatus.FAILED)
             assert (given_up.last_error, given_up.attempts, bench.attempts(hook)) == ("backend_away", 0, [])
             assert _puts_back(bench, hook) > 1, "it waited"
-            assert said(log, "delivery.given_up") == ["delivery.given_up"]
-            until(lambda: said(log, "backend.away") != [])
+            assert sealing.said("delivery.given_up") == ["delivery.given_up"]
+            until(lambda: sealing.said("backend.away") != [])
             key_service.be(Conduct.WORKS)
             # before that a replay would wait again
-            until(lambda: said(log, "backend.back") != [])
-            bench.store.replay(scope, hook, given_up.delivery_id)
+            until(lambda: sealing.said("backend.back") != [])
+            bench.store.replay(bench.scope, hook, given_up.delivery_id)
             assert bench.await_status(hook, DeliveryStatus.DELIVERED).attempts == 1
 
 
