@@ -90,17 +90,25 @@ def test_where_it_works_is_said_of_the_database_only(monkeypatch: pytest.MonkeyP
     assert "--in says where --database works: give both" in done.stderr
 
 
+def _is_refused_with_the_list(said: str) -> bool:
+    return f"  {MISSING}: the freed value stays taken" in said and f"KEYSTAGE_DATABASE_SHORTFALLS={MISSING};" in said
+
+
+def _collections(url: str) -> list[str]:
+    database = connect(url)
+    found = database.list_collection_names()
+    close(database)
+    return found
+
+
 def test_a_stack_does_not_start_on_it(weak_url: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     process = start_up(data, {"KEYSTAGE_MONGO_URL": weak_url, "KEYSTAGE_DATA": str(data)})
     assert process.wait(timeout=120) == 1
     said = stderr_file(data).read_text()
     assert "Error: the stack did not start: the database" in said
-    assert f"  {MISSING}: the freed value stays taken" in said
-    assert f"KEYSTAGE_DATABASE_SHORTFALLS={MISSING};" in said
-    database = connect(weak_url)
-    assert database.list_collection_names() == []
-    close(database)
+    assert _is_refused_with_the_list(said)
+    assert _collections(weak_url) == []
 
 
 def test_no_command_of_an_operator_works_on_it_and_the_doctor_reads_no_records_of_it(
@@ -110,16 +118,13 @@ def test_no_command_of_an_operator_works_on_it_and_the_doctor_reads_no_records_o
     assert (listed.exit_code, listed.stdout) == (1, "")
     assert isinstance(listed.exception, SystemExit)
     assert "Error: the database" in listed.stderr
-    assert f"  {MISSING}: the freed value stays taken" in listed.stderr
-    assert f"KEYSTAGE_DATABASE_SHORTFALLS={MISSING};" in listed.stderr
+    assert _is_refused_with_the_list(listed.stderr)
     examined = _run(monkeypatch, tmp_path, weak_url, "doctor", "--json", "--api-url", "http://127.0.0.1:9")
     rows = {row["check"]: row for row in json.loads(examined.stdout)}
     for check in ("processes", "keys.first"):
         assert rows[check]["result"] == "fail"
         assert MISSING in rows[check]["seen"]
-    database = connect(weak_url)
-    assert database.list_collection_names() == []
-    close(database)
+    assert _collections(weak_url) == []
 
 
 def test_what_the_first_look_at_a_good_one_logs_leaves_the_doctors_answer_alone(
