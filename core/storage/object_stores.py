@@ -46,7 +46,7 @@ _PREFIXES = {"s3": "AWS_", "s3a": "AWS_", "gs": "GOOGLE_"}
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _KIND = re.compile(r"\bkind: (\w+)")
-_NOT_CONNECTED = re.compile(r"\bConnectError\(")
+_NOT_CONNECTED = re.compile(r"\blegacy::Error\(\s*Connect,")
 """The library has one class for most errors; these stand in its text, before anything that the server said."""
 
 
