@@ -207,6 +207,8 @@ class Settings(TlsSettings, BaseSettings):
     """`builtin` (all-MiniLM-L6-v2 from its PyPI package), `hub:<path or repo>` or `openai:<model>`."""
     openai_base_url: str = "https://api.openai.com/v1"
     """OpenAI, or anything that speaks its protocol. Set by the operator, so the egress guard does not apply."""
+    embedding_seconds: float = Field(default=30.0, ge=3, le=600)
+    """How long such an endpoint may take for the vectors of 96 texts; for four or fewer, a query say, a third of it."""
     openai_api_key: SecretStr | None = None
     """The platform's own key, for stages that name none; their use is charged."""
     anthropic_base_url: str = "https://api.anthropic.com"

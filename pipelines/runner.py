@@ -144,7 +144,9 @@ class Runner:
 def actor_config(settings: Settings) -> ActorConfig:
     """The values of the settings that actors need; never the settings themselves."""
     return ActorConfig(
-        embedder=EmbedderSpec.for_name(settings.embedder, settings.openai_base_url, settings.openai_api_key),
+        embedder=EmbedderSpec.for_name(
+            settings.embedder, settings.openai_base_url, settings.openai_api_key, settings.embedding_seconds
+        ),
         blob_url=settings.blobs,
         vectors_dir=None if settings.qdrant_url else settings.vectors_dir,
         open_namespaces=settings.open_namespaces,

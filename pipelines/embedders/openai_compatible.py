@@ -28,9 +28,8 @@ from pipelines.llm.accounts import has_no_credit, refuses_the_key, refuses_the_p
 
 _TEXTS_PER_REQUEST = 96
 _FEW_TEXTS = 4
-_FEW_SECONDS = 10.0
-_MANY_SECONDS = 30.0
-"""How long a request may take as a whole, its further tries included: somebody waits for a few texts, a query say."""
+_FEW_OF_MANY = 1 / 3
+"""The share of the time for many texts that a few may take: somebody waits for them, with a query say."""
 _TRIES = 3
 _ANOTHER_SECONDS = 3.0
 """With less than this left no further try is begun: a connection may take two of them."""
@@ -75,12 +74,14 @@ class _Answer(BaseModel):
 class OpenAICompatibleEmbedder:
     """A model behind HTTP."""
 
-    def __init__(self, base_url: str, model: str, api_key: SecretStr | None) -> None:
+    def __init__(self, base_url: str, model: str, api_key: SecretStr | None, seconds: float) -> None:
+        """A request of many texts may take so many seconds as a whole, its further tries included."""
         self._headers = _headers(api_key)
         # the base URL is the operator's, so no egress policy applies to it
         self._client = outbound_client(None, connect_seconds=CONNECT_SECONDS)
         self._url = f"{base_url.rstrip('/')}/embeddings"
         self._model = model
+        self._seconds = seconds
         self.name = model
         self._dimension = 0
 
@@ -118,7 +119,7 @@ class OpenAICompatibleEmbedder:
             retry=retry_if_exception(_is_worth_another),
             reraise=True,
         )
-        with deadline(_FEW_SECONDS if len(texts) <= _FEW_TEXTS else _MANY_SECONDS):
+        with deadline(self._seconds * (_FEW_OF_MANY if len(texts) <= _FEW_TEXTS else 1)):
             try:
                 answer: Answer = again(self._post, texts)
             except _BusyError as error:
@@ -144,7 +145,7 @@ class OpenAICompatibleEmbedder:
         body = json.dumps({"model": self._model, "input": texts}).encode()
         request = Outgoing("POST", self._url, self._headers, body)
         try:
-            answer = exchange(self._client, request, _MANY_SECONDS, _MOST_ANSWER_BYTES)
+            answer = exchange(self._client, request, self._seconds, _MOST_ANSWER_BYTES)
         except PayloadTooLargeError as error:
             raise StageError(f"The embedding endpoint's answer is not read: {error.message}") from None
         except (httpx2.HTTPError, zlib.error) as error:

@@ -17,11 +17,13 @@ class EmbedderSpec:
     openai_base_url: str
     openai_api_key: SecretStr | None
     """None unless the embedder is the one that sends it"""
+    seconds: float
+    """what an endpoint may take for a request of many texts"""
 
     @staticmethod
-    def for_name(name: str, openai_base_url: str, openai_api_key: SecretStr | None) -> "EmbedderSpec":
+    def for_name(name: str, openai_base_url: str, openai_api_key: SecretStr | None, seconds: float) -> "EmbedderSpec":
         """The embedder of this name, with the key only if it needs that: a stage actor keeps what it is built from."""
-        return EmbedderSpec(name, openai_base_url, openai_api_key if name.startswith("openai:") else None)
+        return EmbedderSpec(name, openai_base_url, openai_api_key if name.startswith("openai:") else None, seconds)
 
 
 def build_embedder(spec: EmbedderSpec) -> Embedder:
@@ -38,5 +40,5 @@ def build_embedder(spec: EmbedderSpec) -> Embedder:
     if kind == "openai" and rest:
         from pipelines.embedders.openai_compatible import OpenAICompatibleEmbedder
 
-        return OpenAICompatibleEmbedder(spec.openai_base_url, rest, spec.openai_api_key)
+        return OpenAICompatibleEmbedder(spec.openai_base_url, rest, spec.openai_api_key, spec.seconds)
     raise StageError("KEYSTAGE_EMBEDDER must be builtin, hub:<path or repository> or openai:<model>")

@@ -90,7 +90,7 @@ def _unwrap(keys: KeyEncryption) -> object:
 
 def _embedder(texts: int) -> Adapter:
     def opened(url: str) -> OpenAICompatibleEmbedder:
-        return OpenAICompatibleEmbedder(f"{url}/v1", "a-model", SecretStr("sk-never-shown"))
+        return OpenAICompatibleEmbedder(f"{url}/v1", "a-model", SecretStr("sk-never-shown"), SHORT)
 
     return Adapter(Backend.EMBEDDER, opened, lambda embedder: embedder.embed(["keys"] * texts), BackendAwayError)
 
@@ -187,8 +187,7 @@ def _short_and_local(monkeypatch: pytest.MonkeyPatch, server: AwayServer) -> Non
         "vault.kek_remote.SECONDS",
     ):
         monkeypatch.setattr(f"core.{place}", SHORT)
-    for place in ("_FEW_SECONDS", "_MANY_SECONDS"):
-        monkeypatch.setattr(f"pipelines.embedders.openai_compatible.{place}", SHORT)
+    monkeypatch.setattr("pipelines.embedders.openai_compatible._FEW_OF_MANY", 1)
     monkeypatch.setattr("core.vault.kek_remote._AGAIN_WITHIN_SECONDS", SHORT / 6)
     # the wait for a connection is bounded by itself, and told from the wait for an answer
     monkeypatch.setattr("core.storage.vectors.http.CONNECT_SECONDS", SHORT / 3)

@@ -35,6 +35,7 @@ from tests.tiny_model import make_tiny_model
 
 Array = npt.NDArray[np.float64]
 KEY = SecretStr("sk-never-shown")
+SECONDS = 30.0
 TEXTS = ["rotate the keys", "keys", "a vault keeps the keys of every tenant and rotates them", ""]
 
 
@@ -56,13 +57,13 @@ def embedder(request: pytest.FixtureRequest, builtin: Embedder, tiny_model: Path
     if request.param == "builtin":
         return builtin
     name = f"hub:{tiny_model}" if request.param == "hub" else "openai:test-model"
-    return build_embedder(EmbedderSpec(name, provider.url, KEY))
+    return build_embedder(EmbedderSpec(name, provider.url, KEY, SECONDS))
 
 
 @pytest.mark.parametrize(("name", "key"), [("builtin", None), ("hub:a/model", None), ("openai:a-model", KEY)])
 def test_an_actor_gets_the_platforms_key_only_for_the_embedder_that_sends_it(name: str, key: SecretStr | None) -> None:
     settings = Settings(_env_file=None, embedder=name, openai_api_key=KEY)
-    assert actor_config(settings).embedder == EmbedderSpec(name, settings.openai_base_url, key)
+    assert actor_config(settings).embedder == EmbedderSpec(name, settings.openai_base_url, key, SECONDS)
 
 
 def test_vectors_are_rows_of_length_one_in_order(embedder: Embedder) -> None:
@@ -99,7 +100,7 @@ def test_a_vector_speaks_of_the_characters_that_are_told_and_no_others(builtin: 
 
 def test_a_model_with_a_small_window_says_where_it_ends(tiny_model: Path) -> None:
     # 24 positions, of which the marks at both ends take two
-    embedder = build_embedder(EmbedderSpec(f"hub:{tiny_model}", "", None))
+    embedder = build_embedder(EmbedderSpec(f"hub:{tiny_model}", "", None, SECONDS))
     assert embedder.characters_read(["keys " * 22, "keys " * 23]) == [110, 109]
 
 
@@ -128,7 +129,7 @@ def test_the_builtin_model_gives_the_published_values(builtin: Embedder) -> None
 def test_a_plain_float64_computation_agrees(builtin: Embedder, tiny_model: Path) -> None:
     for directory, embedder in (
         (_package_directory(), builtin),
-        (tiny_model, build_embedder(EmbedderSpec(f"hub:{tiny_model}", "", None))),
+        (tiny_model, build_embedder(EmbedderSpec(f"hub:{tiny_model}", "", None, SECONDS))),
     ):
         for text, vector in zip(TEXTS, embedder.embed(TEXTS), strict=True):
             np.testing.assert_allclose(vector, plain_embedding(directory, text), atol=2e-6)
@@ -142,7 +143,7 @@ def test_neither_torch_nor_sentence_transformers_is_installed() -> None:
 @pytest.mark.parametrize("name", ["", "builtin:x", "hub:", "openai:", "word2vec"])
 def test_an_unknown_embedder_is_refused(name: str) -> None:
     with pytest.raises(StageError, match="KEYSTAGE_EMBEDDER"):
-        build_embedder(EmbedderSpec(name, "", None))
+        build_embedder(EmbedderSpec(name, "", None, SECONDS))
 
 
 def test_a_model_that_cannot_be_run_says_so(tiny_model: Path, tmp_path: Path) -> None:
@@ -151,10 +152,10 @@ def test_a_model_that_cannot_be_run_says_so(tiny_model: Path, tmp_path: Path) ->
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "t5"}))
     with pytest.raises(StageError, match="t5"):
-        build_embedder(EmbedderSpec(f"hub:{tmp_path}", "", None))
+        build_embedder(EmbedderSpec(f"hub:{tmp_path}", "", None, SECONDS))
     (tmp_path / "config.json").unlink()
     with pytest.raises(StageError, match="cannot be loaded"):
-        build_embedder(EmbedderSpec(f"hub:{tmp_path}", "", None))
+        build_embedder(EmbedderSpec(f"hub:{tmp_path}", "", None, SECONDS))
 
 
 class Provider:
@@ -216,7 +217,7 @@ def provider() -> Iterator[Provider]:
 
 
 def test_an_endpoint_is_asked_in_batches_with_the_key(provider: Provider) -> None:
-    embedder = OpenAICompatibleEmbedder(provider.url + "/", "test-model", KEY)
+    embedder = OpenAICompatibleEmbedder(provider.url + "/", "test-model", KEY, SECONDS)
     assert embedder.embed([f"text {number}" for number in range(200)]).shape == (200, 26)
     assert [len(request["input"]) for request in provider.requests] == [1, 96, 96, 8]
     assert set(provider.keys) == {"Bearer sk-never-shown"}
@@ -225,7 +226,7 @@ def test_an_endpoint_is_asked_in_batches_with_the_key(provider: Provider) -> Non
 
 def test_a_busy_endpoint_is_asked_again(provider: Provider) -> None:
     provider.fail = lambda number: 429 if number < 3 else 200
-    assert OpenAICompatibleEmbedder(provider.url, "test-model", None).dimension == 26
+    assert OpenAICompatibleEmbedder(provider.url, "test-model", None, SECONDS).dimension == 26
     assert provider.keys == [None, None, None]
 
 
@@ -233,7 +234,7 @@ def test_a_busy_endpoint_is_asked_again(provider: Provider) -> None:
 def test_an_endpoint_that_stays_busy_is_not_away(provider: Provider, status: int) -> None:
     provider.fail = lambda _: status
     with pytest.raises(UnavailableError, match=str(status)) as caught:
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
     # it comes from an actor's process, by value
     assert type(pickle.loads(pickle.dumps(caught.value))) is UnavailableError  # noqa: S301 - our own
     assert len(provider.requests) == 3
@@ -243,7 +244,7 @@ def test_a_refusal_is_told_without_the_key(provider: Provider) -> None:
     provider.fail = lambda _: 404
     provider.raw = json.dumps({"error": {"message": f"no such model for {KEY.get_secret_value()}"}}).encode()
     with pytest.raises(StageError, match="HTTP 404") as caught:
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
 
@@ -252,7 +253,7 @@ def test_a_refusal_is_told_without_the_key(provider: Provider) -> None:
 def test_a_key_that_is_refused_is_the_operators_matter(provider: Provider, status: int) -> None:
     provider.fail = lambda _: status
     with pytest.raises(BackendAwayError, match=f"refuses the key.*HTTP {status}") as caught:
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
 
@@ -261,7 +262,7 @@ def test_a_text_that_is_refused_is_not(provider: Provider) -> None:
     provider.fail = lambda _: 403
     provider.raw = b'{"error": {"message": "moderated", "metadata": {"reasons": ["violence"]}}}'
     with pytest.raises(StageError, match="HTTP 403"):
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
 
 
 def test_a_wait_that_is_asked_for_is_kept_where_it_fits(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +270,7 @@ def test_a_wait_that_is_asked_for_is_kept_where_it_fits(provider: Provider, monk
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waited.append))
     provider.fail = lambda number: 429 if number == 1 else 200
     provider.retry_after = "1"
-    assert OpenAICompatibleEmbedder(provider.url, "test-model", None).dimension == 26
+    assert OpenAICompatibleEmbedder(provider.url, "test-model", None, SECONDS).dimension == 26
     assert waited == [1.0]
 
 
@@ -277,13 +278,13 @@ def test_a_wait_that_is_longer_than_the_call_may_take_is_not_begun(provider: Pro
     provider.fail = lambda _: 429
     provider.retry_after = "60"
     with pytest.raises(UnavailableError, match="429"):
-        OpenAICompatibleEmbedder(provider.url, "test-model", None).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", None, SECONDS).embed(["keys"])
     assert len(provider.requests) == 1
 
 
 def test_an_endpoint_that_is_away_at_the_start_is_asked_later(provider: Provider) -> None:
     provider.fail = lambda number: 503 if number <= 3 else 200
-    embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS)
     with pytest.raises(BackendAwayError):
         embedder.embed(["keys"])
     assert embedder.embed(["keys"]).shape == (1, 26)
@@ -294,9 +295,9 @@ def _packed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_vectors_that_are_packed_are_unpacked(provider: Provider) -> None:
-    plain = OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(TEXTS)
+    plain = OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(TEXTS)
     provider.rows = lambda rows: [_packed(row) for row in rows]
-    np.testing.assert_allclose(OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(TEXTS), plain)
+    np.testing.assert_allclose(OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(TEXTS), plain)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,7 @@ def test_vectors_that_are_packed_are_unpacked(provider: Provider) -> None:
     ],
 )
 def test_vectors_that_are_not_one_for_each_text_are_refused(provider: Provider, rows: Any) -> None:
-    embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY)
+    embedder = OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS)
     assert embedder.dimension == 26
     provider.rows = rows
     with pytest.raises(StageError):
@@ -334,14 +335,14 @@ def test_vectors_that_are_not_one_for_each_text_are_refused(provider: Provider, 
 def test_an_answer_that_is_none_is_refused(provider: Provider, raw: bytes) -> None:
     provider.raw = raw
     with pytest.raises(StageError):
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
     assert len(provider.requests) == 1
 
 
 def test_broken_text_beside_the_vectors_does_not_matter(provider: Provider) -> None:
     row = b'{"index": 0, "embedding": [0.5, 0.5]}'
     provider.raw = b'\xef\xbb\xbf{"data": [' + row + b'], "model": "caf\xe9"}'
-    assert OpenAICompatibleEmbedder(provider.url, "test-model", KEY).dimension == 2
+    assert OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).dimension == 2
 
 
 @pytest.mark.parametrize("status", [429, 402])
@@ -349,7 +350,7 @@ def test_an_account_without_credit_is_told_at_once(provider: Provider, status: i
     provider.fail = lambda _: status
     provider.raw = json.dumps({"error": {"code": "insufficient_quota", "message": KEY.get_secret_value()}}).encode()
     with pytest.raises(BackendAwayError, match="no credit") as caught:
-        OpenAICompatibleEmbedder(provider.url, "test-model", KEY).embed(["keys"])
+        OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
 

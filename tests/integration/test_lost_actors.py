@@ -62,6 +62,8 @@ def settings(head: RayHead, embeddings: EmbeddingServer, tmp_path_factory: pytes
         embedder="openai:test",
         openai_base_url=embeddings.url,
         openai_api_key="sk-test",
+        # what is held back is held until it is released, however slow the machine is
+        embedding_seconds=600,
         stage_actors=2,
         ingestion_chunk_objects=1,
         file_seconds=10,

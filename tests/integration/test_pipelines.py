@@ -302,7 +302,7 @@ def test_a_collection_may_name_the_property_that_is_the_text(world: World) -> No
 
 
 def test_another_embedder_than_the_namespaces_is_refused(library: World, tmp_path: Path) -> None:
-    smaller = build_embedder(EmbedderSpec(f"hub:{make_tiny_model(tmp_path)}", "", None))
+    smaller = build_embedder(EmbedderSpec(f"hub:{make_tiny_model(tmp_path)}", "", None, 30.0))
     context = replace(library.extraction(), embedder=smaller)
     with pytest.raises(StageError, match="384 dimensions, the embedder gives 16"):
         ingest([library.stored("obj_1", (KEYS, "text/plain"))], context, library.vectors)
