@@ -12,6 +12,7 @@ import math
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from config.settings import Settings
+from core.egress.transport import deadline
 from core.errors import BackendAwayError, StageError, UnavailableError
 from pipelines.embedders.embedder import Embedder
 from pipelines.embedders.minilm import builtin_embedder
@@ -62,8 +64,8 @@ def embedder(request: pytest.FixtureRequest, builtin: Embedder, tiny_model: Path
 
 @pytest.mark.parametrize(("name", "key"), [("builtin", None), ("hub:a/model", None), ("openai:a-model", KEY)])
 def test_an_actor_gets_the_platforms_key_only_for_the_embedder_that_sends_it(name: str, key: SecretStr | None) -> None:
-    settings = Settings(_env_file=None, embedder=name, openai_api_key=KEY)
-    assert actor_config(settings).embedder == EmbedderSpec(name, settings.openai_base_url, key, SECONDS)
+    settings = Settings(_env_file=None, embedder=name, openai_api_key=KEY, embedding_seconds=60)
+    assert actor_config(settings).embedder == EmbedderSpec(name, settings.openai_base_url, key, 60)
 
 
 def test_vectors_are_rows_of_length_one_in_order(embedder: Embedder) -> None:
@@ -353,6 +355,23 @@ def test_an_account_without_credit_is_told_at_once(provider: Provider, status: i
         OpenAICompatibleEmbedder(provider.url, "test-model", KEY, SECONDS).embed(["keys"])
     assert "sk-never-shown" not in repr(caught.value) + str(caught.getrepr(chain=True))
     assert len(provider.requests) == 1
+
+
+def test_a_few_texts_have_a_third_of_the_time_that_many_have(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    def noted(seconds: float) -> AbstractContextManager[None]:
+        given.append(seconds)
+        return deadline(seconds)
+
+    monkeypatch.setattr("pipelines.embedders.openai_compatible.deadline", noted)
+    embedder = build_embedder(EmbedderSpec("openai:test-model", provider.url, KEY, 60))
+    # the first request learns the dimension
+    for texts in (4, 5):
+        embedder.embed(["keys"] * texts)
+    assert given == [20, 20, 60]
 
 
 def _letters(text: str) -> list[float]:
