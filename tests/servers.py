@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.stack.engine import REPLICA_SET, Engine, engine_command, engine_url, program
+from cli.stack.ports import any_free_port
 from cli.stack.readiness import mongo_is_primary
 from cli.stack.redis_server import RedisServer, installed
 from core.ids import Prefix, random_id
@@ -27,6 +27,8 @@ _READY_SECONDS = 30.0
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a fresh directory is made in it
 _ENOUGH_BYTES = 1024**3
 """Of memory, for several servers at once. A server of tests stores some 16 MB."""
+_GIVEN = set[int]()
+"""the ports that were given to tests"""
 
 
 @dataclass
@@ -49,10 +51,10 @@ def memory_directory() -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on now, and that this process was not given before."""
+    port = any_free_port(_GIVEN)
+    _GIVEN.add(port)
+    return port
 
 
 ENGINE = Engine(os.environ.get("KEYSTAGE_TEST_ENGINE", Engine.SECANTUSD_PY))

@@ -45,6 +45,11 @@ def choose_ports(
     return chosen
 
 
+def any_free_port(taken: set[int]) -> int:
+    """A port of 127.0.0.1 that is none of these, and that no outgoing connection takes."""
+    return _free_port(_wanted(None, None), LOCALHOST, taken)
+
+
 def remembered_ports(layout: DataDirectory) -> dict[str, int]:
     """The ports of the last start, by name."""
     return read_json(layout.ports) or {}
