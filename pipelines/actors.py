@@ -4,7 +4,7 @@ It gets values and never settings.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from core.egress.policy import EgressPolicy
 from core.egress.transport import deadline
 from core.errors import BackendAwayError, StageError, UnavailableError
 from core.ids import Prefix, point_id
+from core.recent import Recent
 from core.retrievers.parameters_search import MOST_DOCUMENTS
 from core.retrievers.stages import StageSpec
 from core.storage.blobs import BlobStore
@@ -37,7 +38,7 @@ from pipelines.index_rebuild import RebuiltPage, rebuild_page
 from pipelines.ingestion import ChunkResult, ingest
 from pipelines.llm.access import Llm
 from pipelines.llm.providers import LlmSettings, ProviderPool
-from pipelines.remote import check_cancelled
+from pipelines.remote import CallCancelledError
 from pipelines.stage import StageContext
 from pipelines.vectors_actor import VectorsProxy
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from core.storage.vectors.server import ServerVectorStore
 
 _PROBE_TEXT = "Does it answer?"
+_CALLS_TO_STOP = 1024
 _PROBE_SECONDS = 1.5
 """As long as a worker waits for a probe's answer."""
 
@@ -60,6 +62,8 @@ class CallContext:
     request_id: str
     index_form: int = INDEX_FORM
     """the oldest form that the namespace's lexical index may have"""
+    call_id: str = ""
+    """by which this call alone is told to stop"""
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,16 @@ class StageActor:
         self._egress = EgressPolicy.allowing(config.egress_allow_cidrs)
         self._providers = ProviderPool()
         self._reader = Reader(config.file_bounds, config.log_level, config.log_format)
+        self._to_stop: Recent[str, bool] = Recent(_CALLS_TO_STOP)
+        """calls that were told to stop, begun or not"""
 
     def config(self) -> ActorConfig:
         """What this actor was built from, for callers that expect something else."""
         return self._config
+
+    def stop(self, call_id: str) -> None:
+        """Have a call end with CallCancelledError as soon as it looks, or right when it begins."""
+        self._to_stop.put(call_id, True)
 
     def run_chain(
         self,
@@ -134,7 +144,7 @@ class StageActor:
         Each secret is an argument of its own: what is larger than 100 kB Ray puts into its object store.
         """
         specs = [StageSpec.from_stored(stage) for stage in stages]
-        with _bound(call, "+".join(spec.stage_id for spec in specs)):
+        with self._begun(call, "+".join(spec.stage_id for spec in specs)) as check_cancelled:
             resolved = ResolvedSecrets({secret.name: secret for secret in secrets})
             vectors = self._vectors(call.namespace_id)
             llm = Llm(self._providers, access.settings, resolved, access.budget)
@@ -153,7 +163,7 @@ class StageActor:
 
     def extract(self, call: CallContext, collection: Collection, objects: Sequence[StoredObject]) -> ChunkResult:
         """Extract a few objects and store their vectors. Raises StageError, UnavailableError."""
-        with _bound(call, collection.extractor.name):
+        with self._begun(call, collection.extractor.name) as check_cancelled:
             vectors = self._vectors(call.namespace_id)
             context = ExtractionContext(
                 call.namespace_id, collection, self._embedder(), self._blobs, self._reader, check_cancelled
@@ -162,12 +172,12 @@ class StageActor:
 
     def drop_vectors(self, call: CallContext) -> bool:
         """Remove all vectors of the call's namespace; whether there was anything. Raises UnavailableError."""
-        with _bound(call, "drop_vectors"):
+        with self._begun(call, "drop_vectors"):
             return self._vectors(call.namespace_id).drop(call.namespace_id)
 
     def rebuild_index(self, call: CallContext, start: str | None) -> RebuiltPage:
         """Write the lexical index of some of the namespace's documents anew. Raises UnavailableError."""
-        with _bound(call, "rebuild_index"):
+        with self._begun(call, "rebuild_index"):
             return rebuild_page(self._vectors(call.namespace_id), call.namespace_id, start)
 
     def self_test(self) -> None:
@@ -200,6 +210,18 @@ class StageActor:
         if self._server is not None:
             self._server.probe()
         return True
+
+    @contextmanager
+    def _begun(self, call: CallContext, stage: str) -> Iterator[Callable[[], None]]:
+        """Around a call: what raises CallCancelledError once it was told to stop."""
+
+        def check_cancelled() -> None:
+            if self._to_stop.get(call.call_id, False):
+                raise CallCancelledError
+
+        with _bound(call, stage):
+            check_cancelled()
+            yield check_cancelled
 
     def _vectors(self, namespace_id: str) -> VectorStore:
         return self._server or VectorsProxy(self._owner, namespace_id)

@@ -4,10 +4,12 @@ A call under which its actor ended is made once more, alone: so a job that ends 
 twice, and these neither notice nor lose an attempt. It knows nothing of what calls do.
 """
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -20,12 +22,14 @@ from pipelines.actors import CallContext
 from pipelines.alone import Alone
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind, Turn
-from pipelines.remote import CallCancelledError, cancel, ended, result_of, send
+from pipelines.remote import CallCancelledError, ended, result_of, send
 
 _SUSPECTS = 1024
 _TURN_SECONDS = 0.1
 _STOP_SECONDS = 3.0
 """A chain looks ten times a second whether it is to stop, but not within an embedding or a template."""
+
+_STOPPING = {"concurrency_group": Kind.PROBES.value, "max_task_retries": 0}
 
 Arguments = Sequence[Any]
 
@@ -54,8 +58,8 @@ class Calls:
             attachment = self._cluster.attached()
             try:
                 with self._watching(attachment):
-                    reference = attachment.load.send(kind, _sending(kind, call, method, arguments))
-                    return self._until_done(attachment, reference, should_stop)
+                    sending = _Sending(kind, call, method, arguments)
+                    return self._until_done(attachment, attachment.load.send(kind, sending), sending, should_stop)
             except ActorLostError:
                 log.warning("call.actor_ended", job_id=call.job_id, kind=kind.value)
         with self._alone[kind].kept():
@@ -92,22 +96,23 @@ class Calls:
         """The results of all but the calls under which an actor ended, which are added to `lost`."""
         attachment = self._cluster.attached()
         load, turn, watch = attachment.load, Turn(), self._cluster.watch(attachment)
-        waiting, running = list(reversed(each)), dict[Any, Arguments]()
+        waiting = [_Sending(kind, call, method, arguments) for arguments in reversed(each)]
+        running = dict[Any, _Sending]()
 
         def send_what_may_go() -> None:
-            while waiting and (sent := load.send_when_idle(kind, turn, _sending(kind, call, method, waiting[-1]))):
+            while waiting and (sent := load.send_when_idle(kind, turn, waiting[-1])):
                 running[sent] = waiting.pop()
 
-        with self._watching(attachment), _cancelled_unless_done(running), _in_line(attachment, turn):
+        with self._watching(attachment), _stopped_unless_done(running), _in_line(attachment, turn):
             while waiting or running:
                 send_what_may_go()
                 for reference in _look(running, should_stop) if running else _wait_for_turn(attachment, should_stop):
-                    arguments = running.pop(reference)
+                    sending = running.pop(reference)
                     try:
                         result = self._result(attachment, reference)
                     except ActorLostError:
                         log.warning("call.actor_ended", job_id=call.job_id, kind=kind.value)
-                        lost.append(arguments)
+                        lost.append(sending.arguments)
                         continue
                     # while the caller keeps what it was given, no actor idles for it, and nobody waits behind it
                     send_what_may_go()
@@ -119,26 +124,29 @@ class Calls:
     def _once_alone(
         self, kind: Kind, call: CallContext, method: str, arguments: Arguments, should_stop: threading.Event
     ) -> Any:
-        attachment = self._cluster.attached()
+        attachment, sending = self._cluster.attached(), _Sending(kind, call, method, arguments)
         with self._watching(attachment):
             try:
                 with self._alone[kind].actor(attachment, should_stop) as actor:
-                    return self._until_done(attachment, _sending(kind, call, method, arguments)(actor), should_stop)
+                    return self._until_done(attachment, sending(actor), sending, should_stop)
             except ActorLostError:
                 log.warning("call.actor_ended_alone", job_id=call.job_id, kind=kind.value)
                 self._suspects.put(call.job_id, True)
                 raise
 
-    def _until_done(self, attachment: Attachment, reference: Any, should_stop: threading.Event) -> Any:
-        running, watch = [reference], self._cluster.watch(attachment)
-        with _cancelled_unless_done(running):
+    def _until_done(
+        self, attachment: Attachment, reference: Any, sending: "_Sending", should_stop: threading.Event
+    ) -> Any:
+        running, watch = {reference: sending}, self._cluster.watch(attachment)
+        with _stopped_unless_done(running):
             try:
                 while not _look(running, should_stop):
                     watch.look()
                     attachment.load.look()
             except CallCancelledError:
                 _wait_for_its_end(running)
-            return self._result(attachment, running.pop())
+            del running[reference]
+            return self._result(attachment, reference)
 
     def _result(self, attachment: Attachment, reference: Any) -> Any:
         """What a call that ended gave."""
@@ -173,14 +181,30 @@ class Calls:
             raise
 
 
-def _sending(kind: Kind, call: CallContext, method: str, arguments: Arguments) -> Callable[[Any], Any]:
-    """Sends the call to an actor. Ray repeats none: under a call that ends actors it would end all calls beside it."""
+class _Sending:
+    """A call that can be sent to an actor, and be told to stop then.
 
-    def to(actor: Any) -> Any:
-        options = {"name": call.namespace_id, "concurrency_group": kind.value, "max_task_retries": 0}
-        return send(getattr(actor, method).options(**options), call, *arguments)
+    Ray repeats none: under a call that ends actors it would end all calls beside it.
+    """
 
-    return to
+    def __init__(self, kind: Kind, call: CallContext, method: str, arguments: Arguments) -> None:
+        self._kind = kind
+        self._call = replace(call, call_id=secrets.token_hex(8))
+        self._method = method
+        self.arguments = arguments
+        self._actor: Any = None
+
+    def __call__(self, actor: Any) -> Any:
+        """Its reference, after it was sent to this actor."""
+        self._actor = actor
+        options = {"name": self._call.namespace_id, "concurrency_group": self._kind.value, "max_task_retries": 0}
+        return send(getattr(actor, self._method).options(**options), self._call, *self.arguments)
+
+    def stop(self) -> None:
+        """Have the actor end it, begun or not. Nothing is waited for."""
+        # where Ray went away, the call went with it
+        with suppress(BackendAwayError):
+            send(self._actor.stop.options(**_STOPPING), self._call.call_id)
 
 
 def _look(running: Collection[Any], should_stop: threading.Event) -> list[Any]:
@@ -197,16 +221,21 @@ def _wait_for_turn(attachment: Attachment, should_stop: threading.Event) -> list
     return []
 
 
-def _wait_for_its_end(running: Collection[Any]) -> None:
+def _wait_for_its_end(running: Mapping[Any, _Sending]) -> None:
     """Tell a call to stop, and wait a little until it did: a chain's end says what was spent.
 
     Raises CallCancelledError.
     """
-    cancel(list(running))
+    _stop(running)
     give_up_at = time.monotonic() + _STOP_SECONDS
     while not ended(list(running)):
         if time.monotonic() > give_up_at:
             raise CallCancelledError
+
+
+def _stop(running: Mapping[Any, _Sending]) -> None:
+    for sending in running.values():
+        sending.stop()
 
 
 @contextmanager
@@ -218,9 +247,9 @@ def _in_line(attachment: Attachment, turn: Turn) -> Iterator[None]:
 
 
 @contextmanager
-def _cancelled_unless_done(running: Collection[Any]) -> Iterator[None]:
-    """Cancel what is still running when the block is left."""
+def _stopped_unless_done(running: Mapping[Any, _Sending]) -> Iterator[None]:
+    """Stop what is still running when the block is left."""
     try:
         yield
     finally:
-        cancel(list(running))
+        _stop(running)

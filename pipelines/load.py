@@ -34,6 +34,7 @@ class Kind(StrEnum):
     UPKEEP = "upkeep"
     """pages of a namespace's deletion or of a rebuilding"""
     PROBES = "probes"
+    """health checks, and the word that a call is to stop"""
 
 
 THREADS = {Kind.CHAINS: 2, Kind.EXTRACTION: 1, Kind.UPKEEP: 1, Kind.PROBES: 2}

@@ -11,7 +11,7 @@ from core.backends.watch import PATIENCE_SECONDS
 from core.errors import ActorLostError, BackendAwayError
 from pipelines.cluster import Attachment, Cluster
 from pipelines.load import Kind
-from pipelines.remote import cancel, ended, result_of, send
+from pipelines.remote import ended, result_of, send
 from pipelines.vectors_actor import answer_of_owner
 
 _PROBE = {"concurrency_group": Kind.PROBES.value, "max_task_retries": 0}
@@ -55,7 +55,6 @@ class Probes:
 
         reference = attachment.load.send(Kind.PROBES, ask)
         if not ended([reference], _left(ends_at)):
-            cancel([reference])
             raise BackendAwayError(silent, "did not answer in time", silent=True)
         try:
             right = result_of(reference, _left(ends_at))

@@ -1,5 +1,7 @@
 """Calls to Ray actors: every failure of Ray is turned into an error of ours.
 
+A call is never cancelled through Ray: one that was cancelled before it reached its actor leaves a gap in the order of
+the actor's calls, and all that are sent there later wait for it for ever.
 It tells "the work failed" (the actor's own error) from "the actor ended under it" (ActorLostError) and from "Ray does
 not answer" (BackendAwayError). It never asks Ray which of these is the cause of the other.
 """
@@ -48,8 +50,6 @@ def result_of(reference: Any, timeout: float | None = None) -> Any:
 
     try:
         return ray.get(reference, timeout=timeout)
-    except failed.TaskCancelledError:
-        raise CallCancelledError from None
     except failed.RayTaskError as error:
         raise error.cause from None
     except failed.GetTimeoutError:
@@ -76,19 +76,6 @@ def ended(references: list[Any], seconds: float = _POLL_SECONDS) -> list[Any]:
     return list(done)
 
 
-def cancel(references: list[Any]) -> None:
-    """Take back calls that have not begun, and tell the others to stop."""
-    import ray
-    from ray.exceptions import RayError
-
-    for reference in references:
-        try:
-            ray.cancel(reference)
-        except (RayError, ConnectionError):
-            # Ray went away, and the call with it
-            return
-
-
 def end_actor(actor: Any, restart: bool = False) -> None:
     """End an actor's process at once, for good or to have it made again."""
     import ray
@@ -99,11 +86,3 @@ def end_actor(actor: Any, restart: bool = False) -> None:
     except (RayError, ValueError, ConnectionError, RuntimeError):
         # Ray went away, and the actor with it
         return
-
-
-def check_cancelled() -> None:
-    """Inside an actor: raise CallCancelledError when the caller cancelled the call at hand."""
-    import ray
-
-    if ray.get_runtime_context().is_canceled():
-        raise CallCancelledError

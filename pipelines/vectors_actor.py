@@ -13,7 +13,7 @@ from core.backends.backend import Backend
 from core.errors import ActorLostError, BackendAwayError, UnavailableError
 from core.storage.vectors.filters import EVERYTHING, Filter
 from core.storage.vectors.store import Hit, Point, TextVector, VectorSearch
-from pipelines.remote import cancel, result_of, send
+from pipelines.remote import result_of, send
 
 _PATIENCE_SECONDS = 20.0
 """How long a restarted owner waits for the one before it to let go of the files."""
@@ -138,5 +138,4 @@ def answer_of_owner(reference: Any, seconds: float) -> Any:
     except BackendAwayError as error:
         if error.backend is not Backend.RAY:
             raise
-        cancel([reference])
         raise BackendAwayError(Backend.VECTORS, "did not answer in time", silent=error.silent) from error

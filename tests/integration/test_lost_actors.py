@@ -344,6 +344,26 @@ def test_a_cancelled_job_ends_the_reading_of_its_file(runner: Runner, settings: 
     assert texts_of(Job(runner, settings).extract("next")) == ["next"]
 
 
+def test_a_search_that_is_cancelled_before_it_begins_is_not_made_and_those_behind_it_are(
+    runner: Runner, settings: Settings, embeddings: EmbeddingServer
+) -> None:
+    cancelled = Job(runner, settings)
+    with ThreadPoolExecutor(6) as pool:
+        # as many as there are threads for searches
+        held = [pool.submit(Job(runner, settings).search, f"held {number}") for number in range(4)]
+        wait_until(lambda: asked_for_held(embeddings) == 4)
+        waiting = pool.submit(cancelled.search, "never")
+        # sent, and behind the others
+        wait_until(lambda: len(runner._cluster.attached().load._under_way) == 5)
+        behind = [pool.submit(Job(runner, settings).search, f"behind {number}") for number in range(2)]
+        cancelled.stop.set()
+        with pytest.raises(CallCancelledError):
+            waiting.result()
+        embeddings.release.set()
+        assert [search.result().documents for search in held + behind] == [[]] * 6
+    assert embeddings.asked["never"] == 0
+
+
 def test_a_frozen_owner_of_the_vectors_is_away_and_keeps_no_thread(
     runner: Runner, settings: Settings, head: RayHead, embeddings: EmbeddingServer
 ) -> None:

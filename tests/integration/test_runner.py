@@ -209,13 +209,15 @@ def test_a_cancelled_chain_stops_at_once(runner: Runner, tenant: Tenant) -> None
         runner.run_chain(tenant.call, stored, {}, ["col_1"], 1, should_stop, NO_SECRETS, 0)
 
 
-def test_a_cancelled_extraction_frees_its_actors(runner: Runner, tenant: Tenant) -> None:
+# when its calls have hardly left, and when they have begun
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.002, 0.005, 0.01, 0.1])
+def test_a_cancelled_extraction_frees_its_actors(runner: Runner, tenant: Tenant, pause: float) -> None:
     endless = [tenant.stored(f"obj_{number}", "\n\n".join(LINES * 400)) for number in range(8)]
     should_stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(lambda: list(runner.extract(tenant.call, tenant.collection, endless, should_stop)))
-        # the extraction is under way as soon as an actor takes no other
-        wait_until(lambda: not running.done() and running.running())
+        wait_until(running.running)
+        time.sleep(pause)
         should_stop.set()
         with pytest.raises(CallCancelledError):
             running.result()

@@ -82,7 +82,6 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Runner, R
     for module in ("calls", "load"):
         monkeypatch.setattr(f"pipelines.{module}.ended", lambda running, _=0: running)
         monkeypatch.setattr(f"pipelines.{module}.result_of", lambda *_: None)
-    monkeypatch.setattr("pipelines.calls.cancel", lambda _: None)
     return runner, cluster
 
 
@@ -122,7 +121,6 @@ def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sta
         return vectors
 
     monkeypatch.setattr("pipelines.actors.VectorsProxy", proxy)
-    monkeypatch.setattr("pipelines.actors.check_cancelled", lambda: None)
     model = tmp_path / "model"
     model.mkdir()
     settings = Settings(_env_file=None, data=tmp_path, embedder=f"hub:{make_tiny_model(model)}")

@@ -19,9 +19,7 @@ class Owner:
         self._outcomes = list(outcomes)
         self.asked: list[tuple[str, float]] = []
         self.options_given: list[dict[str, Any]] = []
-        self.cancelled: list[object] = []
         monkeypatch.setattr("pipelines.vectors_actor.result_of", self._result)
-        monkeypatch.setattr("pipelines.vectors_actor.cancel", self.cancelled.extend)
         monkeypatch.setattr("pipelines.vectors_actor._AGAIN_SECONDS", 0.0)
 
     @property
@@ -69,8 +67,6 @@ def test_an_owner_that_says_nothing_is_away_and_silent(monkeypatch: pytest.Monke
     with pytest.raises(BackendAwayError) as away:
         VectorsProxy(owner, "ns_1").scroll("ns_1", EVERYTHING, 1)
     assert (away.value.backend, away.value.silent) == (Backend.VECTORS, True)
-    # nobody waits for it any more
-    assert owner.cancelled == ["scroll"]
 
 
 def test_an_owner_that_ended_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
