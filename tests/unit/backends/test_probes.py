@@ -1,6 +1,7 @@
 """What workers say of the backends that they alone reach is read once for all of them."""
 
 import threading
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,15 +25,24 @@ class Heard:
 
     def fresh(self) -> list[Heartbeat]:
         self.times += 1
-        assert self.may_come.wait(10)
+        assert self.may_come.wait(60)
         return [Heartbeat("worker:1", "worker", datetime.now(UTC), {"away": [Backend.VECTORS.value]})]
 
 
-def test_heartbeats_are_read_once_for_all_who_ask_at_the_same_time() -> None:
-    heard, nothing = Heard(), Any
+def test_heartbeats_are_read_once_for_all_who_ask_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, nothing, asked = Heard(), Any, list[None]()
     probes = BackendProbes(nothing, nothing, nothing, nothing, nothing, heard)  # type: ignore[arg-type]
-    watch = BackendWatch({backend: probes._hearsay(backend) for backend in TOLD})
-    threading.Timer(0.3, heard.may_come.set).start()
+    ask = probes._heard.ask
+
+    def counted() -> "Future[list[Heartbeat]]":
+        answer = ask()
+        asked.append(None)
+        if len(asked) == len(TOLD):
+            heard.may_come.set()
+        return answer
+
+    monkeypatch.setattr(probes._heard, "ask", counted)
+    watch = BackendWatch({backend: probes._hearsay(backend) for backend in TOLD}, patience_seconds=60)
     assert watch.look() == {Backend.VECTORS: False, Backend.EMBEDDER: True, Backend.RAY: True}
     assert heard.times == 1
     watch.look()
