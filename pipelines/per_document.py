@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from core.errors import EgressDeniedError, KeystageError, SecretUnusableError, StageError
 from core.retrievers.parameter_types import OnError
@@ -74,7 +74,8 @@ def failure_facts(failed: Sequence[tuple[Document, KeystageError]]) -> dict[str,
 def at_once(works: Sequence[Callable[[], Value]], manner: Manner) -> list[Value]:
     """What each gives, in their order. Raises the first failure, and what `check_cancelled` raises."""
     pool = ThreadPoolExecutor(max(1, min(manner.at_once, len(works))), "documents")
-    running = [pool.submit(work) for work in works]
+    has_failed = Event()
+    running = [pool.submit(_unless, has_failed, work) for work in works]
     try:
         _wait_for(running, manner)
         return [future.result() for future in running]
@@ -84,6 +85,18 @@ def at_once(works: Sequence[Callable[[], Value]], manner: Manner) -> list[Value]
     finally:
         # what is under way ends by its own deadline, and nobody waits for it
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _unless(has_failed: Event, work: Callable[[], Value]) -> Value:
+    """The work's value. After a failure none is begun: whoever began them may not have heard of it yet."""
+    if has_failed.is_set():
+        # of works one of which failed, no value is read
+        return cast(Value, None)
+    try:
+        return work()
+    except BaseException:
+        has_failed.set()
+        raise
 
 
 def _wait_for(running: Sequence[Future[Any]], manner: Manner) -> None:
