@@ -13,17 +13,16 @@ from core.errors import LeaseLostError, NotFoundError
 from core.ids import Prefix, random_id
 from core.jobs.announcement import events_of
 from core.jobs.job import Decision, JobKind, JobState, NewJob
-from core.jobs.lease import Lease
 from core.jobs.queue import JobQueue
 from core.jobs.store import JobStore
 from core.storage.handles import Handles
 from core.storage.mongo import Document, close, connect, database_clock
 from core.storage.schema import create_schema
 from core.storage.scope import NamespaceScope
+from tests.claiming import claimed
 from tests.lost_answers import lost_answer
 from tests.mongo_commands import MongoCommands
 from tests.servers import own_database
-from tests.stack import wait_until
 
 DONE = Decision(JobState.SUCCEEDED, charge=100, result={"document_count": 2})
 
@@ -54,18 +53,6 @@ def forgetful_queue(handles: Handles, clock: DatabaseClock) -> JobQueue:
     return JobQueue(handles, clock, lease_seconds=0)
 
 
-def claim(queue: JobQueue, job_id: str, owner: str) -> Lease:
-    leases: list[Lease] = []
-
-    def claimed() -> bool:
-        # a quick engine answers before the database's clock, as it is estimated here, has come to what is due at once
-        leases.extend(lease for lease in [queue.claim(job_id, owner)] if lease)
-        return bool(leases)
-
-    wait_until(claimed, 5, "the job to be claimed")
-    return leases[0]
-
-
 @pytest.mark.parametrize("landed", [False, True])
 def test_a_broken_connection_costs_no_job(jobs: JobStore, scope: NamespaceScope, landed: bool) -> None:
     new = new_job()
@@ -87,7 +74,7 @@ def test_creating_the_same_job_again_gives_the_one_that_stands(
 ) -> None:
     new = new_job()
     jobs.create(scope, new, "task_1")
-    claim(queue, new.job_id, "owner")
+    claimed(queue, new.job_id, "owner")
     assert jobs.create(scope, new, "task_1").state is JobState.RUNNING
 
 
@@ -95,8 +82,8 @@ def test_a_writer_with_an_old_fence_is_refused_at_every_write(
     jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
 ) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    old = claim(forgetful_queue, job.job_id, "old")
-    new = claim(forgetful_queue, job.job_id, "new")
+    old = claimed(forgetful_queue, job.job_id, "old")
+    new = claimed(forgetful_queue, job.job_id, "new")
     assert new.job.fence == old.job.fence + 1
     writes: list[Callable[[], None]] = [
         lambda: old.checkpoint(["piece"], {"n": 1}),
@@ -114,8 +101,8 @@ def test_a_writer_with_an_old_fence_is_refused_at_every_write(
 
 def test_a_checkpoint_survives_the_worker(jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    claim(forgetful_queue, job.job_id, "first").checkpoint(["a", "b"], {"documents_written": 7})
-    retried = claim(forgetful_queue, job.job_id, "second").job
+    claimed(forgetful_queue, job.job_id, "first").checkpoint(["a", "b"], {"documents_written": 7})
+    retried = claimed(forgetful_queue, job.job_id, "second").job
     assert retried.done == {"a", "b"}
     assert (dict(retried.progress), retried.attempts) == ({"documents_written": 7}, 2)
 
@@ -125,15 +112,15 @@ def test_what_is_said_of_finished_pieces_survives_the_worker(
 ) -> None:
     job = jobs.create(scope, new_job(), "task_1")
     assert job.reports == ()
-    lease = claim(forgetful_queue, job.job_id, "first")
+    lease = claimed(forgetful_queue, job.job_id, "first")
     lease.checkpoint(["a"], {}, [{"object_id": "a"}])
     lease.checkpoint(["b"], {})
-    assert claim(forgetful_queue, job.job_id, "second").job.reports == ({"object_id": "a"},)
+    assert claimed(forgetful_queue, job.job_id, "second").job.reports == ({"object_id": "a"},)
 
 
 def test_the_end_and_its_events_are_one_write(jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    lease = claim(forgetful_queue, job.job_id, "worker")
+    lease = claimed(forgetful_queue, job.job_id, "worker")
     lease.decide(DONE)
     events = events_of(job, DONE, job.created_at)
     lease.finish(DONE, events)
@@ -146,10 +133,10 @@ def test_a_job_whose_announcement_died_is_claimed_to_announce_only(
     jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
 ) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    lease = claim(forgetful_queue, job.job_id, "first")
+    lease = claimed(forgetful_queue, job.job_id, "first")
     lease.decide(DONE)
     lease.finish(DONE, events_of(job, DONE, job.created_at))
-    again = claim(forgetful_queue, job.job_id, "second")
+    again = claimed(forgetful_queue, job.job_id, "second")
     assert (again.job.state, again.job.attempts) == (JobState.SUCCEEDED, 1)
     again.announced(again.job.events)
     assert jobs.get(scope, job.job_id).events == ()
@@ -161,20 +148,20 @@ def test_a_decided_job_is_claimed_with_its_decision_and_costs_no_attempt(
     jobs: JobStore, forgetful_queue: JobQueue, scope: NamespaceScope
 ) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    claim(forgetful_queue, job.job_id, "first").decide(DONE)
-    again = claim(forgetful_queue, job.job_id, "second").job
+    claimed(forgetful_queue, job.job_id, "first").decide(DONE)
+    again = claimed(forgetful_queue, job.job_id, "second").job
     assert (again.state, again.decision, again.attempts) == (JobState.FINISHING, DONE, 1)
 
 
 def test_cancelling_a_queued_job_decides_it(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
     job = jobs.create(scope, new_job(), "task_1")
     assert jobs.request_cancel(scope.organization, job.job_id)
-    assert claim(queue, job.job_id, "worker").job.decision == Decision(JobState.CANCELLED)
+    assert claimed(queue, job.job_id, "worker").job.decision == Decision(JobState.CANCELLED)
 
 
 def test_cancelling_a_running_job_reaches_its_heartbeat(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    lease = claim(queue, job.job_id, "worker")
+    lease = claimed(queue, job.job_id, "worker")
     assert lease.heartbeat()
     assert jobs.request_cancel(scope, job.job_id)
     assert not lease.heartbeat()
@@ -193,8 +180,8 @@ def test_another_tenant_neither_sees_nor_stops_a_job(jobs: JobStore, queue: JobQ
 
 def test_a_job_handed_back_uncounted_is_due_again(jobs: JobStore, queue: JobQueue, scope: NamespaceScope) -> None:
     job = jobs.create(scope, new_job(), "task_1")
-    claim(queue, job.job_id, "first").hand_back(timedelta(), count_attempt=False)
-    again = claim(queue, job.job_id, "second").job
+    claimed(queue, job.job_id, "first").hand_back(timedelta(), count_attempt=False)
+    again = claimed(queue, job.job_id, "second").job
     assert (again.fence, again.attempts) == (2, 1)
 
 

@@ -23,6 +23,7 @@ from core.tenancy.user import Role, User
 from core.webhooks.delivery import AttemptResult
 from core.webhooks.event import Event, EventType, Subject
 from core.webhooks.relay import relay_events
+from tests.claiming import claimed
 from tests.integration.bodies import SEARCH_STAGE, WEBHOOK, collection_body
 
 _numbers = itertools.count()
@@ -150,7 +151,7 @@ def _task(estate: Estate) -> str:
 def _execution(estate: Estate) -> str:
     """An execution that has ended, with a result."""
     services, job_id = estate.services, _task(estate)
-    lease = services.queue.claim(job_id, "test")
+    lease = claimed(services.queue, job_id, "test")
     assert lease is not None
     facts = {"input_count": 1, "output_count": 1, "duration_ms": 1.0, "efficiency": 1.0}
     statistics = {"stages": {estate.text(): facts}, "total_time_ms": 1.0}

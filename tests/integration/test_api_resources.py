@@ -9,6 +9,7 @@ import pytest
 from core.jobs.job import Decision, JobError, JobState
 from core.jobs.waiting import tell_waiting
 from core.retrievers.executions import job_id_of
+from tests.claiming import claimed
 from tests.integration.bodies import BUCKET, SEARCH_STAGE, WEBHOOK, collection_body, corpus, retriever_body
 from tests.integration.conftest import Tenant
 from tests.security_page import LLM_STAGE
@@ -286,7 +287,7 @@ def test_an_execution_that_could_not_be_answered_truly_is_refused(tenant: Tenant
 
 def _end(tenant: Tenant, job_id: str, decision: Decision) -> None:
     """Drive a job to its end as a worker does, without stages."""
-    lease = tenant.services.queue.claim(job_id, f"test:{job_id}")
+    lease = claimed(tenant.services.queue, job_id, f"test:{job_id}")
     assert lease is not None
     lease.decide(decision)
     lease.finish(decision, ())

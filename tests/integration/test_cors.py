@@ -23,6 +23,7 @@ from core.jobs.broker import QUEUES
 from core.jobs.job import Decision, JobState
 from core.jobs.lane import Lane
 from core.webhooks.relay import relay_events
+from tests.claiming import claimed
 from tests.integration.bodies import WEBHOOK, retriever_body
 from tests.integration.conftest import Tenant
 
@@ -207,7 +208,7 @@ def test_a_request_id_travels_to_the_doorbell_the_task_and_the_webhook(tenant: T
     assert rung.headers["request_id"] == "far-1"
     assert rung.headers["namespace_id"] == tenant.scope.namespace_id
     assert task["additional_data"]["request_id"] == "far-1"
-    lease = services.queue.claim(task["task_id"], "test")
+    lease = claimed(services.queue, task["task_id"], "test")
     assert lease is not None
     decision = Decision(JobState.SUCCEEDED)
     lease.decide(decision)

@@ -28,6 +28,7 @@ from core.tenancy.namespace_contents import NamespaceContents
 from core.tenancy.permissions import Operation, Permission, ResourceType, Scope
 from core.tenancy.tenant import Environment
 from pipelines.runner import CallContext
+from tests.claiming import claimed
 from tests.integration.bodies import BUCKET, corpus, retriever_body
 from tests.integration.conftest import Tenant
 from tests.integration.deletions import fill, left_in
@@ -259,7 +260,7 @@ def test_jobs_under_way_refuse_a_deletion_unless_forced(tenant: Tenant, worker: 
 
 def test_a_running_job_is_over_before_anything_is_removed(tenant: Tenant, worker: JobDriver) -> None:
     job = submit_job(tenant)
-    lease = tenant.services.queue.claim(job.job_id, "a worker")
+    lease = claimed(tenant.services.queue, job.job_id, "a worker")
     assert lease is not None
     fill(tenant.services.handles, tenant.scope, {"documents": 1})
     task_id = delete(tenant, f"{NAMESPACE}?force=true").get_json()["task_id"]
@@ -397,7 +398,7 @@ def test_the_same_request_again_after_a_crash_gets_the_task(tenant: Tenant, monk
 def test_a_deletion_whose_job_failed_gets_another_one(tenant: Tenant, worker: JobDriver) -> None:
     services = tenant.services
     first = delete(tenant).get_json()["task_id"]
-    lease = services.queue.claim(first, "a worker")
+    lease = claimed(services.queue, first, "a worker")
     assert lease is not None
     lease.decide(Decision(JobState.FAILED))
     lease.finish(Decision(JobState.FAILED), ())

@@ -44,6 +44,7 @@ from core.webhooks.endpoint import EndpointSettings
 from core.webhooks.event import EventType
 from core.webhooks.relay import relay_events
 from tests.audit_log import record
+from tests.claiming import claimed
 from tests.integration.deletions import fill
 from tests.servers import own_database
 from tests.tenants import new_key
@@ -244,7 +245,7 @@ def _use_every_store(services: Services, scope: NamespaceScope) -> None:
     services.queue.due(10)
     services.queue.waiting()
     services.queue.holds_of([new.job_id])
-    lease = services.queue.claim(new.job_id, "owner")
+    lease = claimed(services.queue, new.job_id, "owner")
     assert lease is not None
     lease.heartbeat()
     lease.cancel_requested()

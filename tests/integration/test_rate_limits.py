@@ -22,6 +22,7 @@ from core.jobs.waiting import tell_waiting
 from core.storage import mongo
 from core.tenancy.permissions import Permission
 from tests.api_process import Account, Site, site
+from tests.claiming import claimed
 from tests.integration.bodies import collection_body, retriever_body
 from tests.mongo_commands import MongoCommands
 from tests.redis_calls import calls_of
@@ -194,7 +195,7 @@ def _await_jobs(house: Site, account: Account, count: int) -> list[str]:
 def _end(house: Site, account: Account, job_ids: list[str]) -> None:
     """Cancel them, as a worker would, so that whoever waits is answered."""
     for job_id in job_ids:
-        lease = house.services.queue.claim(job_id, job_id)
+        lease = claimed(house.services.queue, job_id, job_id)
         assert lease is not None
         decision = Decision(JobState.CANCELLED)
         lease.decide(decision)

@@ -17,6 +17,7 @@ from core.errors import BackendAwayError, UnavailableError
 from core.jobs.job import Decision, Job, JobKind, JobState
 from core.storage.mongo import within
 from core.storage.scope import NamespaceScope
+from tests.claiming import claimed
 from tests.gate import Gate, Manner, gate_to
 from tests.integration.test_drive_job import CHARGE, PLACES, Work, assert_ended_once, end_lease, succeed
 from tests.integration.test_drive_job import resolve as resolved
@@ -203,7 +204,7 @@ def test_when_mongodb_is_back_another_worker_lets_those_who_run_jobs_go_on_first
     backends, work = BackendWatch({Backend.MONGO: mongo}), Work(succeed)
     backends.look()
     mongo.error = None
-    assert services.queue.claim(submitted.job_id, "the one that runs it")
+    assert claimed(services.queue, submitted.job_id, "the one that runs it")
     drive_often(services, submitted, work, backends=backends)
     backends.look()
     drive_often(services, submitted, work, backends=backends)

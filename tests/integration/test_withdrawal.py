@@ -9,6 +9,7 @@ from core.backends.backend import Backend
 from core.credits.entry import EntryKind
 from core.ids import Prefix, random_id
 from core.jobs.job import Job, JobKind, JobState, NewJob
+from tests.claiming import claimed
 from tests.integration.conftest import Tenant
 from tests.lost_answers import lost_answer
 from workers.drive_job import JobDriver
@@ -31,7 +32,7 @@ def submitted(tenant: Tenant, job_id: str | None = None, *, awaited: bool = True
 
 def stuck(tenant: Tenant, job: Job, delay: timedelta = timedelta(minutes=1)) -> Job:
     """The job after a worker found a backend away."""
-    lease = tenant.services.queue.claim(job.job_id, random_id(Prefix.REQUEST))
+    lease = claimed(tenant.services.queue, job.job_id, random_id(Prefix.REQUEST))
     assert lease
     lease.wait_for(Backend.VECTORS, delay)
     return tenant.services.jobs.get(tenant.scope, job.job_id)
@@ -72,7 +73,7 @@ def test_the_same_job_can_be_submitted_again(tenant: Tenant) -> None:
 
 def test_a_claim_that_is_quicker_goes_on_with_the_job(tenant: Tenant) -> None:
     job = stuck(tenant, submitted(tenant), timedelta())
-    lease = tenant.services.queue.claim(job.job_id, "worker")
+    lease = claimed(tenant.services.queue, job.job_id, "worker")
     assert lease
     assert not tenant.services.submission.withdraw(job)
     assert (tenant.services.jobs.get(tenant.scope, job.job_id).state, held(tenant)) == (JobState.RUNNING, HOLD)
